@@ -1,0 +1,48 @@
+"""What the two command lines share: one-line errors with exit code 2, and a clean Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from shared.errors import TinyJEPAError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def run(command: click.Command, program: str, argv: Sequence[str] | None = None) -> int:
+    """Run a click command line and return its exit code.
+
+    Bad input (``TinyJEPAError``, click's usage errors, an unusable path) becomes one line on stderr
+    and exit code 2; Ctrl-C becomes one line and exit code 130. Other exceptions are bugs and keep their
+    traceback.
+    """
+    try:
+        result = command.main(args=argv, prog_name=program, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return EXIT_BAD_INPUT
+    except click.ClickException as error:
+        return _refuse(program, " ".join(error.format_message().split()))
+    except TinyJEPAError as error:
+        return _refuse(program, str(error))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left: nothing more to say
+        return 0
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        return _refuse(program, f"{error.strerror or error}{where}: check the path, its rights and free space")
+    except (KeyboardInterrupt, click.Abort):
+        print(f"{program}: interrupted; what is committed stays, run the same command to go on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _refuse(program: str, message: str) -> int:
+    print(f"{program}: error: {message}", file=sys.stderr)
+    return EXIT_BAD_INPUT

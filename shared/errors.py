@@ -1,0 +1,14 @@
+"""The errors a user can cause or mend."""
+
+from __future__ import annotations
+
+
+class TinyJEPAError(Exception):
+    """Bad input or a bad environment. The message is one line that names the cause and the fix.
+
+    The commands print it as ``factory: error: <message>`` and exit with code 2, without a traceback.
+    """
+
+
+class StoreError(TinyJEPAError):
+    """A store that is missing, foreign, of another schema, or whose bytes contradict its commit log."""

@@ -1,0 +1,98 @@
+"""What a store is about: the typed description in ``dataset.json``, episodes, rows and splits."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+FIRST, LAST, TERMINATED, TRUNCATED = 1, 2, 4, 8
+"""Bits of a row's ``flags``: first and last row of an episode, and how the episode ended (on its last row)."""
+
+Split = Literal["train", "validation", "test"]
+
+
+class StoreSpec(BaseModel):
+    """``dataset.json``: everything about a store that never changes after its first episode.
+
+    A collection whose spec differs from the store's in ``IDENTITY`` fields is refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    world: str
+    """Registered world name, or a gymnasium id."""
+    world_options: dict[str, Any] = Field(default_factory=dict)
+    frame_shape: tuple[int, int, int]
+    """(height, width, channels), uint8."""
+    action_dim: int = Field(ge=0)
+    state_names: tuple[str, ...] = ()
+    control_rate: float = Field(gt=0)
+    """Actions per simulated second (Hz)."""
+    policy: str
+    seed: int = Field(ge=0)
+    max_episode_steps: int = Field(ge=1)
+    inner_rows: int = Field(default=64, ge=1)
+    """Rows of an inner chunk: the unit of reading and of the crc32c checksum."""
+    shard_rows: int = Field(default=4096, ge=1)
+    """Rows of a shard, a multiple of ``inner_rows``: the unit of commit, and what a kill -9 can lose."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One simulated episode of L steps in memory: L + 1 rows, one per observation.
+
+    Row t holds the observation, the action taken there and the reward that action earned; the next state of
+    row t is row t + 1. The last row's action and reward are zero.
+    """
+
+    index: int
+    """k: the episode's number in its run. Content is a pure function of (world, policy, seed, k)."""
+    seed: int
+    """The seed the world was reset with, derived from (run seed, k)."""
+    policy: str
+    """The policy that drove, resolved (never ``mixed``)."""
+    frame: np.ndarray
+    """uint8 (L + 1, H, W, C)"""
+    action: np.ndarray
+    """float32 (L + 1, A)"""
+    reward: np.ndarray
+    """float32 (L + 1,)"""
+    state: np.ndarray
+    """float32 (L + 1, S): privileged state of each row's frame"""
+    terminated: bool
+    truncated: bool
+
+    @property
+    def rows(self) -> int:
+        return len(self.frame)
+
+
+@dataclass(frozen=True)
+class EpisodeRef:
+    """A committed, complete episode: where its rows lie."""
+
+    index: int
+    seed: int
+    policy: str
+    stream: str
+    first: int
+    """Row within the stream of the episode's first observation."""
+    rows: int
+    terminated: bool
+
+    @property
+    def split(self) -> Split:
+        return split_of(self.seed)
+
+
+def split_of(seed: int) -> Split:
+    """Train (80 %), validation (10 %) or test (10 %), by a hash of the episode's seed; never by frame."""
+    bucket = hashlib.blake2b(str(seed).encode(), digest_size=8).digest()[0] % 10
+    return "test" if bucket == 0 else "validation" if bucket == 1 else "train"

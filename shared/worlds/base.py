@@ -1,0 +1,47 @@
+"""What every world is: a Gymnasium environment that shows frames and knows its own state."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+
+class World(gym.Env[np.ndarray, Any]):
+    """A ``gymnasium.Env`` whose observation is one frame, plus what probes and the store need.
+
+    Contract (checked for every registered world by ``tests/test_worlds.py``):
+
+    * ``observation_space`` is ``Box(0, 255, (H, W, C), uint8)``: one frame, not a stack.
+    * ``reset(seed=s)`` makes the episode a pure function of ``s`` and the constructor's options: nothing
+      that ran before in the process shows.
+    * ``state()`` is the privileged state of the moment the last frame shows, float32 ``(S,)`` in the order of
+      ``state_names`` and in the units its class docstring gives. ``S`` may be 0.
+    """
+
+    state_names: tuple[str, ...] = ()
+    """Names of the privileged state's columns; empty where the world exposes none."""
+
+    control_rate: float = 50.0
+    """Actions per simulated second (Hz)."""
+
+    max_episode_steps: int = 1000
+    """Steps after which the factory truncates an episode unless told otherwise."""
+
+    shard_rows: ClassVar[int] = 4096
+    """Rows of a store shard: about 15 to 60 seconds of one worker's simulation."""
+
+    def state(self) -> np.ndarray:
+        """Privileged state, float32 ``(S,)``."""
+        return np.zeros(0, np.float32)
+
+
+def action_dim(space: gym.Space[Any]) -> int:
+    """Width of an action as the store keeps it: a Box flattened, a Discrete one-hot; 0 for no action."""
+    return gym.spaces.flatdim(space)
+
+
+def flat_action(space: gym.Space[Any], action: Any) -> np.ndarray:
+    """An action as the store keeps it: float32 ``(action_dim(space),)``."""
+    return np.asarray(gym.spaces.flatten(space, action), np.float32)
