@@ -1,0 +1,43 @@
+"""Multi-layer perceptrons: the predictors without memory, the expander and the small heads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from brain.networks.predictor import Predictor
+
+
+def mlp(inputs: int, width: int, outputs: int, depth: int) -> nn.Sequential:
+    """``depth`` hidden layers with BatchNorm-free SiLU units, then a linear map: (N, inputs) to (N, outputs)."""
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Linear(inputs, width), nn.SiLU()]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+class MLP(Predictor):
+    """next = MLP([z, a]), with ``depth`` hidden layers."""
+
+    def __init__(self, dim: int, action_dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.network = mlp(dim + action_dim, width, dim, depth)
+
+    def forward(self, z: Tensor, action: Tensor) -> Tensor:
+        return self.network(torch.cat([z, action], 1))
+
+
+class ResidualMLP(Predictor):
+    """next = z + update([z, a]). The update starts near zero, so that training starts at persistence."""
+
+    def __init__(self, dim: int, action_dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.update = mlp(dim + action_dim, width, dim, depth)
+        last = self.update[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=1e-3)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, z: Tensor, action: Tensor) -> Tensor:
+        return z + self.update(torch.cat([z, action], 1))

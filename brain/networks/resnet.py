@@ -1,0 +1,54 @@
+"""ResNet-18 (He et al. 2016, "Deep Residual Learning for Image Recognition", table 1) for small frames."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut (figure 5, left): (N, C, H, W) to (N, out, H / stride, W / stride)."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(channels, out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out, out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(out),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != out:
+            self.shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.residual(x) + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """7x7 stride-2 stem, max-pooling, four stages of two blocks, global average pooling.
+
+    float (N, channels, H, W) in [-1, 1] to (N, dim). The trunk ends in 8 x width channels (512 at the standard
+    width 64); a linear map follows only where ``dim`` differs from that.
+    """
+
+    def __init__(self, channels: int, frame_size: tuple[int, int], dim: int, width: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, width, 7, 2, 3, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, 1),
+        )
+        blocks: list[nn.Module] = []
+        channels = width
+        for stage in range(4):
+            out = width * 2**stage
+            blocks += [BasicBlock(channels, out, 1 if stage == 0 else 2), BasicBlock(out, out, 1)]
+            channels = out
+        self.stages = nn.Sequential(*blocks)
+        self.head: nn.Module = nn.Identity() if dim == channels else nn.Linear(channels, dim)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.head(self.stages(self.stem(observation)).mean((2, 3)))

@@ -1,0 +1,94 @@
+"""Recipes: small typed files that hold a whole experiment. A stock recipe is one TOML file in this folder."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from brain.recipes.schema import Recipe
+from shared.errors import TinyJEPAError
+from shared.registry import closest
+
+DEFAULT = "car-racing"
+_FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The stock recipes, the default first."""
+    return sorted((path.stem for path in _FOLDER.glob("*.toml")), key=lambda name: (name != DEFAULT, name))
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A stock recipe by name, or the user's own by path (``.toml``), with ``key=value`` overrides applied.
+
+    Keys are dotted (``objective.covariance=0.2``); values are TOML, bare words count as strings. Raises
+    ``TinyJEPAError`` with the closest match for an unknown recipe or key, and with the reason for a bad value.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        if name not in names():
+            raise TinyJEPAError(closest(name, names(), "recipe"))
+        path = _FOLDER / f"{name}.toml"
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TinyJEPAError(f"no recipe file {path}: check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TinyJEPAError(f"{path} is not a TOML recipe: {error}") from None
+    for override in overrides:
+        _override(tree, override)
+    return validate(tree, str(path))
+
+
+def validate(tree: dict[str, Any], source: str) -> Recipe:
+    """A parsed recipe, checked; ``source`` is named in errors."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise TinyJEPAError(closest(key, keys(), "recipe key")) from None
+        raise TinyJEPAError(f"recipe {source}: {key}: {first['msg']} (got {first['input']!r})") from None
+
+
+def dump(recipe: Recipe) -> str:
+    """The recipe as TOML; ``load`` of it gives the same recipe."""
+    return tomli_w.dumps(recipe.model_dump(mode="json"))
+
+
+def explain(recipe: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """(dotted key, value, explanation) of every leaf."""
+    for name, field in type(recipe).model_fields.items():
+        value = getattr(recipe, name)
+        if isinstance(value, BaseModel):
+            yield from explain(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value, field.description or ""
+
+
+def keys() -> list[str]:
+    """Every dotted key a recipe may set."""
+    return [key for key, _, _ in explain(Recipe(name="keys"))]
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals:
+        raise TinyJEPAError(f"--set {override}: write it as key=value, such as objective.covariance=0.2")
+    if key not in keys():
+        raise TinyJEPAError(closest(key, keys(), "recipe key"))
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *sections, leaf = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[leaf] = value
