@@ -7,12 +7,25 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
+IDENTITY = (
+    "world",
+    "world_options",
+    "frame_shape",
+    "action_dim",
+    "state_names",
+    "control_rate",
+    "policy",
+    "seed",
+    "max_episode_steps",
+)
+"""Fields of a ``StoreSpec`` that decide the content of an episode: one store holds one such choice."""
+
 FIRST, LAST, TERMINATED, TRUNCATED = 1, 2, 4, 8
-"""Bits of a row's ``flags``: first and last row of an episode, and how the episode ended (on its last row)."""
+"""Bits of a row's ``flags``: first and last row of an episode, and (on the last row) how it ended."""
 
 Split = Literal["train", "validation", "test"]
 
@@ -42,6 +55,16 @@ class StoreSpec(BaseModel):
     """Rows of an inner chunk: the unit of reading and of the crc32c checksum."""
     shard_rows: int = Field(default=4096, ge=1)
     """Rows of a shard, a multiple of ``inner_rows``: the unit of commit, and what a kill -9 can lose."""
+
+    @model_validator(mode="after")
+    def _check(self) -> StoreSpec:
+        if min(self.frame_shape) < 1:
+            raise ValueError(f"frame_shape {self.frame_shape} must be positive")
+        if self.shard_rows % self.inner_rows:
+            raise ValueError(
+                f"shard_rows {self.shard_rows} must be a multiple of inner_rows {self.inner_rows}"
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""``dataset.json``: creating a store, and finding out whether a directory is one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared.errors import StoreError
+from shared.store import layout
+from shared.store.files import publish, sync_directory
+from shared.store.schema import IDENTITY, SCHEMA_VERSION, StoreSpec
+
+
+def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
+    """Create the store at ``path``, or check that the one there agrees; returns the spec to write with.
+
+    Safe when several processes create at once: one wins, the others are compared with it. An existing store
+    keeps its ``inner_rows`` and ``shard_rows``. Raises ``StoreError`` when ``path`` holds a store of other
+    content (the line names the field and both values) or something else, ``OSError`` with its file name
+    when the directory cannot be made or written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"{path} is a file: choose a directory with --store")
+    if not (path / layout.DATASET).exists():
+        (path / layout.LOG).mkdir(parents=True, exist_ok=True)
+        (path / layout.DATA).mkdir(exist_ok=True)
+        root = path / layout.DATA / "zarr.json"
+        publish(root, layout.group_document({"format": layout.FORMAT, "schema_version": SCHEMA_VERSION}))
+        if _attributes(root).get("format") != layout.FORMAT:
+            raise StoreError(f"{path / layout.DATA} is another program's: choose another --store")
+        sync_directory(path)
+        publish(path / layout.DATASET, spec.model_dump_json(indent=1).encode() + b"\n")
+    found = load_spec(path)
+    ours, theirs = spec.model_dump(mode="json"), found.model_dump(mode="json")
+    for name in IDENTITY:
+        if ours[name] != theirs[name]:
+            raise StoreError(
+                f"the store {path} has {name} {_show(theirs[name])}, but {_show(ours[name])} was asked for: "
+                f"use another --store, or the same arguments"
+            )
+    return found
+
+
+def load_spec(path: Path) -> StoreSpec:
+    """The spec of the store at ``path``; ``StoreError`` when it is missing, foreign, newer or damaged."""
+    file = path / layout.DATASET
+    try:
+        text = file.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.exists():
+            raise StoreError(f"there is no store at {path}: collect one first, or name another") from None
+        raise StoreError(f"{path} is not a store, it has no {layout.DATASET}: name another") from None
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{file} is damaged ({error.reason}): restore it from a copy") from error
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror}: check the path and its rights") from error
+    try:
+        document: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        why = str(error) if text.strip() else "it is empty"
+        raise StoreError(f"{file} is damaged ({why}): restore it from a copy") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise StoreError(f"{file} was written by another program: {path} is not a store")
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{file} has schema {version}, this program reads up to {SCHEMA_VERSION}: update it")
+    try:
+        return StoreSpec.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "spec"
+        raise StoreError(f"{file} is damaged ({where}: {first['msg']}): restore it from a copy") from error
+
+
+def _attributes(file: Path) -> dict[str, Any]:
+    try:
+        attributes = json.loads(file.read_bytes()).get("attributes")
+    except (ValueError, AttributeError):
+        return {}
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else text[:117] + "..."

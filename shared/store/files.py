@@ -1,0 +1,101 @@
+"""Files that are either whole and durable, or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+PARTIAL = ".partial"
+"""Ending of files that are still being written. Readers never open them."""
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an ``OSError`` the name of the file it is about (``write`` and ``fsync`` do not know it)."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """``write(2)`` until every byte is taken."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def write_partial(path: Path, parts: Iterable[bytes], *, sync: bool = True) -> Path:
+    """Write ``<path>.<nonce>.partial`` and return its path; it is removed again when anything fails.
+
+    With ``sync`` the bytes are on the disk (fsync) when this returns. Errors that a network file system
+    reports only at ``close`` are raised too. Raises ``OSError`` with ``filename`` set.
+    """
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+    with naming(partial):
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                for part in parts:
+                    write_all(fd, part)
+                if sync:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+        except BaseException:
+            remove(partial)
+            raise
+    return partial
+
+
+def write_file(path: Path, parts: Iterable[bytes], *, sync: bool = True) -> None:
+    """Write a file so that ``path`` is at every moment absent, the old file or the whole new one."""
+    partial = write_partial(path, parts, sync=sync)
+    try:
+        partial.rename(path)
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def publish(path: Path, data: bytes) -> bool:
+    """Write a file unless it exists; of several processes that race, exactly one returns True."""
+    partial = write_partial(path, [data])
+    try:
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            partial.rename(path)  # no hard links here (FAT, some FUSE): the race is then not excluded
+    finally:
+        remove(partial)
+    sync_directory(path.parent)
+    return True
+
+
+def sync_directory(path: Path) -> None:
+    """fsync a directory: renames and new names in it survive a power loss."""
+    with naming(path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some network file systems know no fsync of directories
+                raise
+        finally:
+            os.close(fd)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if that is possible; used to tidy up after an error, which matters more."""
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -1,0 +1,202 @@
+"""The commit log of a stream: one JSON line per committed shard, each sealed by a crc32c.
+
+A line's checksum covers the line and the checksum of the line before it, so a lost, altered, repeated or
+moved line is noticed. A line counts once its newline is there; until then a reader waits for the rest.
+
+* first line: ``{"stream", "schema_version", "worker", "host", "pid", "time", "episode_columns", "c"}``
+* a commit: ``{"i", "rows", "files": {field: [size, crc32c]}, "episodes": [[...], ...], "time", "c"}``. The
+  crc32c is that of a chunk's compressed bytes, or of a frame shard's table and index (see ``codec``). An
+  episode stands in the line of the shard that holds its last row.
+* last line of a writer that ended properly: ``{"closed": 1, "rows", "time", "c"}``
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from array import array
+from pathlib import Path
+from typing import Any
+
+from shared.errors import StoreError
+from shared.store.codec import crc32c
+from shared.store.files import naming, sync_directory, write_all
+from shared.store.layout import FieldLayout, log_file
+from shared.store.schema import SCHEMA_VERSION, EpisodeRef, StoreSpec
+
+STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}-w\d{2,6}-[0-9a-f]{8}")
+"""What a stream may be called: never a path that leaves the store."""
+
+EPISODE_COLUMNS = ["index", "seed", "policy", "first", "rows", "terminated", "truncated"]
+
+_SEAL = re.compile(rb',"c":"([0-9a-f]{8})"\}')
+
+
+def seal(body: dict[str, Any], previous: int) -> tuple[bytes, int]:
+    """A log line with its newline, and its checksum, given that of the line before (0 for the first)."""
+    text = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()[:-1]
+    crc = crc32c(text, previous)
+    return text + b',"c":"%08x"}\n' % crc, crc
+
+
+def unseal(line: bytes, previous: int) -> tuple[dict[str, Any], int]:
+    """Inverse of ``seal`` for a line without its newline; ``ValueError`` when the checksum differs."""
+    match = _SEAL.fullmatch(line[-16:])
+    text = line[:-16]
+    crc = crc32c(text, previous)
+    if match is None or int(match[1], 16) != crc:
+        raise ValueError("its checksum does not match, or a line before it is lost")
+    body = json.loads(text + b"}")
+    if not isinstance(body, dict):
+        raise ValueError("it is not a JSON object")
+    return body, crc
+
+
+class LogWriter:
+    """Appends sealed lines to a new log; each is on the disk when ``append`` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._crc = 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    def append(self, body: dict[str, Any]) -> None:
+        line, crc = seal(body, self._crc)
+        with naming(self._path):
+            write_all(self._fd, line)
+            os.fsync(self._fd)
+            if self._crc == 0:
+                sync_directory(self._path.parent)
+        self._crc = crc
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            with naming(self._path):
+                os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class CommittedStream:
+    """What a reader knows of one stream: its committed shards and complete episodes, from its log alone."""
+
+    def __init__(self, path: Path, name: str, spec: StoreSpec, fields: dict[str, FieldLayout]) -> None:
+        self.name = name
+        self.header: dict[str, Any] = {}
+        """The log's first line; empty until it is there."""
+        self.rows = 0
+        self.shards = 0
+        self.bytes_on_disk = 0
+        self.closed = False
+        self.updated = 0.0
+        """Unix time of the newest line."""
+        self.episodes: list[EpisodeRef] = []
+        self._path = log_file(path, name)
+        self._spec = spec
+        self._fields = fields
+        self._offset = 0
+        self._lines = 0
+        self._crc = 0
+        self._files = {field: array("Q") for field in fields}
+
+    def file(self, field: str, shard: int) -> tuple[int, int]:
+        """Size in bytes and crc32c of a committed file."""
+        return self._files[field][2 * shard], self._files[field][2 * shard + 1]
+
+    def poll(self) -> None:
+        """Take in the lines that were added. Raises ``StoreError`` with file and line for a damaged one.
+
+        Costs one open and two or three calls on it when nothing is new. (A fresh ``open`` is what makes a
+        network file system ask its server for the newest size.)
+        """
+        if self.closed:
+            return
+        data = self._tail()
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            self._lines += 1
+            try:
+                body, crc = unseal(line, self._crc)
+                self._take(body)
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
+                self._lines -= 1
+                raise self._damaged(self._lines + 1, str(error)) from error
+            self._crc = crc
+            self._offset += len(line) + 1
+        end = _SEAL.search(rest)
+        if end is not None and end.end() < len(rest):
+            raise self._damaged(self._lines + 1, "something else stands where its line should end")
+
+    def _tail(self) -> bytes:
+        parts = []
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size = os.fstat(fd).st_size
+                if size < self._offset:
+                    raise StoreError(
+                        f"{self._path}: the log shrank from {self._offset} to {size} bytes: restore it"
+                    )
+                offset = self._offset
+                while offset < size and (part := os.pread(fd, min(size - offset, 1 << 24), offset)):
+                    parts.append(part)
+                    offset += len(part)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StoreError(f"{self._path}: cannot read the commit log: {error.strerror}") from error
+        return b"".join(parts)
+
+    def _take(self, body: dict[str, Any]) -> None:
+        if not self.header:
+            self._take_header(body)
+        elif "closed" in body:
+            if body["rows"] != self.rows:
+                raise ValueError(f"closed with {body['rows']} rows, but {self.rows} are committed")
+            self.closed = True
+        else:
+            self._take_commit(body)
+        self.updated = float(body["time"])
+
+    def _take_header(self, body: dict[str, Any]) -> None:
+        if body["schema_version"] > SCHEMA_VERSION:
+            raise ValueError(f"schema {body['schema_version']} is newer than this program's {SCHEMA_VERSION}")
+        if body["stream"] != self.name:
+            raise ValueError(f"it is the log of stream {body['stream']}")
+        self.header = body
+
+    def _take_commit(self, body: dict[str, Any]) -> None:
+        rows, shard_rows = body["rows"], self._spec.shard_rows
+        if body["i"] != self.shards or not 1 <= rows <= shard_rows or self.rows != self.shards * shard_rows:
+            raise ValueError(f"shard {body['i']} of {rows} rows cannot follow {self.rows} committed rows")
+        files = {field: array("Q", body["files"][field]) for field in self._fields}
+        if any(len(numbers) != 2 for numbers in files.values()):
+            raise ValueError("a file needs a size and a crc32c")
+        episodes = [self._episode(entry, self.rows + rows) for entry in body["episodes"]]
+        for field, numbers in files.items():
+            self._files[field].extend(numbers)
+            self.bytes_on_disk += numbers[0]
+        self.rows += rows
+        self.shards += 1
+        self.episodes += episodes
+
+    def _episode(self, entry: list[Any], limit: int) -> EpisodeRef:
+        values = dict(zip(self.header["episode_columns"], entry, strict=True))
+        ref = EpisodeRef(
+            index=int(values["index"]),
+            seed=int(values["seed"]),
+            policy=str(values["policy"]),
+            stream=self.name,
+            first=int(values["first"]),
+            rows=int(values["rows"]),
+            terminated=bool(values["terminated"]),
+        )
+        if ref.first < 0 or ref.rows < 1 or ref.first + ref.rows > limit:
+            raise ValueError(f"episode {ref.index} lies outside the committed rows")
+        return ref
+
+    def _damaged(self, line: int, why: str) -> StoreError:
+        return StoreError(f"{self._path}, line {line}: the log is damaged ({why}): restore it from a copy")

@@ -1,0 +1,173 @@
+"""Reading a store: complete episodes, straight from the files the commit log vouches for."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from shared.errors import StoreError
+from shared.store import layout
+from shared.store.dataset import load_spec
+from shared.store.log import STREAM_NAME, CommittedStream
+from shared.store.schema import EpisodeRef, Split, StoreSpec
+from shared.store.shards import Cache, Chunk, CommittedFile, Shard
+
+OPEN_SHARDS = 256
+"""Frame shards kept open per store (one file descriptor each)."""
+
+CACHED_CHUNK_BYTES = 128 << 20
+"""Decoded chunks of the small fields kept per store."""
+
+
+class Store:
+    """A store, open for reading. Everything is thread-safe; only the commit log is believed.
+
+    Bytes that contradict the log raise ``StoreError`` naming stream, file and rows: a missing, truncated,
+    altered or exchanged file is never served.
+    """
+
+    spec: StoreSpec
+    episodes: list[EpisodeRef]
+    """Complete committed episodes, one per index, by index. When an episode was made twice (a worker died
+    and another made it again), the one in the stream with the lowest name counts."""
+    streams: dict[str, CommittedStream]
+    """Every stream by name: rows, shards, header, whether it is closed."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises ``StoreError`` when there is no store, or it is foreign, newer or damaged."""
+        self.path = Path(path)
+        self.spec = load_spec(self.path)
+        self.episodes = []
+        self.streams = {}
+        self._fields = layout.fields(self.spec)
+        self._by_index: dict[int, EpisodeRef] = {}
+        self._merged: dict[str, int] = {}
+        self._refreshing = threading.Lock()
+        self._shards: Cache[Shard] = Cache(OPEN_SHARDS, lambda shard: 1)
+        self._chunks: Cache[Chunk] = Cache(CACHED_CHUNK_BYTES, lambda chunk: chunk.rows.nbytes)
+        self.refresh()
+
+    def refresh(self) -> int:
+        """Take in what was committed since; returns the number of new episodes.
+
+        Looks at open logs only: the cost does not grow with what is already there. Raises ``StoreError``
+        with file and line for a damaged log; what was known stays readable.
+        """
+        with self._refreshing:
+            before = len(self._by_index)
+            for name in self._stream_names():
+                if name not in self.streams:
+                    self.streams[name] = CommittedStream(self.path, name, self.spec, self._fields)
+            try:
+                for stream in self.streams.values():
+                    stream.poll()
+            finally:
+                self._merge()
+            return len(self._by_index) - before
+
+    def split(self, name: Split) -> list[EpisodeRef]:
+        """The episodes of one split, by index."""
+        return [ref for ref in self.episodes if ref.split == name]
+
+    @property
+    def rows(self) -> int:
+        """Rows of ``episodes``."""
+        return sum(ref.rows for ref in self.episodes)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Size of all committed files, by the log."""
+        return sum(stream.bytes_on_disk for stream in self.streams.values())
+
+    def read(
+        self, stream: str, start: int, stop: int, field: str, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Rows [start, stop) of one field of a stream, into ``out`` if given: ``(stop - start, ...)``.
+
+        ``out`` must be C-contiguous and of the field's dtype. ``action`` and ``state`` have zero columns
+        where the world has none. Frames: only the inner chunks that hold the rows are read (one ``pread`` per
+        shard), checked and decoded, straight into ``out`` where they lie wholly within the rows.
+        Raises ``StoreError`` for rows that are not committed, and for any file that is wrong.
+        """
+        committed = self.streams.get(stream)
+        if committed is None:
+            raise StoreError(f"{self.path} has no stream '{stream}'")
+        if not 0 <= start <= stop <= committed.rows:
+            raise StoreError(f"stream {stream} has {committed.rows} committed rows, not rows {start}..{stop}")
+        if field not in self._fields:
+            if field in ("action", "state"):
+                return np.zeros((stop - start, 0), np.float32) if out is None else out
+            raise StoreError(f"a store has no field '{field}': choose from {', '.join(self._fields)}")
+        described = self._fields[field]
+        shape = (stop - start, *described.shape)
+        if out is None:
+            out = np.empty(shape, described.dtype)
+        elif out.shape != shape or out.dtype != described.dtype or not out.flags.c_contiguous:
+            needed, given = f"{described.dtype} {shape}", f"{out.dtype} {out.shape}"
+            raise ValueError(f"out must be C-contiguous {needed}, not {given}")
+        row = start
+        while row < stop:
+            shard, first = divmod(row, self.spec.shard_rows)
+            last = min(first + stop - row, self.spec.shard_rows)
+            target = out[row - start : row - start + last - first]
+            if described.sharded:
+                self._shard(committed, field, shard).read(first, last, target)
+            else:
+                target[...] = self._chunk(committed, field, shard)[first:last]
+            row += last - first
+        return out
+
+    def read_episode(self, ref: EpisodeRef, *fields: str) -> dict[str, np.ndarray]:
+        """The named fields of one episode, each ``(ref.rows, ...)``; all fields when none is named."""
+        names = fields or ("frame", "action", "reward", "flags", "episode", "state")
+        return {name: self.read(ref.stream, ref.first, ref.first + ref.rows, name) for name in names}
+
+    def _stream_names(self) -> list[str]:
+        try:
+            names = [entry.name for entry in os.scandir(self.path / layout.LOG)]
+        except OSError as error:
+            raise StoreError(f"{error.filename}: {error.strerror}: it is part of the store") from error
+        stems = (name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
+        return sorted(stem for stem in stems if STREAM_NAME.fullmatch(stem))
+
+    def _merge(self) -> None:
+        """Bring ``episodes`` up to date with the streams."""
+        changed = False
+        for name, stream in self.streams.items():
+            for ref in stream.episodes[self._merged.get(name, 0) :]:
+                known = self._by_index.get(ref.index)
+                if known is None or (ref.stream, ref.first) < (known.stream, known.first):
+                    self._by_index[ref.index] = ref
+                    changed = True
+            self._merged[name] = len(stream.episodes)
+        if changed:
+            self.episodes = [self._by_index[index] for index in sorted(self._by_index)]
+
+    def _chunk(self, stream: CommittedStream, field: str, i: int) -> np.ndarray:
+        """A small field of shard ``i``, (shard_rows, ...)."""
+
+        def load() -> Chunk:
+            size, crc = stream.file(field, i)
+            described = self._fields[field]
+            rows = np.empty((self.spec.shard_rows, *described.shape), described.dtype)
+            return Chunk(self._file(stream, field, i, size), crc, rows)
+
+        return self._chunks.get((stream.name, field, i), load).rows
+
+    def _shard(self, stream: CommittedStream, field: str, i: int) -> Shard:
+        def load() -> Shard:
+            size, crc = stream.file(field, i)
+            inner = self.spec.inner_rows
+            return Shard(self._file(stream, field, i, size), crc, self.spec.shard_rows // inner, inner)
+
+        return self._shards.get((stream.name, field, i), load)
+
+    def _file(self, stream: CommittedStream, field: str, i: int, size: int) -> CommittedFile:
+        directory = layout.stream_directory(self.path, stream.name)
+        path = directory / field / self._fields[field].chunk_key(i)
+        first = i * self.spec.shard_rows
+        rows = range(first, min(first + self.spec.shard_rows, stream.rows))
+        return CommittedFile(path, size, stream.name, rows)
