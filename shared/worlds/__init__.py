@@ -1,21 +1,104 @@
-"""The registry of worlds. A new world is one new file and one line here."""
+"""The worlds: a registry of our own, and every installed gymnasium id.
+
+Importing this module also registers ``tinyjepa/CarRacing-v0`` and its like with gymnasium.
+"""
 
 from __future__ import annotations
 
+import difflib
+import importlib
+import inspect
 from typing import Any
 
+import gymnasium as gym
+
+from shared.errors import TinyJEPAError
 from shared.registry import Registry
 from shared.worlds.base import World
 
+__all__ = ["WORLDS", "World", "canonical_name", "gymnasium_id", "make_world"]
+
+MIN_FRAME_SIZE, MAX_FRAME_SIZE = 8, 1024
+
 WORLDS = Registry("world")
-WORLDS.register("car-racing", "shared.worlds.car_racing:CarRacing", "gymnasium's CarRacing physics, fast frames")
+WORLDS.register(
+    "car-racing",
+    "shared.worlds.car_racing:CarRacing",
+    "gymnasium's CarRacing: the same physics, drawn straight to the frame, with privileged state",
+)
+
+
+def gymnasium_id(name: str) -> str:
+    """The gymnasium id of a registered world: ``car-racing`` is ``tinyjepa/CarRacing-v0``."""
+    return f"tinyjepa/{''.join(word.capitalize() for word in name.split('-'))}-v0"
+
+
+for _name in WORLDS:
+    gym.register(
+        gymnasium_id(_name), entry_point=WORLDS.path(_name), max_episode_steps=World.max_episode_steps
+    )
+
+
+def canonical_name(name: str) -> str:
+    """The name a store keeps: the registry's for our own worlds, else the gymnasium id itself.
+
+    Raises ``TinyJEPAError`` with the closest match for a name that is neither.
+    """
+    own = {gymnasium_id(known): known for known in WORLDS}
+    if name in WORLDS:
+        return name
+    if name in own:
+        return own[name]
+    module, _, identifier = name.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise TinyJEPAError(
+                f"world '{name}': cannot import '{module}' ({error}); install it first"
+            ) from None
+    if identifier in gym.registry:
+        return name
+    choices = [*WORLDS, *own, *gym.registry]
+    lowered = {choice.lower(): choice for choice in choices}
+    match = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    hint = f" Did you mean '{lowered[match[0]]}'?" if match else ""
+    raise TinyJEPAError(
+        f"unknown world '{name}'.{hint} Choices: {', '.join(WORLDS)}, or any installed gymnasium id"
+    )
 
 
 def make_world(name: str, frame_size: int = 64, **options: Any) -> World:
-    """Make a registered world, or any installed gymnasium id with an image, as a ``World``.
+    """Make a world by registry name, ``tinyjepa/...`` id or gymnasium id.
 
-    ``frame_size`` is the height and width of the square frames in pixels. ``options`` are the world's own
-    constructor arguments, JSON values only, because the store keeps them. Raises ``TinyJEPAError`` for an
-    unknown name (with the closest match), an unknown option, or an environment without a picture.
+    Its observations are uint8 ``(frame_size, frame_size, C)``. ``options`` go to the world's constructor
+    (for a gymnasium id, to ``gymnasium.make``). Raises ``TinyJEPAError`` for an unknown name or option, a bad
+    value, or a world that cannot be shown as frames.
     """
-    raise NotImplementedError
+    name = canonical_name(name)
+    if not MIN_FRAME_SIZE <= frame_size <= MAX_FRAME_SIZE:
+        raise TinyJEPAError(
+            f"frame size {frame_size} is not between {MIN_FRAME_SIZE} and {MAX_FRAME_SIZE} pixels"
+        )
+    if name not in WORLDS:
+        from shared.worlds.adapter import GymnasiumWorld
+
+        return GymnasiumWorld(name, frame_size, **options)
+    try:
+        world = WORLDS.get(name)
+    except ImportError as error:
+        raise TinyJEPAError(f"world '{name}' needs a package that is not installed: {error}") from error
+    known = [key for key in inspect.signature(world).parameters if key != "frame_size"]
+    for key in options:
+        if key not in known:
+            match = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f" Did you mean '{match[0]}'?" if match else ""
+            raise TinyJEPAError(
+                f"unknown option '{key}' of world '{name}'.{hint} Choices: {', '.join(known)}"
+            )
+    try:
+        made: World = world(frame_size=frame_size, **options)
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise TinyJEPAError(f"world '{name}' refuses its options ({given}): {error}") from error
+    return made

@@ -1,0 +1,1 @@
+"""The data factory: Ray actors simulate episodes and write them to a store."""

@@ -1,0 +1,89 @@
+"""Who acts while data is collected: a registry of policies.
+
+A policy lives for one episode: it is made after the reset, with the world and the episode's own random
+generator, and draws everything it randomises from that generator. So an episode is a pure function of
+(world, policy, seed, k).
+"""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+
+from factory.policies.base import Policy, has_centre_line
+from shared.errors import TinyJEPAError
+from shared.registry import Registry, closest
+from shared.worlds.base import World
+
+MIXED = "mixed"
+
+POLICIES = Registry("policy")
+POLICIES.register("uniform", "factory.policies.noise:Uniform", "uniform random action at every step")
+POLICIES.register(
+    "uniform-held", "factory.policies.noise:UniformHeld", "uniform random action, held 2 to 16 steps"
+)
+POLICIES.register(
+    "ornstein-uhlenbeck",
+    "factory.policies.noise:OrnsteinUhlenbeck",
+    "smooth random actions (Box actions only)",
+)
+POLICIES.register(
+    "pursuit", "factory.policies.pursuit:Pursuit", "pure-pursuit driver (worlds with a centre line)"
+)
+POLICIES.register(
+    "pursuit-noise",
+    "factory.policies.pursuit:PursuitNoise",
+    "pursuit, Ornstein-Uhlenbeck noise on its actions",
+)
+POLICIES.register(
+    "pursuit-wander", "factory.policies.pursuit:PursuitWander", "pursuit, its lateral target wanders"
+)
+POLICIES.register(
+    "pursuit-bursts",
+    "factory.policies.pursuit:PursuitBursts",
+    "pursuit, bursts of random action and recovery",
+)
+
+DRIVING_MIX = {
+    "pursuit-noise": 0.40,
+    "pursuit-bursts": 0.25,
+    "pursuit-wander": 0.20,
+    "uniform-held": 0.10,
+    "ornstein-uhlenbeck": 0.05,
+}
+"""Shares of ``mixed`` on a world with a centre line."""
+
+CONTINUOUS_MIX = {"ornstein-uhlenbeck": 0.5, "uniform-held": 0.5}
+"""Shares of ``mixed`` on any other world with Box actions."""
+
+DISCRETE_MIX = {"uniform-held": 1.0}
+"""Shares of ``mixed`` on a world with discrete actions."""
+
+
+def mix(world: World) -> dict[str, float]:
+    """The policies that ``mixed`` draws from on this world, and their shares."""
+    if has_centre_line(world):
+        return DRIVING_MIX
+    return CONTINUOUS_MIX if isinstance(world.action_space, gym.spaces.Box) else DISCRETE_MIX
+
+
+def check_policy(name: str, world: World) -> None:
+    """Raise ``TinyJEPAError`` for an unknown policy, or one that cannot act in this world."""
+    if name != MIXED and name not in POLICIES:
+        raise TinyJEPAError(closest(name, [*POLICIES, MIXED], "policy"))
+    if name.startswith("pursuit") and not has_centre_line(world):
+        raise TinyJEPAError(
+            f"policy '{name}' needs a world with a centre line and steer, gas and brake; use mixed"
+        )
+    if name == "ornstein-uhlenbeck" and not isinstance(world.action_space, gym.spaces.Box):
+        raise TinyJEPAError(
+            f"policy '{name}' needs continuous (Box) actions, not {world.action_space}; use mixed"
+        )
+
+
+def make_policy(name: str, world: World, rng: np.random.Generator) -> tuple[str, Policy]:
+    """A policy for one episode of a world that has been reset, and its resolved name (never ``mixed``)."""
+    if name == MIXED:
+        shares = mix(world)
+        name = str(rng.choice(list(shares), p=list(shares.values())))
+    return name, POLICIES.get(name)(world, rng)
