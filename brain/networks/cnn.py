@@ -18,7 +18,11 @@ class ConvEncoder(nn.Module):
         stages: list[nn.Module] = []
         for stage in range(4):
             out = width * 2**stage
-            stages += [nn.Conv2d(channels, out, 4, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            stages += [
+                nn.Conv2d(channels, out, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(out),
+                nn.ReLU(inplace=True),
+            ]
             channels = out
         self.features = nn.Sequential(*stages)
         self.head = nn.Linear(channels * math.prod(side // 16 for side in frame_size), dim)

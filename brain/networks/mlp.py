@@ -9,7 +9,7 @@ from brain.networks.predictor import Predictor
 
 
 def mlp(inputs: int, width: int, outputs: int, depth: int) -> nn.Sequential:
-    """``depth`` hidden layers with BatchNorm-free SiLU units, then a linear map: (N, inputs) to (N, outputs)."""
+    """``depth`` hidden layers of SiLU units, then a linear map: (N, inputs) to (N, outputs)."""
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [nn.Linear(inputs, width), nn.SiLU()]

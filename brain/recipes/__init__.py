@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.registry import closest
@@ -48,13 +49,22 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
 def validate(tree: dict[str, Any], source: str) -> Recipe:
     """A parsed recipe, checked; ``source`` is named in errors."""
     try:
-        return Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise TinyJEPAError(closest(key, keys(), "recipe key")) from None
         raise TinyJEPAError(f"recipe {source}: {key}: {first['msg']} (got {first['input']!r})") from None
+    for registry, name in (
+        (ENCODERS, recipe.encoder.kind),
+        (OBJECTIVES, recipe.objective.views),
+        (PREDICTORS, recipe.objective.predictor.kind),
+        (PREDICTORS, recipe.prediction.predictor.kind),
+    ):
+        if name not in registry:
+            raise TinyJEPAError(closest(name, registry.names(), registry.kind))
+    return recipe
 
 
 def dump(recipe: Recipe) -> str:

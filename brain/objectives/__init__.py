@@ -1,0 +1,1 @@
+"""Stage 1's objectives: what the encoder is trained on."""

@@ -1,0 +1,45 @@
+"""What every stage-1 objective is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from brain.losses import CovarianceLoss, VarianceLoss
+from brain.recipes import schema
+from brain.stream import Batch
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One evaluation of an objective."""
+
+    loss: Tensor
+    """scalar: the weighted sum, to be minimised"""
+    parts: dict[str, Tensor]
+    """unweighted scalar terms, for the log"""
+    latents: Tensor
+    """(N, D) latents of the batch, for the collapse diagnostics"""
+
+
+class Objective(nn.Module):
+    """Scores an encoder on a batch of windows; holds whatever trains beside it (predictor, expander, heads).
+
+    ``steps`` is the number of model steps its windows span.
+    """
+
+    steps: int
+
+    def __init__(self, recipe: schema.Recipe, action_dim: int) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.stack = recipe.observation.stack
+        self.weights = recipe.objective
+        self.variance = VarianceLoss()
+        self.covariance = CovarianceLoss()
+
+    def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+        """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations."""
+        raise NotImplementedError

@@ -1,0 +1,57 @@
+"""Frames to what an encoder sees, and the augmentations that make two views of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def stacked(frames: Tensor, stack: int) -> Tensor:
+    """Windows of frames to observations, one per position that has ``stack`` frames.
+
+    uint8 (B, T, H, W, C) to float32 (B * (T - stack + 1), stack * C, H, W) in [-1, 1], channels-last in memory
+    (the frames already lie that way), oldest frame first.
+    """
+    count = frames.shape[1] - stack + 1
+    channels = torch.cat([frames[:, i : i + count] for i in range(stack)], -1)
+    return channels.flatten(0, 1).permute(0, 3, 1, 2).to(torch.float32).mul_(2 / 255).sub_(1)
+
+
+def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generator) -> Tensor:
+    """One random view per observation; all frames of a stack get the same change.
+
+    float (N, C, H, W) in [-1, 1] to the same; ``kinds`` of crop (area 50 to 100 %, resized back), flip (left-right),
+    colour (brightness, contrast and channel gains within 30 %), noise (std 0.05), cutout (a quarter of the side).
+    """
+    n, channels, height, width = observation.shape
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator).mul_(high - low).add_(low).to(observation.device)
+
+    if "crop" in kinds or "flip" in kinds:
+        scale = uniform(0.5, 1.0, n).sqrt() if "crop" in kinds else torch.ones(n, device=observation.device)
+        mirror = torch.where(uniform(0, 1, n) < 0.5, -1.0, 1.0) if "flip" in kinds else torch.ones_like(scale)
+        affine = torch.zeros(n, 2, 3, device=observation.device)
+        affine[:, 0, 0], affine[:, 1, 1] = scale * mirror, scale
+        affine[:, :, 2] = uniform(-1, 1, n, 2) * (1 - scale)[:, None]
+        grid = F.affine_grid(affine, [n, channels, height, width], align_corners=False)
+        observation = F.grid_sample(observation, grid, align_corners=False, padding_mode="border")
+    if "colour" in kinds:
+        gain = uniform(0.7, 1.3, n, 1, 1, 1) * uniform(0.85, 1.15, n, 3, 1, 1).repeat(1, channels // 3, 1, 1)
+        observation = observation * (gain if channels % 3 == 0 else uniform(0.7, 1.3, n, 1, 1, 1))
+        observation = (observation + uniform(-0.3, 0.3, n, 1, 1, 1)).clamp(-1, 1)
+    if "noise" in kinds:
+        noise = torch.randn(observation.shape, generator=generator).to(observation.device)
+        observation = (observation + 0.05 * noise).clamp(-1, 1)
+    if "cutout" in kinds:
+        side_y, side_x = height // 4, width // 4
+        top = (uniform(0, 1, n, 1, 1, 1) * (height - side_y)).long()
+        left = (uniform(0, 1, n, 1, 1, 1) * (width - side_x)).long()
+        y = torch.arange(height, device=observation.device).view(1, 1, -1, 1)
+        x = torch.arange(width, device=observation.device).view(1, 1, 1, -1)
+        hole = (y >= top) & (y < top + side_y) & (x >= left) & (x < left + side_x)
+        observation = observation.masked_fill(hole, 0)
+    return observation

@@ -1,0 +1,26 @@
+"""The registries of the brain's parts. A new part is one new file and one line here.
+
+An encoder is ``Encoder(channels, frame_size, dim, width)``, float (N, channels, H, W) in [-1, 1] to (N, dim).
+A predictor is a ``brain.networks.predictor.Predictor(dim, action_dim, width, depth)``.
+An objective is a ``brain.objectives.objective.Objective(recipe, action_dim)``, named by the views it compares.
+"""
+
+from __future__ import annotations
+
+from shared.registry import Registry
+
+ENCODERS = Registry("encoder")
+ENCODERS.register("cnn", "brain.networks.cnn:ConvEncoder", "a few strided convolutions with BatchNorm")
+ENCODERS.register("resnet18", "brain.networks.resnet:ResNet18", "ResNet-18 (He et al. 2016)")
+
+PREDICTORS = Registry("predictor")
+PREDICTORS.register("residual-mlp", "brain.networks.mlp:ResidualMLP", "next = current + MLP update")
+PREDICTORS.register("mlp", "brain.networks.mlp:MLP", "next = MLP(current, action)")
+PREDICTORS.register("transformer", "brain.networks.transformer:Transformer", "causal attention over the past")
+
+OBJECTIVES = Registry("views")
+OBJECTIVES.register(
+    "predictive", "brain.objectives.predictive:Predictive", "predicted and actual next embedding"
+)
+OBJECTIVES.register("augment", "brain.objectives.views:AugmentViews", "two augmentations of one observation")
+OBJECTIVES.register("temporal", "brain.objectives.views:TemporalViews", "neighbours in time")

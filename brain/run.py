@@ -1,0 +1,142 @@
+"""The run folder: what an experiment leaves behind, and what it needs to go on.
+
+``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
+``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` and
+``report.html``.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from brain import recipes
+from brain.recipes.schema import Recipe
+from shared.errors import TinyJEPAError
+from shared.store.schema import StoreSpec
+
+
+class Run:
+    """A run folder. Raises ``TinyJEPAError`` where it belongs to another recipe, seed or world."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def encoder(self) -> Path:
+        return self.path / "encoder.safetensors"
+
+    @property
+    def predictor(self) -> Path:
+        return self.path / "predictor.safetensors"
+
+    @property
+    def judgement(self) -> Path:
+        return self.path / "judge.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def checkpoint(self, stage: str) -> Path:
+        return self.path / f"{stage}.checkpoint.safetensors"
+
+    def begin(self, recipe: Recipe, spec: StoreSpec, store: Path, seed: int) -> None:
+        """Create the folder, or check that an earlier run in it was this one."""
+        facts = {
+            "store": str(store.resolve()),
+            "world": spec.world,
+            "frame_shape": list(spec.frame_shape),
+            "action_dim": spec.action_dim,
+            "seed": seed,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+        }
+        if self.path.exists() and not self.path.is_dir():
+            raise TinyJEPAError(f"{self.path} is a file: give --run a folder")
+        if not (self.path / "run.json").exists():
+            if self.path.exists() and any(self.path.iterdir()):
+                raise TinyJEPAError(
+                    f"{self.path} holds other files and no run: give --run a new or empty folder"
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            _write(self.path / "recipe.toml", recipes.dump(recipe))
+            _write(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
+            return
+        earlier, before = self.recipe(), self.facts()
+        if earlier != recipe:
+            names = f"'{earlier.name}'" + (" with other values" if earlier.name == recipe.name else "")
+            changed = _first_difference(earlier, recipe)
+            raise TinyJEPAError(
+                f"{self.path} belongs to recipe {names} ({changed}): give another --run, or the same recipe and --set"
+            )
+        for key in ("world", "frame_shape", "action_dim", "seed"):
+            if before.get(key) != facts[key]:
+                raise TinyJEPAError(
+                    f"{self.path} was trained with {key} {before.get(key)}, not {facts[key]}: give another --run"
+                )
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe that the run was made with."""
+        return recipes.load(str(self._existing("recipe.toml")))
+
+    def facts(self) -> dict[str, Any]:
+        """``run.json``: store, world, frame shape, seed, versions."""
+        path = self._existing("run.json")
+        try:
+            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return facts
+        except ValueError as error:
+            raise TinyJEPAError(f"{path} is damaged ({error}): give another --run") from None
+
+    def log(self, stage: str, step: int, **terms: float) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        line = {"stage": stage, "step": step, "time": round(time.time(), 3)}
+        line |= {name: float(f"{value:.6g}") for name, value in terms.items()}
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def rewind_log(self, stage: str, step: int) -> None:
+        """Drop a stage's lines at or after ``step``: they are trained again from the checkpoint."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # the half line of a killed process
+            if entry["stage"] != stage or entry["step"] < step:
+                kept.append(line + "\n")
+        _write(path, "".join(kept))
+
+    def _existing(self, name: str) -> Path:
+        path = self.path / name
+        if not path.is_file():
+            raise TinyJEPAError(
+                f"{self.path} is no run folder ({name} is missing): make one with brain train --run"
+            )
+        return path
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _first_difference(a: Recipe, b: Recipe) -> str:
+    for (key, old, _), (_, new, _) in zip(recipes.explain(a), recipes.explain(b)):
+        if old != new:
+            return f"{key} is {old}, not {new}"
+    return "the same values"

@@ -1,0 +1,1 @@
+"""The stages of training, one readable loop each: encoder, predictor, energy."""

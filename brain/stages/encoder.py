@@ -1,0 +1,81 @@
+"""Stage 1: train the encoder by self-supervision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from brain import checkpoint
+from brain.collapse import effective_rank, embedding_std
+from brain.device import autocast
+from brain.model import WorldModel
+from brain.objectives.objective import Objective
+from brain.parts import OBJECTIVES
+from brain.run import Run
+from brain.stages.loop import Budget, Loop
+from brain.stream import Stream
+from shared.store.reader import Store
+from shared.store.schema import EpisodeRef
+
+
+def train_encoder(
+    run: Run,
+    model: WorldModel,
+    store: Store,
+    episodes: Sequence[EpisodeRef],
+    budget: Budget,
+    *,
+    seed: int,
+    memory: int,
+    checkpoint_seconds: float,
+    quiet: bool,
+) -> None:
+    """Train ``model.encoder`` on windows of the given episodes and write ``encoder.safetensors``.
+
+    Continues from the stage's checkpoint. With a budget in steps, on a CPU, the weights do not depend on
+    interruptions. Raises ``TinyJEPAError`` for too few frames, ``StoreError`` for damaged data.
+    """
+    recipe, device = model.recipe, model.device
+    objective: Objective = OBJECTIVES.get(recipe.objective.views)(recipe, model.action_dim).to(device)
+    modules = {"model": model.encoder, "objective": objective}
+    parameters = [*model.encoder.parameters(), *objective.parameters()]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=recipe.objective.learning_rate, weight_decay=recipe.objective.weight_decay
+    )
+    stream = Stream(
+        store,
+        episodes,
+        stack=recipe.observation.stack,
+        stride=recipe.observation.stride,
+        steps=objective.steps,
+        batch=recipe.objective.batch,
+        seed=seed,
+        device=device,
+        memory=memory,
+    )
+    loop = Loop(
+        run, "encoder", budget, modules, optimizer,
+        peak=recipe.objective.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
+    )  # fmt: skip
+    model.encoder.train()
+    objective.train()
+    for step in loop:
+        batch = stream.batch(step)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        with autocast(device):
+            terms = objective(model.encoder, batch, generator)
+        optimizer.zero_grad(set_to_none=True)
+        terms.loss.backward()
+        optimizer.step()
+        if loop.due:
+            loop.log(
+                loss=terms.loss,
+                **terms.parts,
+                embedding_std=embedding_std(terms.latents),
+                effective_rank=effective_rank(terms.latents),
+            )
+    stream.close()
+    facts = loop.facts() | {"images": loop.step * stream.images_per_batch}
+    checkpoint.save(run.encoder, checkpoint.state(model=model.encoder), facts)
+    run.checkpoint("encoder").unlink(missing_ok=True)

@@ -1,0 +1,163 @@
+"""What the training loops share: a budget, a schedule, checkpoints that survive a kill, progress, Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from brain import checkpoint
+from brain.run import Run
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a stage trains: a number of steps (exactly repeatable) or of seconds (ends on time anywhere)."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def fraction(self, step: int, elapsed: float) -> float:
+        """The share of the budget that is spent, from 0 to 1."""
+        if self.seconds is not None:
+            return min(1.0, elapsed / self.seconds)
+        assert self.steps is not None
+        return min(1.0, step / self.steps)
+
+
+def one_cycle(fraction: float, warmup: float = 0.1) -> float:
+    """The learning rate as a share of its peak: linear warm-up, then a cosine to zero (Smith and Topin 2019)."""
+    if fraction < warmup:
+        return max(fraction / warmup, 0.01)
+    return 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / (1 - warmup)))
+
+
+class Loop:
+    """Iterates over the steps of a stage that are still to do.
+
+    Resumes from the stage's checkpoint, sets the learning rate, writes a checkpoint every ``checkpoint_seconds`` and
+    on Ctrl-C or SIGTERM (after the step under way), and shows progress. ``due`` says when to log.
+    """
+
+    LOG_SECONDS = 1.0
+
+    def __init__(
+        self,
+        run: Run,
+        stage: str,
+        budget: Budget,
+        modules: dict[str, nn.Module],
+        optimizer: torch.optim.Optimizer,
+        *,
+        peak: float,
+        checkpoint_seconds: float = 15.0,
+        quiet: bool = False,
+    ) -> None:
+        self.run, self.stage, self.budget = run, stage, budget
+        self.modules, self.optimizer, self.peak = modules, optimizer, peak
+        self.checkpoint_seconds = checkpoint_seconds
+        self.quiet = quiet
+        self.step = 0
+        self.elapsed = 0.0
+        self.due = False
+        self.last_loss = math.nan
+        self._interrupted = False
+        path = run.checkpoint(stage)
+        if path.exists():
+            tensors, facts = checkpoint.load(path)
+            for name, module in modules.items():
+                checkpoint.restore(path, module, tensors, name)
+            checkpoint.restore_optimizer(optimizer, tensors)
+            self.step, self.elapsed = facts["step"], facts["elapsed"]
+            self._say(f"{stage}: resumes at step {self.step}")
+        run.rewind_log(stage, self.step)
+
+    def __iter__(self) -> Iterator[int]:
+        console = Console(stderr=True)
+        bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
+            console=console, transient=True, disable=self.quiet or not console.is_terminal,
+        )  # fmt: skip
+        with bar, self._graceful():
+            task = bar.add_task(self.stage, total=1.0, note="")
+            started = now = saved = logged = printed = time.monotonic()
+            before = self.elapsed
+            while (fraction := self.budget.fraction(self.step, self.elapsed)) < 1:
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.peak * one_cycle(fraction)
+                self.due = self.step == 0 or now - logged >= self.LOG_SECONDS
+                if self.due:
+                    logged = now
+                yield self.step
+                self.step += 1
+                now = time.monotonic()
+                self.elapsed = before + now - started
+                bar.update(task, completed=fraction, note=self._note())
+                if not self.quiet and not console.is_terminal and now - printed >= 10:
+                    printed = now
+                    self._say(f"{self.stage}: {100 * fraction:.0f} %, {self._note()}")
+                if self._interrupted:
+                    self.save()
+                    raise KeyboardInterrupt
+                if now - saved >= self.checkpoint_seconds:
+                    self.save()
+                    saved = time.monotonic()
+
+    def log(self, **terms: float | Tensor) -> None:
+        """Write scalar terms of this step to ``metrics.jsonl``."""
+        values = {name: float(torch.as_tensor(value).detach()) for name, value in terms.items()}
+        self.last_loss = values["loss"]
+        lr = self.optimizer.param_groups[0]["lr"]
+        self.run.log(self.stage, self.step, seconds=self.elapsed, lr=lr, **values)
+
+    def save(self) -> None:
+        """Write the stage's checkpoint."""
+        tensors = checkpoint.state(**self.modules) | checkpoint.optimizer_state(self.optimizer)
+        checkpoint.save(self.run.checkpoint(self.stage), tensors, self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """Where the stage stands."""
+        return {"stage": self.stage, "step": self.step, "elapsed": self.elapsed}
+
+    def _note(self) -> str:
+        rate = self.step / self.elapsed if self.elapsed else 0.0
+        return f"step {self.step}, {rate:.1f} steps/s, loss {self.last_loss:.3f}"
+
+    def _say(self, line: str) -> None:
+        if not self.quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def _graceful(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM ends the loop after its step; the second ends it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        def caught(number: int, frame: FrameType | None) -> None:
+            self._interrupted = True
+            restore()
+
+        for number in before:
+            signal.signal(number, caught)
+        try:
+            yield
+        finally:
+            restore()

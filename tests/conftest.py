@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.dots import make_dot_store
+
+
+@pytest.fixture(scope="session")
+def dots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished store of 40 short episodes; read it, never write to it."""
+    return make_dot_store(tmp_path_factory.mktemp("store") / "dots")
