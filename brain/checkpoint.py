@@ -50,18 +50,12 @@ def restore(path: Path, module: nn.Module, tensors: dict[str, Tensor], prefix: s
         module.load_state_dict(own)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise TinyJEPAError(
-            f"{path} does not fit the run's recipe ({reason}): use another --run folder"
-        ) from None
+        raise TinyJEPAError(f"{path} does not fit the run's recipe ({reason}): use another --run folder") from None
 
 
 def state(**modules: nn.Module) -> dict[str, Tensor]:
     """The tensors of several modules, each name prefixed by its keyword."""
-    return {
-        f"{key}.{name}": tensor
-        for key, module in modules.items()
-        for name, tensor in module.state_dict().items()
-    }
+    return {f"{key}.{name}": tensor for key, module in modules.items() for name, tensor in module.state_dict().items()}
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

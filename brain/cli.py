@@ -58,21 +58,13 @@ def cli() -> None:
     help="Store to learn from. [$TINYJEPA_DATA or data, /car-racing]",
 )
 @click.option("--run", "run_path", type=click.Path(path_type=Path), help="Run folder. [runs/RECIPE]")
-@click.option(
-    "--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own."
-)
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."
-)
+@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
 @click.option(
     "--stage", type=click.Choice(["encoder", "predictor", "energy"]), help="Only this stage. [all unfinished]"
 )
-@click.option(
-    "--steps", type=click.IntRange(min=1), help="Optimiser steps of each training stage: exactly repeatable."
-)
-@click.option(
-    "--budget", type=Duration(), help="Time for all training stages, such as 90s, 10m, 2h: ends on time."
-)
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of each training stage: exactly repeatable.")
+@click.option("--budget", type=Duration(), help="Time for all training stages, such as 90s, 10m, 2h: ends on time.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -80,15 +72,9 @@ def cli() -> None:
     show_default=True,
     help="Weights, batches, augmentations.",
 )
-@click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N (CUDA and ROCm)."
-)
-@click.option(
-    "--memory", type=click.FloatRange(min=0.01), default=4.0, show_default=True, help="GiB of frames held."
-)
-@click.option(
-    "--checkpoint-every", type=Duration(), default="15s", show_default=True, help="Time between checkpoints."
-)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N (CUDA and ROCm).")
+@click.option("--memory", type=click.FloatRange(min=0.01), default=4.0, show_default=True, help="GiB of frames held.")
+@click.option("--checkpoint-every", type=Duration(), default="15s", show_default=True, help="Time between checkpoints.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def train(
     store: Path | None,
@@ -134,12 +120,8 @@ def train(
 
 
 @cli.command(epilog=EXAMPLES["judge"])
-@click.option(
-    "--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train."
-)
-@click.option(
-    "--store", type=click.Path(path_type=Path), help="Store to judge on. [the one it was trained on]"
-)
+@click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train.")
+@click.option("--store", type=click.Path(path_type=Path), help="Store to judge on. [the one it was trained on]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def judge(run_path: Path, store: Path | None, device: str, quiet: bool) -> None:
@@ -169,9 +151,7 @@ def judge(run_path: Path, store: Path | None, device: str, quiet: bool) -> None:
 
 @cli.command(name="recipes", epilog=EXAMPLES["recipes"])
 @click.argument("name", required=False)
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."
-)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
 def recipes_command(name: str | None, overrides: tuple[str, ...]) -> None:
     """List the stock recipes, or print one resolved, with a line of explanation per key."""
     if name is None:

@@ -67,6 +67,4 @@ def embed_episodes(
         stacks = torch.stack([frames[i * observation.stride :][:count] for i in range(observation.stack)], 1)
         latents.append(model.embed(stacks)[:, 0])
         actions.append(torch.from_numpy(data["action"][lead:]).to(model.device))
-    return LatentTable(
-        torch.cat(latents), torch.cat(actions), tuple(len(part) for part in latents), observation.stride
-    )
+    return LatentTable(torch.cat(latents), torch.cat(actions), tuple(len(part) for part in latents), observation.stride)

@@ -89,9 +89,7 @@ class WorldModel(nn.Module):
         self.action_dim = recipe.observation.stride * spec.action_dim
         self.encoder = make_encoder(recipe, spec.frame_shape)
         predictor = make_predictor(recipe.prediction.predictor, self.latent_dim, self.action_dim)
-        self.dynamics = Dynamics(
-            predictor, self.latent_dim, self.action_dim, recipe.prediction.predictor.width
-        )
+        self.dynamics = Dynamics(predictor, self.latent_dim, self.action_dim, recipe.prediction.predictor.width)
 
     @classmethod
     def load(cls, run: Path, spec: StoreSpec, device: torch.device) -> WorldModel:

@@ -19,8 +19,6 @@ PREDICTORS.register("mlp", "brain.networks.mlp:MLP", "next = MLP(current, action
 PREDICTORS.register("transformer", "brain.networks.transformer:Transformer", "causal attention over the past")
 
 OBJECTIVES = Registry("views")
-OBJECTIVES.register(
-    "predictive", "brain.objectives.predictive:Predictive", "predicted and actual next embedding"
-)
+OBJECTIVES.register("predictive", "brain.objectives.predictive:Predictive", "predicted and actual next embedding")
 OBJECTIVES.register("augment", "brain.objectives.views:AugmentViews", "two augmentations of one observation")
 OBJECTIVES.register("temporal", "brain.objectives.views:TemporalViews", "neighbours in time")

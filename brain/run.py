@@ -65,9 +65,7 @@ class Run:
             raise TinyJEPAError(f"{self.path} is a file: give --run a folder")
         if not (self.path / "run.json").exists():
             if self.path.exists() and any(self.path.iterdir()):
-                raise TinyJEPAError(
-                    f"{self.path} holds other files and no run: give --run a new or empty folder"
-                )
+                raise TinyJEPAError(f"{self.path} holds other files and no run: give --run a new or empty folder")
             self.path.mkdir(parents=True, exist_ok=True)
             _write(self.path / "recipe.toml", recipes.dump(recipe))
             _write(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
@@ -123,9 +121,7 @@ class Run:
     def _existing(self, name: str) -> Path:
         path = self.path / name
         if not path.is_file():
-            raise TinyJEPAError(
-                f"{self.path} is no run folder ({name} is missing): make one with brain train --run"
-            )
+            raise TinyJEPAError(f"{self.path} is no run folder ({name} is missing): make one with brain train --run")
         return path
 
 

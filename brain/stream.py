@@ -143,9 +143,7 @@ class Stream:
         """The epoch, pool and position within the pool of a batch."""
         while self._epoch_starts[-1] <= number:
             epoch = len(self._epoch_starts) - 1
-            self._epoch_starts.append(
-                self._epoch_starts[-1] + sum(self._batches(pool) for pool in self._plan(epoch))
-            )
+            self._epoch_starts.append(self._epoch_starts[-1] + sum(self._batches(pool) for pool in self._plan(epoch)))
         epoch = int(np.searchsorted(self._epoch_starts, number, side="right")) - 1
         position = number - self._epoch_starts[epoch]
         for pool_number, pool in enumerate(self._plan(epoch)):
@@ -187,8 +185,7 @@ class Stream:
             following = (epoch, number + 1) if number + 1 < len(plan) else (epoch + 1, 0)
             wanted = {key: plan[number], following: self._plan(following[0])[following[1]]}
         self._pools = {
-            name: self._pools.get(name) or self._loader.submit(self._load, blocks)
-            for name, blocks in wanted.items()
+            name: self._pools.get(name) or self._loader.submit(self._load, blocks) for name, blocks in wanted.items()
         }
         return self._pools[key].result()
 

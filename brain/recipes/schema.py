@@ -18,9 +18,7 @@ class Observation(Section):
     """What the encoder sees, and how long a model step is."""
 
     stack: int = Field(2, ge=1, le=16, description="frames per observation; one frame holds no velocity")
-    stride: int = Field(
-        4, ge=1, le=64, description="frames per model step, and between the frames of a stack"
-    )
+    stride: int = Field(4, ge=1, le=64, description="frames per model step, and between the frames of a stack")
 
 
 class Encoder(Section):
@@ -39,24 +37,16 @@ class Objective(Section):
         description="the pair whose embeddings must agree: augment = two augmentations of one observation; temporal = "
         "neighbours in time; predictive = the predicted and the actual next embeddings, gradients through both",
     )
-    rollout: int = Field(
-        1, ge=1, le=64, description="predictive: model steps unrolled; temporal: steps between views"
-    )
+    rollout: int = Field(1, ge=1, le=64, description="predictive: model steps unrolled; temporal: steps between views")
     invariance: float = Field(1.0, ge=0, description="weight of the distance between the two views")
     variance: float = Field(4.0, ge=0, description="weight of the hinge that keeps each dimension's std at 1")
     covariance: float = Field(0.1, ge=0, description="weight of the squared off-diagonal covariances")
-    inverse_dynamics: float = Field(
-        0.0, ge=0, description="weight of predicting the action between two embeddings"
-    )
-    expander: int = Field(
-        0, ge=0, le=8192, description="width of VICReg's expander; 0 = the loss acts on the latent"
-    )
+    inverse_dynamics: float = Field(0.0, ge=0, description="weight of predicting the action between two embeddings")
+    expander: int = Field(0, ge=0, le=8192, description="width of VICReg's expander; 0 = the loss acts on the latent")
     augmentations: tuple[Literal["crop", "flip", "colour", "noise", "cutout"], ...] = Field(
         (), description="augment and temporal views: applied independently to each view"
     )
-    predictor: Predictor = Field(
-        default_factory=lambda: Predictor(), description="predictive: trained jointly"
-    )
+    predictor: Predictor = Field(default_factory=lambda: Predictor(), description="predictive: trained jointly")
     batch: int = Field(128, ge=2, description="windows per optimiser step")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
@@ -80,17 +70,13 @@ class Prediction(Section):
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
     steps: int = Field(4000, ge=1, description="optimiser steps when no --steps or --budget is given")
-    max_latents: int = Field(
-        1_000_000, ge=1000, description="latents embedded at most; whole episodes, evenly spread"
-    )
+    max_latents: int = Field(1_000_000, ge=1000, description="latents embedded at most; whole episodes, evenly spread")
 
 
 class Energy(Section):
     """Stage 3: calibration on validation episodes, report on test episodes."""
 
-    false_alarm_rate: float = Field(
-        0.01, gt=0, lt=1, description="share of true transitions above the threshold"
-    )
+    false_alarm_rate: float = Field(0.01, gt=0, lt=1, description="share of true transitions above the threshold")
     anchors: int = Field(3000, ge=50, description="test transitions that are scored")
 
 
@@ -99,9 +85,7 @@ class Recipe(Section):
 
     name: str = Field(description="the recipe's name")
     summary: str = Field("", description="one line on what it is")
-    observation: Observation = Field(
-        default_factory=lambda: Observation(), description="frames to observations"
-    )
+    observation: Observation = Field(default_factory=lambda: Observation(), description="frames to observations")
     encoder: Encoder = Field(default_factory=lambda: Encoder(), description="observation to latent")
     objective: Objective = Field(default_factory=lambda: Objective(), description="stage 1, encoder")
     prediction: Prediction = Field(default_factory=lambda: Prediction(), description="stage 2, predictor")

@@ -52,9 +52,7 @@ def train_predictor(
     run.checkpoint("predictor").unlink(missing_ok=True)
 
 
-def fit_dynamics(
-    dynamics: Dynamics, table: LatentTable, section: schema.Prediction, *, steps: int, seed: int
-) -> None:
+def fit_dynamics(dynamics: Dynamics, table: LatentTable, section: schema.Prediction, *, steps: int, seed: int) -> None:
     """The same fit without a run folder: for the judge's floors and ceilings. Trains ``dynamics`` in place."""
     fit_scale(dynamics, table)
     optimizer = make_optimizer(dynamics, section)
@@ -74,9 +72,7 @@ def fit_scale(dynamics: Dynamics, table: LatentTable) -> None:
 
 
 def make_optimizer(dynamics: Dynamics, section: schema.Prediction) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        dynamics.parameters(), lr=section.learning_rate, weight_decay=section.weight_decay
-    )
+    return torch.optim.AdamW(dynamics.parameters(), lr=section.learning_rate, weight_decay=section.weight_decay)
 
 
 def dynamics_step(
