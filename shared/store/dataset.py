@@ -26,12 +26,12 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
     if path.exists() and not path.is_dir():
         raise StoreError(f"{path} is a file: choose a directory with --store")
     if not (path / layout.DATASET).exists():
-        (path / layout.LOG).mkdir(parents=True, exist_ok=True)
-        (path / layout.DATA).mkdir(exist_ok=True)
+        (path / layout.DATA).mkdir(parents=True, exist_ok=True)
         root = path / layout.DATA / "zarr.json"
         publish(root, layout.group_document({"format": layout.FORMAT, "schema_version": SCHEMA_VERSION}))
         if _attributes(root).get("format") != layout.FORMAT:
             raise StoreError(f"{path / layout.DATA} is another program's: choose another --store")
+        (path / layout.LOG).mkdir(exist_ok=True)
         sync_directory(path)
         publish(path / layout.DATASET, spec.model_dump_json(indent=1).encode() + b"\n")
     found = load_spec(path)

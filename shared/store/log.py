@@ -59,15 +59,15 @@ class LogWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._crc = 0
+        self._fd = -1
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        sync_directory(path.parent)
 
     def append(self, body: dict[str, Any]) -> None:
         line, crc = seal(body, self._crc)
         with naming(self._path):
             write_all(self._fd, line)
             os.fsync(self._fd)
-            if self._crc == 0:
-                sync_directory(self._path.parent)
         self._crc = crc
 
     def close(self) -> None:
@@ -151,6 +151,7 @@ class CommittedStream:
         return b"".join(parts)
 
     def _take(self, body: dict[str, Any]) -> None:
+        updated = float(body["time"])
         if not self.header:
             self._take_header(body)
         elif "closed" in body:
@@ -159,7 +160,7 @@ class CommittedStream:
             self.closed = True
         else:
             self._take_commit(body)
-        self.updated = float(body["time"])
+        self.updated = updated
 
     def _take_header(self, body: dict[str, Any]) -> None:
         if body["schema_version"] > SCHEMA_VERSION:

@@ -33,6 +33,8 @@ class Store:
     episodes: list[EpisodeRef]
     """Complete committed episodes, one per index, by index. When an episode was made twice (a worker died
     and another made it again), the one in the stream with the lowest name counts."""
+    rows: int
+    """Rows of ``episodes``."""
     streams: dict[str, CommittedStream]
     """Every stream by name: rows, shards, header, whether it is closed."""
 
@@ -41,6 +43,7 @@ class Store:
         self.path = Path(path)
         self.spec = load_spec(self.path)
         self.episodes = []
+        self.rows = 0
         self.streams = {}
         self._fields = layout.fields(self.spec)
         self._by_index: dict[int, EpisodeRef] = {}
@@ -73,14 +76,9 @@ class Store:
         return [ref for ref in self.episodes if ref.split == name]
 
     @property
-    def rows(self) -> int:
-        """Rows of ``episodes``."""
-        return sum(ref.rows for ref in self.episodes)
-
-    @property
     def bytes_on_disk(self) -> int:
         """Size of all committed files, by the log."""
-        return sum(stream.bytes_on_disk for stream in self.streams.values())
+        return sum(stream.bytes_on_disk for stream in list(self.streams.values()))
 
     def read(
         self, stream: str, start: int, stop: int, field: str, out: np.ndarray | None = None
@@ -145,6 +143,7 @@ class Store:
             self._merged[name] = len(stream.episodes)
         if changed:
             self.episodes = [self._by_index[index] for index in sorted(self._by_index)]
+            self.rows = sum(ref.rows for ref in self.episodes)
 
     def _chunk(self, stream: CommittedStream, field: str, i: int) -> np.ndarray:
         """A small field of shard ``i``, (shard_rows, ...)."""

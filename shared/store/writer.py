@@ -95,7 +95,8 @@ class StreamWriter:
             raise StoreError(f"stream {self.name} has ended: open a new one")
         columns = self._checked(episode)
         self._usable = False  # until the rows of every field are in step again
-        entry = [episode.index, episode.seed, episode.policy, self.rows_committed + self._rows, episode.rows]
+        first = self.rows_committed + self._rows
+        entry = [int(episode.index), int(episode.seed), str(episode.policy), first, episode.rows]
         start, stop = 0, episode.rows
         while start < stop:
             place = self._rows % self._spec.inner_rows
