@@ -29,16 +29,10 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option(
-    "--world", default="car-racing", show_default=True, help="A name of `factory worlds` or a gymnasium id."
-)
+@click.option("--world", default="car-racing", show_default=True, help="A name of `factory worlds` or a gymnasium id.")
 @click.option("--workers", type=click.IntRange(1), help="Simulator processes.  [default: the CPU cores]")
-@click.option(
-    "--frames", type=click.IntRange(1), default=100_000, show_default=True, help="Frames wanted in all."
-)
-@click.option(
-    "--policy", default="mixed", show_default=True, help="Who acts: a policy, or a mix drawn per episode."
-)
+@click.option("--frames", type=click.IntRange(1), default=100_000, show_default=True, help="Frames wanted in all.")
+@click.option("--policy", default="mixed", show_default=True, help="Who acts: a policy, or a mix drawn per episode.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -51,18 +45,10 @@ def cli() -> None:
     metavar="N",
     help="Longest episode.  [default: the world's]",
 )
-@click.option(
-    "--frame-size", type=click.IntRange(1), default=64, show_default=True, help="Side of a frame in pixels."
-)
-@click.option(
-    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the world; may be repeated."
-)
-@click.option(
-    "--address", help="Join the Ray cluster at this address (or `auto`) instead of starting Ray here."
-)
-@click.option(
-    "--local", is_flag=True, help="Simulate in this process, without Ray; the episodes are the same."
-)
+@click.option("--frame-size", type=click.IntRange(1), default=64, show_default=True, help="Side of a frame in pixels.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the world; may be repeated.")
+@click.option("--address", help="Join the Ray cluster at this address (or `auto`) instead of starting Ray here.")
+@click.option("--local", is_flag=True, help="Simulate in this process, without Ray; the episodes are the same.")
 @click.option("--quiet", is_flag=True, help="No progress, only the last line.")
 def collect(
     world: str,
@@ -93,9 +79,7 @@ def collect(
       factory collect --frame-size 96 --option hud=false --store data/cars-96
     """
     if local and (address is not None or (workers or 1) > 1):
-        raise TinyJEPAError(
-            "--local is one process without Ray: leave out --workers and --address, or --local"
-        )
+        raise TinyJEPAError("--local is one process without Ray: leave out --workers and --address, or --local")
     from factory.collect import collect as run_collection
     from factory.collect import plan_store
     from factory.progress import display

@@ -115,9 +115,7 @@ def collect(
     return Summary(path, plan.rows, plan.episodes, plan.rows - found, tally.seconds, store.bytes_on_disk)
 
 
-def _collect_here(
-    path: Path, spec: StoreSpec, plan: Plan, interrupt: Interrupt, tally: Tally, screen: Display
-) -> None:
+def _collect_here(path: Path, spec: StoreSpec, plan: Plan, interrupt: Interrupt, tally: Tally, screen: Display) -> None:
     simulator = Simulator(path, spec, worker=0)
     simulator.start()
     try:

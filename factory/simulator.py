@@ -62,9 +62,7 @@ class Simulator:
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             seed, _ = episode_seeds(spec.seed, k)
-            raise TinyJEPAError(
-                f"world '{spec.world}' failed in episode {k} (world seed {seed}): {reason}"
-            ) from error
+            raise TinyJEPAError(f"world '{spec.world}' failed in episode {k} (world seed {seed}): {reason}") from error
         try:
             if self._writer is None:
                 self._writer = StreamWriter(self._path, spec, self._worker)
@@ -94,6 +92,4 @@ class Simulator:
 
 def _cannot_write(path: Path, error: OSError) -> TinyJEPAError:
     reason = error.strerror or str(error)
-    return TinyJEPAError(
-        f"cannot write to {path}: {reason}; make room or mend it, then run the same command to go on"
-    )
+    return TinyJEPAError(f"cannot write to {path}: {reason}; make room or mend it, then run the same command to go on")

@@ -19,25 +19,19 @@ MIXED = "mixed"
 
 POLICIES = Registry("policy")
 POLICIES.register("uniform", "factory.policies.noise:Uniform", "uniform random action at every step")
-POLICIES.register(
-    "uniform-held", "factory.policies.noise:UniformHeld", "uniform random action, held 2 to 16 steps"
-)
+POLICIES.register("uniform-held", "factory.policies.noise:UniformHeld", "uniform random action, held 2 to 16 steps")
 POLICIES.register(
     "ornstein-uhlenbeck",
     "factory.policies.noise:OrnsteinUhlenbeck",
     "smooth random actions (Box actions only)",
 )
-POLICIES.register(
-    "pursuit", "factory.policies.pursuit:Pursuit", "pure-pursuit driver (worlds with a centre line)"
-)
+POLICIES.register("pursuit", "factory.policies.pursuit:Pursuit", "pure-pursuit driver (worlds with a centre line)")
 POLICIES.register(
     "pursuit-noise",
     "factory.policies.pursuit:PursuitNoise",
     "pursuit, Ornstein-Uhlenbeck noise on its actions",
 )
-POLICIES.register(
-    "pursuit-wander", "factory.policies.pursuit:PursuitWander", "pursuit, its lateral target wanders"
-)
+POLICIES.register("pursuit-wander", "factory.policies.pursuit:PursuitWander", "pursuit, its lateral target wanders")
 POLICIES.register(
     "pursuit-bursts",
     "factory.policies.pursuit:PursuitBursts",
@@ -72,13 +66,9 @@ def check_policy(name: str, world: World) -> None:
     if name != MIXED and name not in POLICIES:
         raise TinyJEPAError(closest(name, [*POLICIES, MIXED], "policy"))
     if name.startswith("pursuit") and not has_centre_line(world):
-        raise TinyJEPAError(
-            f"policy '{name}' needs a world with a centre line and steer, gas and brake; use mixed"
-        )
+        raise TinyJEPAError(f"policy '{name}' needs a world with a centre line and steer, gas and brake; use mixed")
     if name == "ornstein-uhlenbeck" and not isinstance(world.action_space, gym.spaces.Box):
-        raise TinyJEPAError(
-            f"policy '{name}' needs continuous (Box) actions, not {world.action_space}; use mixed"
-        )
+        raise TinyJEPAError(f"policy '{name}' needs continuous (Box) actions, not {world.action_space}; use mixed")
 
 
 def make_policy(name: str, world: World, rng: np.random.Generator) -> tuple[str, Policy]:

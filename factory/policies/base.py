@@ -10,6 +10,19 @@ import numpy as np
 from shared.worlds.base import World
 
 
+STATE_NAMES = ("x", "y", "angle", "forward_speed", "lateral_offset")
+"""What a driver reads of the state; a world that names these has a ``line`` after its reset."""
+
+
+class CentreLine(Protocol):
+    """The middle of a closed track."""
+
+    xy: np.ndarray
+    """float64 ``(T, 2)``: points in driving order, world units"""
+    nearest: int
+    """Index of the point nearest to the car now"""
+
+
 class Policy(Protocol):
     """One episode's driver."""
 
@@ -21,4 +34,4 @@ class Policy(Protocol):
 
 def has_centre_line(world: World) -> bool:
     """Whether the world is a track with actions (steer, gas, brake), so that ``pursuit`` can drive."""
-    return hasattr(type(world), "centre_line") and isinstance(world.action_space, gym.spaces.Box)
+    return set(STATE_NAMES) <= set(world.state_names) and isinstance(world.action_space, gym.spaces.Box)

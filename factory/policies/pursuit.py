@@ -1,9 +1,9 @@
 """A pure-pursuit driver for worlds with a centre line, and its noisy variants.
 
-The world gives ``centre_line``, float ``(T, 2)``: points of a closed track in driving order, in world units;
-its state names include ``x``, ``y``, ``angle`` (heading of the car, 0 along +y, counter-clockwise, radians)
-and
-``forward_speed`` (units/s). Actions are (steer in [-1, 1], positive to the right; gas and brake in [0, 1]).
+After a reset such a world has ``line.xy``, float ``(T, 2)``: the points of a closed track in driving order, in world
+units, and ``line.nearest``: the index of the one nearest to the car. Its state names include ``x``, ``y``, ``angle``
+(of the car, 0 along +y, counter-clockwise, radians), ``forward_speed`` (units/s) and ``lateral_offset`` (units).
+Actions are (steer in [-1, 1], positive to the right; gas and brake in [0, 1]).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from factory.policies.base import STATE_NAMES, CentreLine
 from factory.policies.noise import SmoothNoise
 from shared.worlds.base import World
 
@@ -61,26 +62,11 @@ class Track:
 
     def speeds(self, style: Style) -> list[float]:
         """The speed for every point: what its curvature allows, and what braking allows."""
-        speeds = np.minimum(
-            style.top_speed, np.sqrt(style.cornering / np.maximum(self.curvature, 1e-6))
-        ).tolist()
+        speeds = np.minimum(style.top_speed, np.sqrt(style.cornering / np.maximum(self.curvature, 1e-6))).tolist()
         slack = 2.0 * style.braking * self.spacing
         for later, earlier in pairwise([*range(self.length)[::-1], *range(self.length)[::-1]]):
             speeds[earlier] = min(speeds[earlier], math.sqrt(speeds[later] ** 2 + slack))
         return list(speeds)
-
-    def nearest(self, x: float, y: float, guess: int) -> int:
-        """Index of the point nearest to (x, y), walking from ``guess``."""
-        best, best_distance = guess, (self.x[guess] - x) ** 2 + (self.y[guess] - y) ** 2
-        for direction in (1, -1):
-            index = guess
-            while True:
-                index = (index + direction) % self.length
-                distance = (self.x[index] - x) ** 2 + (self.y[index] - y) ** 2
-                if distance >= best_distance:
-                    break
-                best, best_distance = index, distance
-        return best
 
 
 class Pursuit:
@@ -90,9 +76,9 @@ class Pursuit:
     """
 
     def __init__(self, world: World, rng: np.random.Generator) -> None:
-        self._track = Track(world.centre_line)  # type: ignore[attr-defined]
-        self._columns = [world.state_names.index(name) for name in ("x", "y", "angle", "forward_speed")]
-        self._near = 0
+        self._line: CentreLine = world.line  # type: ignore[attr-defined]
+        self._track = Track(self._line.xy)
+        self._columns = [world.state_names.index(name) for name in STATE_NAMES]
         self._rng = rng
         self._rate = world.control_rate
         self._style = self.style(rng)
@@ -108,8 +94,8 @@ class Pursuit:
         """(steer, gas, brake) towards the point ahead that lies ``offset`` units left of the centre line."""
         track, style = self._track, self._style
         values = state.tolist()
-        x, y, angle, speed = (values[column] for column in self._columns)
-        near = self._near = track.nearest(x, y, self._near)
+        x, y, angle, speed, strayed = [values[column] for column in self._columns]
+        near = self._line.nearest
         distance = 5.0 + style.lookahead * max(speed, 0.0)
         ahead = (near + max(2, round(distance / track.spacing))) % track.length
         to_x = track.x[ahead] + offset * track.left_x[ahead] - x
@@ -122,8 +108,7 @@ class Pursuit:
         steer = min(max(-wheel / FULL_LOCK, -1.0), 1.0)
 
         target = self._speeds[(near + 1) % track.length]
-        strayed = math.hypot(track.x[near] - x, track.y[near] - y) > LOST_OFFSET + abs(offset)
-        if strayed or abs(bearing) > LOST_HEADING:
+        if abs(strayed) > LOST_OFFSET + abs(offset) or abs(bearing) > LOST_HEADING:
             target = min(target, 20.0 if abs(bearing) < LOST_HEADING else 7.0)
         gas = min(max(0.15 * (target - speed), 0.0), 1.0 - 0.6 * abs(steer))
         brake = min(max(0.05 * (speed - target - 1.0), 0.0), 0.8)

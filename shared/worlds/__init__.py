@@ -34,9 +34,7 @@ def gymnasium_id(name: str) -> str:
 
 
 for _name in WORLDS:
-    gym.register(
-        gymnasium_id(_name), entry_point=WORLDS.path(_name), max_episode_steps=World.max_episode_steps
-    )
+    gym.register(gymnasium_id(_name), entry_point=WORLDS.path(_name), max_episode_steps=World.max_episode_steps)
 
 
 def canonical_name(name: str) -> str:
@@ -54,18 +52,14 @@ def canonical_name(name: str) -> str:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise TinyJEPAError(
-                f"world '{name}': cannot import '{module}' ({error}); install it first"
-            ) from None
+            raise TinyJEPAError(f"world '{name}': cannot import '{module}' ({error}); install it first") from None
     if identifier in gym.registry:
         return name
     choices = [*WORLDS, *own, *gym.registry]
     lowered = {choice.lower(): choice for choice in choices}
     match = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     hint = f" Did you mean '{lowered[match[0]]}'?" if match else ""
-    raise TinyJEPAError(
-        f"unknown world '{name}'.{hint} Choices: {', '.join(WORLDS)}, or any installed gymnasium id"
-    )
+    raise TinyJEPAError(f"unknown world '{name}'.{hint} Choices: {', '.join(WORLDS)}, or any installed gymnasium id")
 
 
 def make_world(name: str, frame_size: int = 64, **options: Any) -> World:
@@ -77,9 +71,7 @@ def make_world(name: str, frame_size: int = 64, **options: Any) -> World:
     """
     name = canonical_name(name)
     if not MIN_FRAME_SIZE <= frame_size <= MAX_FRAME_SIZE:
-        raise TinyJEPAError(
-            f"frame size {frame_size} is not between {MIN_FRAME_SIZE} and {MAX_FRAME_SIZE} pixels"
-        )
+        raise TinyJEPAError(f"frame size {frame_size} is not between {MIN_FRAME_SIZE} and {MAX_FRAME_SIZE} pixels")
     if name not in WORLDS:
         from shared.worlds.adapter import GymnasiumWorld
 
@@ -88,13 +80,18 @@ def make_world(name: str, frame_size: int = 64, **options: Any) -> World:
         world = WORLDS.get(name)
     except ImportError as error:
         raise TinyJEPAError(f"world '{name}' needs a package that is not installed: {error}") from error
-    known = [key for key in inspect.signature(world).parameters if key != "frame_size"]
-    for key in options:
+    parameters = dict(inspect.signature(world).parameters)
+    del parameters["frame_size"]
+    known = [*parameters]
+    for key, value in options.items():
         if key not in known:
             match = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f" Did you mean '{match[0]}'?" if match else ""
+            raise TinyJEPAError(f"unknown option '{key}' of world '{name}'.{hint} Choices: {', '.join(known)}")
+        default = parameters[key].default
+        if isinstance(default, bool | int | float) and not _same_kind(value, default):
             raise TinyJEPAError(
-                f"unknown option '{key}' of world '{name}'.{hint} Choices: {', '.join(known)}"
+                f"option '{key}' of world '{name}' is {value!r}; give a {type(default).__name__} such as {default}"
             )
     try:
         made: World = world(frame_size=frame_size, **options)
@@ -102,3 +99,9 @@ def make_world(name: str, frame_size: int = 64, **options: Any) -> World:
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         raise TinyJEPAError(f"world '{name}' refuses its options ({given}): {error}") from error
     return made
+
+
+def _same_kind(value: object, default: bool | int | float) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, int) or (isinstance(default, float) and isinstance(value, float))
