@@ -1,4 +1,8 @@
-"""``dataset.json``: creating a store, and finding out whether a directory is one."""
+"""``dataset.json``: creating a store, and finding out whether a directory is one.
+
+The file is the ``StoreSpec`` as JSON, plus ``checksum``: the crc32c of the rest, written as JSON with sorted
+keys and without spaces. Every log names that checksum, so that no other description can take its place.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pydantic import ValidationError
 
 from shared.errors import StoreError
 from shared.store import layout
+from shared.store.codec import crc32c
 from shared.store.files import publish, sync_directory
 from shared.store.schema import IDENTITY, SCHEMA_VERSION, StoreSpec
 
@@ -33,8 +38,10 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
             raise StoreError(f"{path / layout.DATA} is another program's: choose another --store")
         (path / layout.LOG).mkdir(exist_ok=True)
         sync_directory(path)
-        publish(path / layout.DATASET, spec.model_dump_json(indent=1).encode() + b"\n")
-    found = load_spec(path)
+        document = spec.model_dump(mode="json")
+        document["checksum"] = _checksum(document)
+        publish(path / layout.DATASET, json.dumps(document, indent=1).encode() + b"\n")
+    found, _ = load_spec(path)
     ours, theirs = spec.model_dump(mode="json"), found.model_dump(mode="json")
     for name in IDENTITY:
         if ours[name] != theirs[name]:
@@ -45,8 +52,11 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
     return found
 
 
-def load_spec(path: Path) -> StoreSpec:
-    """The spec of the store at ``path``; ``StoreError`` when it is missing, foreign, newer or damaged."""
+def load_spec(path: Path) -> tuple[StoreSpec, int]:
+    """The spec of the store at ``path``, and its checksum.
+
+    Raises ``StoreError`` when it is missing, foreign, newer or damaged.
+    """
     file = path / layout.DATASET
     try:
         text = file.read_text("utf-8")
@@ -68,12 +78,19 @@ def load_spec(path: Path) -> StoreSpec:
         raise StoreError(f"{file} was written by another program: {path} is not a store")
     if version > SCHEMA_VERSION:
         raise StoreError(f"{file} has schema {version}, this program reads up to {SCHEMA_VERSION}: update it")
+    checksum = document.pop("checksum", None)
+    if checksum != _checksum(document):
+        raise StoreError(f"{file} is damaged (its checksum does not match): restore it from a copy")
     try:
-        return StoreSpec.model_validate(document)
+        return StoreSpec.model_validate(document), checksum
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "spec"
         raise StoreError(f"{file} is damaged ({where}: {first['msg']}): restore it from a copy") from error
+
+
+def _checksum(document: dict[str, Any]) -> int:
+    return crc32c(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _attributes(file: Path) -> dict[str, Any]:

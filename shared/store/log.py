@@ -3,7 +3,7 @@
 A line's checksum covers the line and the checksum of the line before it, so a lost, altered, repeated or
 moved line is noticed. A line counts once its newline is there; until then a reader waits for the rest.
 
-* first line: ``{"stream", "schema_version", "worker", "host", "pid", "time", "episode_columns", "c"}``
+* first line: ``{"stream", "schema_version", "dataset", "worker", "host", "pid", "time", "episode_columns", "c"}``
 * a commit: ``{"i", "rows", "files": {field: [size, crc32c]}, "episodes": [[...], ...], "time", "c"}``. The
   crc32c is that of a chunk's compressed bytes, or of a frame shard's table and index (see ``codec``). An
   episode stands in the line of the shard that holds its last row.
@@ -22,7 +22,7 @@ from typing import Any
 from shared.errors import StoreError
 from shared.store.codec import crc32c
 from shared.store.files import naming, sync_directory, write_all
-from shared.store.layout import FieldLayout, log_file
+from shared.store.layout import fields, log_file
 from shared.store.schema import SCHEMA_VERSION, EpisodeRef, StoreSpec
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}-w\d{2,6}-[0-9a-f]{8}")
@@ -83,7 +83,7 @@ class LogWriter:
 class CommittedStream:
     """What a reader knows of one stream: its committed shards and complete episodes, from its log alone."""
 
-    def __init__(self, path: Path, name: str, spec: StoreSpec, fields: dict[str, FieldLayout]) -> None:
+    def __init__(self, path: Path, name: str, spec: StoreSpec, checksum: int) -> None:
         self.name = name
         self.header: dict[str, Any] = {}
         """The log's first line; empty until it is there."""
@@ -96,11 +96,11 @@ class CommittedStream:
         self.episodes: list[EpisodeRef] = []
         self._path = log_file(path, name)
         self._spec = spec
-        self._fields = fields
+        self._checksum = checksum
         self._offset = 0
         self._lines = 0
         self._crc = 0
-        self._files = {field: array("Q") for field in fields}
+        self._files = {field: array("Q") for field in fields(spec)}
 
     def file(self, field: str, shard: int) -> tuple[int, int]:
         """Size in bytes and crc32c of a committed file."""
@@ -137,9 +137,7 @@ class CommittedStream:
             try:
                 size = os.fstat(fd).st_size
                 if size < self._offset:
-                    raise StoreError(
-                        f"{self._path}: the log shrank from {self._offset} to {size} bytes: restore it"
-                    )
+                    raise StoreError(f"{self._path}: the log shrank from {self._offset} to {size} bytes: restore it")
                 offset = self._offset
                 while offset < size and (part := os.pread(fd, min(size - offset, 1 << 24), offset)):
                     parts.append(part)
@@ -167,13 +165,15 @@ class CommittedStream:
             raise ValueError(f"schema {body['schema_version']} is newer than this program's {SCHEMA_VERSION}")
         if body["stream"] != self.name:
             raise ValueError(f"it is the log of stream {body['stream']}")
+        if body["dataset"] != self._checksum:
+            raise ValueError("it belongs to another dataset.json")
         self.header = body
 
     def _take_commit(self, body: dict[str, Any]) -> None:
         rows, shard_rows = body["rows"], self._spec.shard_rows
         if body["i"] != self.shards or not 1 <= rows <= shard_rows or self.rows != self.shards * shard_rows:
             raise ValueError(f"shard {body['i']} of {rows} rows cannot follow {self.rows} committed rows")
-        files = {field: array("Q", body["files"][field]) for field in self._fields}
+        files = {field: array("Q", body["files"][field]) for field in self._files}
         if any(len(numbers) != 2 for numbers in files.values()):
             raise ValueError("a file needs a size and a crc32c")
         episodes = [self._episode(entry, self.rows + rows) for entry in body["episodes"]]

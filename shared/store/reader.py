@@ -41,7 +41,7 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         """Raises ``StoreError`` when there is no store, or it is foreign, newer or damaged."""
         self.path = Path(path)
-        self.spec = load_spec(self.path)
+        self.spec, self._checksum = load_spec(self.path)
         self.episodes = []
         self.rows = 0
         self.streams = {}
@@ -63,7 +63,7 @@ class Store:
             before = len(self._by_index)
             for name in self._stream_names():
                 if name not in self.streams:
-                    self.streams[name] = CommittedStream(self.path, name, self.spec, self._fields)
+                    self.streams[name] = CommittedStream(self.path, name, self.spec, self._checksum)
             try:
                 for stream in self.streams.values():
                     stream.poll()
@@ -80,9 +80,7 @@ class Store:
         """Size of all committed files, by the log."""
         return sum(stream.bytes_on_disk for stream in list(self.streams.values()))
 
-    def read(
-        self, stream: str, start: int, stop: int, field: str, out: np.ndarray | None = None
-    ) -> np.ndarray:
+    def read(self, stream: str, start: int, stop: int, field: str, out: np.ndarray | None = None) -> np.ndarray:
         """Rows [start, stop) of one field of a stream, into ``out`` if given: ``(stop - start, ...)``.
 
         ``out`` must be C-contiguous and of the field's dtype. ``action`` and ``state`` have zero columns

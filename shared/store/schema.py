@@ -61,9 +61,7 @@ class StoreSpec(BaseModel):
         if min(self.frame_shape) < 1:
             raise ValueError(f"frame_shape {self.frame_shape} must be positive")
         if self.shard_rows % self.inner_rows:
-            raise ValueError(
-                f"shard_rows {self.shard_rows} must be a multiple of inner_rows {self.inner_rows}"
-            )
+            raise ValueError(f"shard_rows {self.shard_rows} must be a multiple of inner_rows {self.inner_rows}")
         return self
 
 

@@ -49,7 +49,8 @@ class StreamWriter:
         when it cannot be written.
         """
         path = Path(path)
-        if load_spec(path) != spec:
+        found, checksum = load_spec(path)
+        if found != spec:
             raise StoreError(f"{path} was created with another spec: write with the one create_store returns")
         host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:40] or "host"
         self.name = f"{host}-w{worker:02d}-{secrets.token_hex(4)}"
@@ -77,6 +78,7 @@ class StreamWriter:
             {
                 "stream": self.name,
                 "schema_version": SCHEMA_VERSION,
+                "dataset": checksum,
                 "worker": worker,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
