@@ -9,7 +9,6 @@ import numpy as np
 
 from shared.worlds.base import World
 
-
 STATE_NAMES = ("x", "y", "angle", "forward_speed", "lateral_offset")
 """What a driver reads of the state; a world that names these has a ``line`` after its reset."""
 
