@@ -24,6 +24,8 @@ class Tally:
         self.started = time.perf_counter()
         self.frames = 0
         self.episodes = 0
+        self.deaths = 0
+        """Simulators that died; what they had not committed is made again."""
         self._road_frames = 0
         self._road = 0.0
         self._bytes: dict[int, int] = {}
@@ -47,6 +49,8 @@ class Tally:
         if self._road_frames:
             parts.append(f"{self._road / self._road_frames:.0%} on road")
         parts.append(f"{decimal(sum(self._bytes.values()))} committed")
+        if self.deaths:
+            parts.append(f"{self.deaths} simulators died and were replaced")
         return ", ".join(parts)
 
 

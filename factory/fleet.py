@@ -1,0 +1,225 @@
+"""A collection on Ray: simulators as actors, kept busy, replaced when they die."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from factory.episodes import episode_seeds
+from factory.interrupt import Interrupt
+from factory.plan import Plan
+from factory.progress import Display, Tally
+from factory.simulator import Record, Simulator
+from shared.errors import TinyJEPAError
+from shared.store.reader import Store
+from shared.store.schema import StoreSpec
+
+MOST_DEATHS = 3
+"""Simulators that may die on one episode, or before their first one, until the collection gives up."""
+QUEUE_SECONDS = 5.0
+"""An actor whose episodes take less has a second one waiting, so that it never idles between two."""
+POLL_SECONDS = 0.5
+OBJECT_STORE_BYTES = 100 << 20
+"""Only small records pass through Ray."""
+
+
+@dataclass
+class Worker:
+    """One actor and what it was given."""
+
+    number: int
+    actor: Any
+    started: Any
+    """Reference to the answer of ``Simulator.start``; None once it has come."""
+    queue: deque[tuple[int, Any]] = field(default_factory=deque)
+    """(episode, reference to its record), in the order they are made."""
+    appended: set[int] = field(default_factory=set)
+    """Episodes it has made; they are in the store once their shard is committed."""
+    depth: int = 1
+
+
+def collect_on_ray(
+    path: Path,
+    spec: StoreSpec,
+    plan: Plan,
+    workers: int,
+    address: str | None,
+    interrupt: Interrupt,
+    tally: Tally,
+    screen: Display,
+) -> None:
+    """Make the episodes that ``plan`` hands out on up to ``workers`` actors; each commits all it has in the end.
+
+    Uses the Ray that runs in this process, else joins the cluster at ``address``, else starts one here.
+    Raises ``TinyJEPAError`` when Ray is not installed or does not start, when the world or the disk fails in an
+    actor, or when one episode kills its process again and again.
+    """
+    screen.show(plan.rows, tally, "starting Ray")
+    with _ray(workers, address, interrupt):
+        interrupt.check()
+        fleet = Fleet(path, spec, plan, tally)
+        fleet.hire(min(workers, plan.parallel))
+        try:
+            while not plan.finished:
+                fleet.hand_out()
+                fleet.wait()
+                screen.show(plan.rows, tally, fleet.note())
+                interrupt.check()
+        finally:
+            fleet.close()
+
+
+class Fleet:
+    """The actors of a collection."""
+
+    def __init__(self, path: Path, spec: StoreSpec, plan: Plan, tally: Tally) -> None:
+        import ray
+
+        self._ray = ray
+        self._actor = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(Simulator)
+        self._path, self._spec, self._plan, self._tally = path.absolute(), spec, plan, tally
+        self._store = Store(path)
+        self._workers: list[Worker] = []
+        self._hired = 0
+        self._closing = False
+        self._deaths: Counter[int | None] = Counter()
+
+    def hire(self, count: int) -> None:
+        """Start actors; each opens a stream of its own."""
+        for _ in range(count):
+            actor = self._actor.remote(self._path, self._spec, self._hired)
+            self._workers.append(Worker(self._hired, actor, actor.start.remote()))
+            self._hired += 1
+
+    def hand_out(self) -> None:
+        """Give every started actor an episode, and the quick ones a second to go on with."""
+        for depth in (1, 2):
+            for worker in self._workers:
+                if worker.started is None and len(worker.queue) < min(depth, worker.depth):
+                    k = self._plan.take()
+                    if k is None:
+                        return
+                    worker.queue.append((k, worker.actor.simulate.remote(k)))
+
+    def wait(self) -> None:
+        """Take in what the actors have to say, waiting for it half a second at most."""
+        said = {self._next_word(worker): worker for worker in self._workers}
+        said.pop(None, None)
+        ready, _ = self._ray.wait([*said], num_returns=1, timeout=POLL_SECONDS)
+        for reference in ready:
+            worker = said[reference]
+            with self._watch(worker):
+                self._hear(worker, self._ray.get(reference))
+
+    def note(self) -> str:
+        """How many actors are still starting, or nothing."""
+        starting = sum(worker.started is not None for worker in self._workers)
+        return f"{starting} of {len(self._workers)} simulators starting" if starting else ""
+
+    def close(self) -> None:
+        """Let every actor end what it has in hand and commit it; those that died have lost their episodes."""
+        self._closing = True
+        closing = {worker.actor.close.remote(): worker for worker in self._workers if worker.started is None}
+        failures = []
+        for reference, worker in closing.items():
+            try:
+                with self._watch(worker):
+                    self._ray.get(reference)
+            except TinyJEPAError as error:
+                failures.append(error)
+        for worker in self._workers:
+            self._ray.kill(worker.actor)
+        if failures:
+            raise failures[0]
+
+    def _next_word(self, worker: Worker) -> Any:
+        if worker.started is not None:
+            return worker.started
+        return worker.queue[0][1] if worker.queue else None
+
+    def _hear(self, worker: Worker, word: Any) -> None:
+        if not isinstance(word, Record):
+            worker.started = None
+            return
+        worker.queue.popleft()
+        worker.appended.add(word.index)
+        worker.depth = 2 if word.seconds < QUEUE_SECONDS else 1
+        self._plan.done(word.index, word.rows)
+        self._tally.add(worker.number, word)
+
+    @contextlib.contextmanager
+    def _watch(self, worker: Worker) -> Iterator[None]:
+        """Replace an actor that has died; pass on in one line what it reports."""
+        try:
+            yield
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, TinyJEPAError):
+                raise TinyJEPAError(str(error.cause)) from error
+            raise
+        except self._ray.exceptions.RayActorError as error:
+            self._bury(worker, error)
+
+    def _bury(self, worker: Worker, error: Exception) -> None:
+        """Hand out again what a dead actor had not committed, and start another in its place."""
+        self._ray.kill(worker.actor)
+        self._workers.remove(worker)
+        in_hand = worker.queue[0][0] if worker.queue else None
+        if in_hand is not None or worker.started is not None:
+            self._deaths[in_hand] += 1
+        if self._deaths[in_hand] >= MOST_DEATHS and not self._closing:
+            raise TinyJEPAError(self._hopeless(in_hand))
+        self._store.refresh()
+        committed = {ref.index for ref in self._store.episodes}
+        given = worker.appended | {k for k, _ in worker.queue}
+        self._plan.lost(given - committed)
+        for k in given & committed:
+            self._plan.done(k, next(ref.rows for ref in self._store.episodes if ref.index == k))
+        self._tally.deaths += 1
+        if not self._closing:
+            self.hire(1)
+
+    def _hopeless(self, k: int | None) -> str:
+        if k is None:
+            return (
+                f"{MOST_DEATHS} simulator processes died while starting: see their logs in /tmp/ray/session_latest/logs"
+            )
+        seed, _ = episode_seeds(self._spec.seed, k)
+        return (
+            f"episode {k} (world seed {seed}) killed its simulator {MOST_DEATHS} times: "
+            f"too little memory, or a crash in world '{self._spec.world}'; what is committed stays"
+        )
+
+
+@contextlib.contextmanager
+def _ray(workers: int, address: str | None, interrupt: Interrupt) -> Iterator[None]:
+    """Ray for the length of a collection."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise TinyJEPAError("Ray is not installed: pip install 'tinyjepa[factory]', or simulate with --local") from None
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is None:
+            cpus = max(workers, os.cpu_count() or 1)
+            quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        ray.init(address=address or "local", **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"no Ray cluster answers at {address}" if address else "Ray does not start"
+        reason = " ".join(str(error).split())
+        raise TinyJEPAError(f"{where} ({reason}); check the address, or simulate with --local") from error
+    interrupt.install()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # where Ray prints when an actor dies
+            yield
+    finally:
+        ray.shutdown()
