@@ -97,6 +97,38 @@ def collect(
 
 
 @cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+def status(store: Path) -> None:
+    """Show what is in a STORE: frames, splits, policies, size, and what of the state space they cover.
+
+    \b
+    Examples:
+      factory status data/car-racing
+    """
+    from factory.status import status_lines
+
+    for line in status_lines(store):
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Directory for the files.  [default: STORE/preview]")
+def preview(store: Path, out: Path | None) -> None:
+    """Draw a contact sheet (PNG) and a video (MP4) of a few episodes of a STORE.
+
+    \b
+    Examples:
+      factory preview data/car-racing
+      factory preview data/car-racing --out pictures
+    """
+    from factory.preview import preview as draw
+
+    for file in draw(store, out or store / "preview"):
+        click.echo(str(file))
+
+
+@cli.command()
 def worlds() -> None:
     """List the worlds.
 

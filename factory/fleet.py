@@ -82,7 +82,7 @@ class Fleet:
         import ray
 
         self._ray = ray
-        self._actor = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(Simulator)
+        self._actor: Any = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(Simulator)
         self._path, self._spec, self._plan, self._tally = path.absolute(), spec, plan, tally
         self._store = Store(path)
         self._workers: list[Worker] = []

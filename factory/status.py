@@ -1,0 +1,73 @@
+"""What is in a store, in a few lines."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from factory.coverage import coverage
+from shared.store.reader import Store
+from shared.store.schema import EpisodeRef, Split
+
+ACTIVE_SECONDS = 60.0
+"""A stream without its closing line counts as being written for this long after its newest line."""
+SAMPLED_EPISODES = 200
+"""The states of at most this many episodes, spread evenly, make the coverage figures."""
+
+
+def status_lines(path: Path) -> Iterator[str]:
+    """The lines of ``factory status``; raises ``StoreError`` when there is no readable store at ``path``."""
+    store = Store(path)
+    spec, episodes = store.spec, store.episodes
+    height, width, channels = spec.frame_shape
+    yield f"{path}: {spec.world}, policy {spec.policy}, seed {spec.seed}, at most {spec.max_episode_steps} steps each"
+    options = ", ".join(f"{key}={value}" for key, value in spec.world_options.items())
+    yield (
+        f"  frames     {height}x{width}x{channels} uint8, {spec.action_dim} action and {len(spec.state_names)} state "
+        f"columns, {spec.control_rate:g} Hz" + (f"; {options}" if options else "")
+    )
+    rows, size = store.rows, store.bytes_on_disk
+    each = f", {size / rows:,.0f} bytes per frame" if rows else ""
+    yield f"  committed  {rows:,} frames in {len(episodes):,} episodes, {size / 1e6:,.1f} MB{each}"
+    parts = [f"{name} {_count([ref for ref in episodes if ref.split == name])}" for name in get_args(Split)]
+    yield f"  splits     {', '.join(parts)}"
+    by_policy = Counter(ref.policy for ref in episodes)
+    parts = [f"{name} {_count([ref for ref in episodes if ref.policy == name])}" for name in sorted(by_policy)]
+    yield f"  policies   {', '.join(parts) or 'none yet'}"
+    yield f"  streams    {_streams(store)}"
+    gaps = (episodes[-1].index + 1 - len(episodes)) if episodes else 0
+    if gaps:
+        yield f"  missing    {gaps} episodes before number {episodes[-1].index}: factory collect makes them"
+    figures = coverage(spec.state_names, _states(store)) if episodes else {}
+    if figures:
+        yield (
+            f"  coverage   {figures['on_road']:.0%} on road, speed {figures['speed_mean']:.0f} "
+            f"(p95 {figures['speed_p95']:.0f}) units/s, lateral std {figures['lateral_std']:.1f} units, heading std "
+            f"{figures['heading_std']:.2f} rad, {figures['bins']:.0f} of 1,331 state bins "
+            f"(perplexity {figures['perplexity']:.0f})"
+        )
+
+
+def _count(episodes: list[EpisodeRef]) -> str:
+    return f"{len(episodes):,} ({sum(ref.rows for ref in episodes):,} frames)"
+
+
+def _streams(store: Store) -> str:
+    streams = store.streams.values()
+    now = time.time()
+    closed = sum(stream.closed for stream in streams)
+    active = sum(not stream.closed and now - stream.updated < ACTIVE_SECONDS for stream in streams)
+    broken = len(streams) - closed - active
+    return f"{len(streams)}: {closed} closed, {active} being written, {broken} ended without closing"
+
+
+def _states(store: Store) -> np.ndarray:
+    """float32 ``(N, S)``: the states of an even sample of the episodes."""
+    step = -(-len(store.episodes) // SAMPLED_EPISODES)
+    sample = store.episodes[::step]
+    return np.concatenate([store.read_episode(ref, "state")["state"] for ref in sample])
