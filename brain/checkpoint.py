@@ -36,7 +36,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
         raise TinyJEPAError(f"no checkpoint {path}: run the stage that makes it with brain train") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise TinyJEPAError(
             f"{path} is damaged or no checkpoint of ours ({reason}): delete it and run brain train again"

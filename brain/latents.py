@@ -41,7 +41,7 @@ class LatentTable:
         device = self.z.device
         rows = starts[:, None] + torch.arange(steps + 1, device=device) * self.stride
         chunks = starts[:, None] + torch.arange(steps * self.stride, device=device)
-        return self.z[rows], self.actions[chunks].reshape(len(starts), steps, -1)
+        return self.z[rows], self.actions[chunks].reshape(len(starts), steps, self.stride * self.actions.shape[1])
 
 
 def embed_episodes(

@@ -134,7 +134,7 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind = "scaled") -> Tensor:
-        """How implausible ``proposal`` (N, D) is after ``z`` (N, D) and ``action`` (N, stride * A): (N,), low = plausible.
+        """How implausible ``proposal`` (N, D) is after ``z`` (N, D) and ``action`` (N, stride * A): (N,).
 
         ``plain`` is the squared distance per dimension between prediction and proposal; ``scaled`` is the negative
         log-likelihood under the predicted variance, so that errors count where the model is usually sure.

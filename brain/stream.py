@@ -86,6 +86,7 @@ class Stream:
         self._frame_offsets = np.arange(stack + steps) * stride
         self._action_offsets = (stack - 1) * stride + np.arange(steps * stride)
         self._steps = steps
+        self._action_width = stride * store.spec.action_dim
         span = int(self._frame_offsets[-1]) + 1
         self.blocks = [block for episode in episodes for block in _blocks(episode, span)]
         self.windows = sum(block.windows for block in self.blocks)
@@ -130,7 +131,7 @@ class Stream:
         starts = pool.starts[order[position * self.batch_size : (position + 1) * self.batch_size]]
         frames = np.take(pool.frames, starts[:, None] + self._frame_offsets, axis=0)
         actions = np.take(pool.actions, starts[:, None] + self._action_offsets, axis=0)
-        actions = actions.reshape(self.batch_size, self._steps, -1)
+        actions = actions.reshape(self.batch_size, self._steps, self._action_width)
         return Batch(self._to_device(frames), self._to_device(actions))
 
     def _to_device(self, array: np.ndarray) -> Tensor:

@@ -55,7 +55,8 @@ def validate(tree: dict[str, Any], source: str) -> Recipe:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise TinyJEPAError(closest(key, keys(), "recipe key")) from None
-        raise TinyJEPAError(f"recipe {source}: {key}: {first['msg']} (got {first['input']!r})") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise TinyJEPAError(f"recipe {source}: {key}: {reason}{_got(first['input'])}") from None
     for registry, name in (
         (ENCODERS, recipe.encoder.kind),
         (OBJECTIVES, recipe.objective.views),
@@ -85,6 +86,10 @@ def explain(recipe: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str
 def keys() -> list[str]:
     """Every dotted key a recipe may set."""
     return [key for key, _, _ in explain(Recipe(name="keys"))]
+
+
+def _got(value: Any) -> str:
+    return "" if isinstance(value, dict) else f" (got {value!r})"
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

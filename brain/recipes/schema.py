@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -51,6 +51,15 @@ class Objective(Section):
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
     steps: int = Field(3000, ge=1, description="optimiser steps when no --steps or --budget is given")
+
+    @model_validator(mode="after")
+    def _no_dead_keys(self) -> Objective:
+        """Refuse a key that these views never read."""
+        if self.views == "predictive" and (self.expander or self.augmentations):
+            raise ValueError("expander and augmentations belong to the views augment and temporal")
+        if self.views in ("augment", "temporal") and self.inverse_dynamics:
+            raise ValueError("inverse_dynamics belongs to the views predictive")
+        return self
 
 
 class Predictor(Section):

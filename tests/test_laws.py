@@ -1,0 +1,75 @@
+"""The architecture's laws: who may import what, and how large a file may grow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {
+    "shared": {"torch", "ray", "factory", "brain"},
+    "factory": {"torch", "brain"},
+    "brain": {"ray", "factory"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of every module a file imports, inside functions and strings for importlib too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
+            module = node.value.split(":")[0]
+            if module.replace(".", "").replace("_", "").isalnum() and "." in module:
+                names.add(module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_file_imports_across_the_border(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    guilty = {str(path.relative_to(ROOT)): bad for path in files if (bad := imported(path) & FORBIDDEN[package])}
+    assert not guilty
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"), [("factory.cli", "torch"), ("brain.cli", "ray"), ("shared.worlds", "ray")]
+)
+def test_nothing_forbidden_is_loaded_on_import(module: str, absent: str) -> None:
+    code = f"import sys, {module}; sys.exit({absent!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_commands_start_without_the_heavy_imports() -> None:
+    code = (
+        "import sys, brain.cli, factory.cli; print({'torch', 'ray', 'cv2', 'matplotlib', 'sklearn'} & set(sys.modules))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "set()"
+
+
+def test_files_stay_readable() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for package in (*FORBIDDEN, "tests", "benchmarks")
+        for path in (ROOT / package).rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 370
+    }
+    assert not long, "split them into rooms that read top to bottom"
+
+
+def test_the_top_level_is_the_agreed_one() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    top = {line.split("/")[0] for line in tracked.stdout.splitlines()}
+    agreed = {"pyproject.toml", "README.md", "LICENSE", "Makefile", "constraints.txt", ".gitignore", ".ci"}
+    assert top <= agreed | {"factory", "brain", "shared", "deploy", "tests", "docs", "benchmarks"}

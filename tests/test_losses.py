@@ -1,0 +1,84 @@
+"""Every loss and diagnostic against an independent computation, written out in plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from brain.collapse import effective_rank, embedding_std
+from brain.losses import CovarianceLoss, GaussianNLL, InvarianceLoss, InverseDynamics, VarianceLoss
+
+
+@pytest.fixture
+def z() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(40, 6, generator=generator) * torch.tensor([0.1, 0.5, 1.0, 1.5, 2.0, 0.0]) + 3
+
+
+def test_invariance_is_the_mean_squared_difference(z: torch.Tensor) -> None:
+    other = z.flip(0)
+    expected = sum((a - b) ** 2 for a, b in zip(z.flatten().tolist(), other.flatten().tolist())) / z.numel()
+    assert float(InvarianceLoss()(z, other)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_variance_is_the_hinge_on_the_sample_standard_deviation(z: torch.Tensor) -> None:
+    columns = z.double().numpy().T
+    expected = np.mean([max(0.0, 1 - np.sqrt(np.var(column, ddof=1) + 1e-4)) for column in columns])
+    assert float(VarianceLoss()(z)) == pytest.approx(expected, rel=1e-5)
+    assert float(VarianceLoss()(torch.zeros(8, 3))) == pytest.approx(0.99)
+    assert float(VarianceLoss()(100 * z[:, :5])) == 0
+
+
+def test_covariance_is_the_off_diagonal_of_numpys(z: torch.Tensor) -> None:
+    covariance = np.cov(z.double().numpy().T)
+    off = covariance - np.diag(np.diag(covariance))
+    assert float(CovarianceLoss()(z)) == pytest.approx((off**2).sum() / 6, rel=1e-4)
+
+
+def test_likelihood_is_scipys_up_to_its_constant(z: torch.Tensor) -> None:
+    from scipy.stats import norm
+
+    log_variance = torch.linspace(-2, 1, z.numel()).view_as(z)
+    error = (z - 3).double().numpy()
+    expected = -norm.logpdf(error, scale=np.exp(log_variance.double().numpy() / 2)).mean(1) - 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(GaussianNLL()(z - 3, log_variance).numpy(), expected, rtol=1e-4)
+
+
+def test_inverse_dynamics_learns_a_visible_action() -> None:
+    torch.manual_seed(0)
+    z, action = torch.randn(256, 4), torch.randn(256, 2)
+    after = z.clone()
+    after[:, :2] += action
+    loss = InverseDynamics(4, 2, width=64)
+    optimizer = torch.optim.Adam(loss.parameters(), 1e-2)
+    first = float(loss(z, after, action).detach())
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(z, after, action).backward()
+        optimizer.step()
+    assert float(loss(z, after, action).detach()) < 0.1 * first
+
+
+def test_gradients_reach_both_views() -> None:
+    a, b = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
+    InvarianceLoss()(a, b).backward()
+    assert a.grad is not None and b.grad is not None and a.grad.abs().sum() > 0
+    torch.testing.assert_close(a.grad, -b.grad)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_effective_rank_counts_equal_directions(rank: int) -> None:
+    rows = torch.zeros(2 * rank, 12)
+    for i in range(rank):
+        rows[2 * i, i], rows[2 * i + 1, i] = 1, -1
+    assert effective_rank(rows) == pytest.approx(rank, rel=1e-4)
+
+
+def test_collapse_shows() -> None:
+    healthy = torch.randn(500, 16, generator=torch.Generator().manual_seed(0))
+    line = torch.randn(500, 1, generator=torch.Generator().manual_seed(1)).expand(500, 16)
+    assert embedding_std(healthy) == pytest.approx(1, abs=0.05)
+    assert effective_rank(healthy) > 15
+    assert embedding_std(line) > 0.9 and effective_rank(line) < 1.5  # std alone would not see it
+    assert embedding_std(torch.ones(50, 4)) == 0

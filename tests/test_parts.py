@@ -1,0 +1,114 @@
+"""One contract for every registered encoder, predictor and objective: shapes, gradients, determinism."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from brain import recipes
+from brain.model import WorldModel
+from brain.objectives.objective import Objective
+from brain.observe import augment, stacked
+from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
+from brain.stream import Stream
+from shared.store.reader import Store
+
+
+@pytest.mark.parametrize("kind", ENCODERS.names())
+@pytest.mark.parametrize(("channels", "size"), [(3, 64), (6, 64), (4, 96), (6, 16)])
+def test_encoder(kind: str, channels: int, size: int) -> None:
+    torch.manual_seed(0)
+    encoder = ENCODERS.get(kind)(channels=channels, frame_size=(size, size), dim=24, width=8)
+    observation = torch.rand(4, channels, size, size) * 2 - 1
+    latent = encoder(observation)
+    assert latent.shape == (4, 24) and latent.dtype == torch.float32
+    latent.square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in encoder.parameters())
+    encoder.eval()
+    torch.testing.assert_close(encoder(observation)[:2], encoder(observation[:2]))  # no leak between samples
+
+
+def test_resnet18_is_the_standard_size() -> None:
+    encoder = ENCODERS.get("resnet18")(channels=3, frame_size=(64, 64), dim=512, width=64)
+    assert sum(p.numel() for p in encoder.parameters()) == 11_176_512  # He et al.'s 11.69 M less the 1000-way head
+
+
+@pytest.mark.parametrize("kind", PREDICTORS.names())
+@pytest.mark.parametrize("action_dim", [0, 6])
+def test_predictor(kind: str, action_dim: int) -> None:
+    torch.manual_seed(0)
+    predictor = PREDICTORS.get(kind)(dim=16, action_dim=action_dim, width=32, depth=2)
+    z, actions = torch.randn(5, 16), torch.randn(5, 4, action_dim)
+    future = predictor.rollout(z, actions)
+    assert future.shape == (5, 4, 16)
+    torch.testing.assert_close(future[:, 0], predictor(z, actions[:, 0]))
+    torch.testing.assert_close(future[:, :2], predictor.rollout(z, actions[:, :2]))  # causal: no peek at later actions
+    future.square().sum().backward()
+    assert all(p.grad is not None for p in predictor.parameters())
+
+
+@pytest.mark.parametrize("views", OBJECTIVES.names())
+def test_objective_learns(views: str, dots: Path) -> None:
+    """Twenty steps lower the loss, everything trainable gets a gradient, and the generator decides all chance."""
+    store = Store(dots)
+    own = {"predictive": ["objective.inverse_dynamics=0.5"]}.get(
+        views, ["objective.expander=32", 'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]']
+    )
+    small = ["encoder.dim=16", "encoder.width=8", "objective.batch=32", "observation.stride=2", "objective.rollout=2"]
+    recipe = recipes.load("car-racing", [f"objective.views={views}", *own, *small])
+    torch.manual_seed(0)
+    model = WorldModel(recipe, store.spec)
+    objective: Objective = OBJECTIVES.get(views)(recipe, model.action_dim)
+    stream = Stream(
+        store, store.split("train"), stack=2, stride=2, steps=objective.steps, batch=32, seed=0,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    batch = stream.batch(0)
+    parameters = [*model.encoder.parameters(), *objective.parameters()]
+    optimizer = torch.optim.AdamW(parameters, 2e-3)
+    losses = []
+    for _ in range(20):
+        terms = objective(model.encoder, batch, torch.Generator().manual_seed(7))
+        optimizer.zero_grad()
+        terms.loss.backward()
+        assert all(p.grad is not None for p in parameters)
+        optimizer.step()
+        losses.append(float(terms.loss.detach()))
+        assert terms.latents.shape[1] == 16 and all(torch.isfinite(part) for part in terms.parts.values())
+    assert losses[-1] < losses[0]
+    with torch.no_grad():
+        model.eval()
+        again = [objective(model.encoder, batch, torch.Generator().manual_seed(7)).loss for _ in range(2)]
+    assert again[0] == again[1]
+    stream.close()
+
+
+def test_stacked_puts_the_oldest_frame_first_and_scales() -> None:
+    frames = torch.arange(4, dtype=torch.uint8).view(1, 4, 1, 1, 1).expand(1, 4, 2, 2, 3) * 85
+    observation = stacked(frames, 2)
+    assert observation.shape == (3, 6, 2, 2)
+    assert observation.is_contiguous(memory_format=torch.channels_last)
+    expected = torch.tensor([[-1, -1 / 3], [-1 / 3, 1 / 3], [1 / 3, 1]])
+    torch.testing.assert_close(observation[:, [0, 3], 0, 0], expected)
+
+
+@pytest.mark.parametrize("kind", ["crop", "flip", "colour", "noise", "cutout"])
+def test_augmentations_change_every_view_and_stay_in_range(kind: str) -> None:
+    observation = torch.rand(32, 6, 16, 16) * 2 - 1
+    a = augment(observation, [kind], torch.Generator().manual_seed(0))
+    assert a.shape == observation.shape and a.min() >= -1 and a.max() <= 1
+    changed = (a != observation).flatten(1).any(1).float().mean()
+    assert changed > (0.3 if kind == "flip" else 0.95)
+    assert torch.equal(a, augment(observation, [kind], torch.Generator().manual_seed(0)))
+    assert torch.equal(augment(observation, [], torch.Generator()), observation)
+
+
+def test_flip_mirrors() -> None:
+    observation = torch.rand(64, 3, 8, 8) * 2 - 1
+    flipped = augment(observation, ["flip"], torch.Generator().manual_seed(0))
+    pairs = list(zip(flipped, observation))
+    mirrored = [torch.allclose(new, old.flip(2), atol=1e-5) for new, old in pairs]
+    kept = [torch.allclose(new, old, atol=1e-5) for new, old in pairs]
+    assert all(a != b for a, b in zip(mirrored, kept)) and 16 < sum(mirrored) < 48
