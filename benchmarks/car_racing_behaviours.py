@@ -51,7 +51,7 @@ def _bursts(world: CarRacing, rng: np.random.Generator, step: int) -> np.ndarray
 
 
 def _straight(world: CarRacing, rng: np.random.Generator, step: int) -> np.ndarray:
-    return np.array([0, 1, 0], np.float32)
+    return np.array([0, 0.3, 0], np.float32)
 
 
 def _donut(world: CarRacing, rng: np.random.Generator, step: int) -> np.ndarray:

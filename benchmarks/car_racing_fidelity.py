@@ -8,11 +8,7 @@ and saves side-by-sides with amplified differences.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,7 +19,7 @@ from shared.worlds.car_racing import CarRacing
 
 
 class Reference(reference.CarRacing):  # type: ignore[misc]
-    """gymnasium's CarRacing, with its first second's zoom left out unless ``intro``; without drawing unless ``pictures``."""
+    """gymnasium's CarRacing, without its first second's zoom unless ``intro``, without drawing unless ``pictures``."""
 
     def __init__(self, intro: bool = True, pictures: bool = True, lap_complete_percent: float = 0.95) -> None:
         super().__init__(lap_complete_percent=lap_complete_percent)

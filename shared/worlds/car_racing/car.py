@@ -17,22 +17,22 @@ WHEEL_RADIUS = WHEEL_R * SIZE
 BRAKE_FORCE = 15
 
 
-class Car(car_dynamics.Car):  # type: ignore[misc]
+class Car(car_dynamics.Car):
     """Bodies and joints as gymnasium builds them; ``drive`` replaces ``gas``, ``brake``, ``steer`` and ``step``.
 
-    Lists over the four wheels (front left, front right, rear left, rear right): ``omega`` (rad/s), ``phase``
-    (rad), ``tiles`` (road tiles touched) and ``angle`` (joint angle, rad, of the last ``read``). The hull's pose
-    and velocity after ``read``: ``x``, ``y`` (units), ``sin``, ``cos`` of its angle, ``vx``, ``vy`` (units/s).
-    With ``leave_skids`` the skid marks that gymnasium's ``render`` shows are recorded too.
+    Lists over the four wheels (front left, front right, rear left, rear right): ``omega`` (rad/s), ``phase`` (rad),
+    ``tiles`` (road tiles touched; kept by the contact listener), ``angle`` (joint angle of the last ``read``, rad).
+    The hull's pose and velocity after ``read``: ``x``, ``y`` (units), ``sin``, ``cos`` of its angle, ``vx``, ``vy``
+    (units/s). With ``leave_skids`` the skid marks that gymnasium's ``render`` shows are recorded too.
     """
 
-    def __init__(self, world: Any, angle: float, x: float, y: float, leave_skids: bool) -> None:
+    def __init__(self, world: Any, angle: float, x: float, y: float, tiles: list[int], leave_skids: bool) -> None:
         super().__init__(world, angle, x, y)
         self.leave_skids = leave_skids
         self.throttle = 0.0
         self.omega = [0.0] * 4
         self.phase = [0.0] * 4
-        self.tiles = [0] * 4
+        self.tiles = tiles
         self.angle = [0.0] * 4
         # Box2D hands out references to its own memory: taken once, they show the current values for ever.
         self._parts = [(w, w.joint, w.transform.q, w.linearVelocity) for w in self.wheels]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pygame
@@ -18,7 +19,7 @@ DIMMED = 2.0
 
 
 class Dashboard:
-    """Overwrites a frame's last rows. Each indicator's picture is kept by its length in screen pixels."""
+    """Overwrites a frame's last rows. An indicator's picture is kept by the screen pixel it ends at."""
 
     def __init__(self, size: int, row_weights: np.ndarray, column_weights: np.ndarray) -> None:
         """``row_weights`` ``(size, WINDOW_H)`` and ``column_weights`` ``(size, WINDOW_W)`` of screen pixels."""
@@ -28,7 +29,7 @@ class Dashboard:
         self._row_weights = np.ascontiguousarray(inside[self._top :])
         self._column_weights = column_weights.T
         self._above = (1 - self._row_weights.sum(1)).reshape(-1, 1, 1)
-        self._kept: dict[tuple[int, int], tuple[slice, np.ndarray]] = {}
+        self._kept: dict[tuple[int, int | str], tuple[slice, np.ndarray]] = {}
 
     def draw(
         self, frame: np.ndarray, score: float, speed: float, omega: list[float], steering: float, rotation: float
@@ -36,47 +37,56 @@ class Dashboard:
         """Put the dashboard into a frame, in place. Units: units/s, rad/s, rad, rad/s."""
         rows = frame[self._top :] * self._above
         values = (speed, *omega)
-        lengths = [
+        pictures: list[int | str | None] = [
             int(WINDOW_H - UNIT_Y * (1 + scale * value)) if abs(value) > 1e-4 else None
             for (_, scale, _), value in zip(UPRIGHT, values)
         ]
-        lengths += [
+        pictures += [
             int((place + scale * value) * UNIT_X) if abs(value) > 1e-4 else None
             for (place, scale, _), value in zip(LEVEL, (steering, rotation))
         ]
-        lengths.append(round(score))
-        for key in enumerate(lengths):
-            if key[1] is None:
+        pictures.append(f"{score:04.0f}")
+        for indicator, shown in enumerate(pictures):
+            if shown is None:
                 continue
+            key = (indicator, shown)
             if key not in self._kept:
-                self._kept[key] = self._picture(*key)
+                self._kept[key] = self._picture(indicator, shown)
             columns, picture = self._kept[key]
             rows[:, columns] += picture
         frame[self._top :] = np.clip(rows - (DIMMED - 0.5) * (1 - self._above), 0, 253)
 
-    def _picture(self, indicator: int, length: int) -> tuple[slice, np.ndarray]:
+    def _picture(self, indicator: int, shown: int | str) -> tuple[slice, np.ndarray]:
         """One indicator alone on black, and the columns it fills."""
         screen = pygame.Surface((WINDOW_W, WINDOW_H - self._bar))
-        if indicator < len(UPRIGHT):
-            place, _, colour = UPRIGHT[indicator]
-            left, right, bottom = int(place * UNIT_X), int((place + 1) * UNIT_X), int(WINDOW_H - UNIT_Y)
-            box = [(left, length), (right, length), (right, bottom), (left, bottom)]
-            pygame.draw.polygon(screen, colour, [(x, y - self._bar) for x, y in box])
-        elif indicator < len(UPRIGHT) + len(LEVEL):
-            place, _, colour = LEVEL[indicator - len(UPRIGHT)]
-            left, top, bottom = int(place * UNIT_X), int(WINDOW_H - 4 * UNIT_Y), int(WINDOW_H - 2 * UNIT_Y)
-            box = [(left, top), (length, top), (length, bottom), (left, bottom)]
-            pygame.draw.polygon(screen, colour, [(x, y - self._bar) for x, y in box])
-        else:
-            pygame.font.init()
-            text = pygame.font.Font(pygame.font.get_default_font(), 42).render(
-                f"{length:04.0f}", True, WHITE, (0, 0, 0)
-            )
+        colour: tuple[int, int, int] = WHITE
+        if isinstance(shown, str):
+            text = score_font().render(shown, True, WHITE, (0, 0, 0))
             place_at = text.get_rect()
             place_at.center = (60, math.floor(WINDOW_H - WINDOW_H * 2.5 / 40.0) - self._bar)
             screen.blit(text, place_at)
-        pixels = pygame.surfarray.array3d(screen).transpose(1, 0, 2).astype(np.float32)
-        picture = np.einsum("ij,jkc,kl->ilc", self._row_weights, pixels, self._column_weights, optimize=True)
-        used = np.flatnonzero(picture.any((0, 2)))
-        columns = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
-        return columns, np.ascontiguousarray(picture[:, columns])
+        else:
+            if indicator < len(UPRIGHT):
+                place, _, colour = UPRIGHT[indicator]
+                left, right, bottom = int(place * UNIT_X), int((place + 1) * UNIT_X), int(WINDOW_H - UNIT_Y)
+                box = [(left, shown), (right, shown), (right, bottom), (left, bottom)]
+            else:
+                place, _, colour = LEVEL[indicator - len(UPRIGHT)]
+                left, top, bottom = int(place * UNIT_X), int(WINDOW_H - 4 * UNIT_Y), int(WINDOW_H - 2 * UNIT_Y)
+                box = [(left, top), (shown, top), (shown, bottom), (left, bottom)]
+            pygame.draw.polygon(screen, WHITE, [(x, y - self._bar) for x, y in box])
+        pixels = pygame.surfarray.array_red(screen).T
+        lit = np.flatnonzero(pixels.any(0))
+        if not len(lit):
+            return slice(0, 0), np.zeros((len(self._row_weights), 0, 3), np.float32)
+        inside = slice(lit[0], lit[-1] + 1)
+        share = self._row_weights @ (pixels[:, inside] / np.float32(255)) @ self._column_weights[inside]
+        used = np.flatnonzero(share.any(0))
+        columns = slice(int(used[0]), int(used[-1]) + 1)
+        return columns, share[:, columns, None] * np.array(colour, np.float32)
+
+
+@cache
+def score_font() -> pygame.font.Font:
+    pygame.font.init()
+    return pygame.font.Font(pygame.font.get_default_font(), 42)

@@ -13,8 +13,16 @@ from functools import cache
 
 import cv2
 import numpy as np
-from gymnasium.envs.box2d.car_dynamics import HULL_POLY1, HULL_POLY2, HULL_POLY3, HULL_POLY4
-from gymnasium.envs.box2d.car_dynamics import SIZE, WHEEL_R, WHEEL_W, WHEELPOS
+from gymnasium.envs.box2d.car_dynamics import (
+    HULL_POLY1,
+    HULL_POLY2,
+    HULL_POLY3,
+    HULL_POLY4,
+    SIZE,
+    WHEEL_R,
+    WHEEL_W,
+    WHEELPOS,
+)
 from gymnasium.envs.box2d.car_racing import GRASS_DIM, PLAYFIELD, SCALE, STATE_H, STATE_W, WINDOW_H, WINDOW_W, ZOOM
 
 from shared.worlds.car_racing.dashboard import Dashboard
@@ -30,18 +38,22 @@ CAR_X, CAR_Y = WINDOW_W / 2, WINDOW_H * 3 / 4
 """The hull's origin on the screen, from the top left."""
 ANGLES, PHASES = 41, 32
 """Steps of the wheels' joint angle over [-0.5, 0.5] rad, and of their rotation over a turn."""
-SHRINK = 0.6
+SHRINK = 0.7
 """Texels by which ``cv2.LINE_AA`` fattens a polygon's edge."""
+FAR_DETAIL = 1.5
+"""Finer than the frame by this factor is the texture that twice the frame's size is sampled from; by trial."""
 SHIFT = 6
-TEXELS = 0.5
-"""Texel side over the root mean square of an output pixel's sides."""
+"""Fractional bits of the corners that ``cv2.fillConvexPoly`` gets."""
 
-Colour = Sequence[float]
+Colour = Sequence[float] | np.ndarray
 
 
 @cache
 def area_weights(size: int, rows: int, pixels: int) -> np.ndarray:
-    """Weights ``(size, pixels)`` of screen pixels in output pixels: ``smoothscale`` to 96, cropped to ``rows``, then area."""
+    """Weights ``(size, pixels)`` of screen pixels in output pixels.
+
+    ``smoothscale`` to 96 pixels, cropped to the first ``rows``, then reduced by area.
+    """
     edges = np.linspace(0, pixels, STATE_W + 1)
     left, right = edges[:-1, None], edges[1:, None]
     k = np.arange(pixels)
@@ -49,6 +61,14 @@ def area_weights(size: int, rows: int, pixels: int) -> np.ndarray:
     unit = np.eye(rows, dtype=np.float32)
     area = cv2.resize(unit, (rows, size), interpolation=cv2.INTER_AREA) if size != rows else unit
     return np.asarray(area @ smooth[:rows], np.float32)
+
+
+def variance(weights: np.ndarray) -> float:
+    """Mean over output pixels of the spread of their footprint, in screen pixels squared."""
+    weights = weights.astype(np.float64)
+    at = np.arange(weights.shape[1]) + 0.5
+    mean = weights @ at
+    return float(np.mean(weights @ at**2 - mean**2 + 1 / 12))
 
 
 def dimmed(colour: Colour) -> tuple[int, int, int, int]:
@@ -68,17 +88,16 @@ class Renderer:
         self.rows = STATE_H if hud else SCENE_ROWS
         self.pitch_x = WINDOW_W / size
         self.pitch_y = WINDOW_H * self.rows / STATE_H / size
-        pixel = np.hypot(self.pitch_x, self.pitch_y) / FULL_ZOOM / np.sqrt(2)
-        self.side = round(2 * PLAYFIELD / (TEXELS * pixel))
+        row_weights = area_weights(size, self.rows, WINDOW_H)
+        column_weights = area_weights(size, STATE_W, WINDOW_W)
+        # One bilinear sample of box-filtered texels of side h has the variance h^2/12 + h^2/6 = (h/2)^2 per axis.
+        texel = 2 * np.sqrt((variance(row_weights) + variance(column_weights)) / 2)
+        self.side = round(2 * PLAYFIELD * FULL_ZOOM / texel)
         self.scale = self.side / (2 * PLAYFIELD)
         self.texture = np.empty((self.side, self.side, 4), np.uint8)
-        self.dashboard = (
-            Dashboard(size, area_weights(size, STATE_H, WINDOW_H), area_weights(size, STATE_W, WINDOW_W))
-            if hud
-            else None
-        )
+        self.dashboard = Dashboard(size, row_weights, column_weights) if hud else None
         self._grass_key: tuple[tuple[int, ...], ...] | None = None
-        self._car = CarSprites(size, self.rows)
+        self._car = CarSprites(row_weights, column_weights)
         self._mips: list[np.ndarray] = []
 
     def begin(self, track: Track, road: Colour, field: Colour, grass: Colour) -> None:
@@ -129,9 +148,7 @@ class Renderer:
             )
         )
         if zoom == FULL_ZOOM:
-            view = cv2.warpAffine(
-                self.texture, matrix, (self.size, self.size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            )
+            view = warp(self.texture, matrix, self.size)
         else:
             view = self._far(matrix, FULL_ZOOM / zoom)
         frame = cv2.cvtColor(view, cv2.COLOR_RGBA2RGB)
@@ -139,24 +156,29 @@ class Renderer:
         return frame
 
     def _far(self, matrix: np.ndarray, distance: float) -> np.ndarray:
-        """A view from ``distance`` times further away, from two texture halvings mixed."""
+        """A view from ``distance`` times further away: two texture halvings mixed, at twice the size, averaged."""
         if not self._mips:
             self._mips = [self.texture]
             while len(self._mips) < 6:
                 mip = self._mips[-1]
                 half = (mip.shape[1] // 2, mip.shape[0] // 2)
                 self._mips.append(cv2.resize(mip, half, interpolation=cv2.INTER_AREA))
-        level = min(max(np.log2(distance), 0.0), len(self._mips) - 1.001)
+        level = min(max(np.log2(distance / FAR_DETAIL), 0.0), len(self._mips) - 1.001)
+        fine = matrix @ ((0.5, 0, -0.25), (0, 0.5, -0.25), (0, 0, 1))
         views = []
         for mip in self._mips[int(level) : int(level) + 2]:
             ratio = mip.shape[0] / self.side
-            scaled = matrix * ratio
-            scaled[:, 2] = (matrix[:, 2] + 0.5) * ratio - 0.5
-            views.append(
-                cv2.warpAffine(mip, scaled, (self.size, self.size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-            )
+            scaled = fine * ratio
+            scaled[:, 2] = (fine[:, 2] + 0.5) * ratio - 0.5
+            views.append(warp(mip, scaled, 2 * self.size))
         part = level - int(level)
-        return cv2.addWeighted(views[0], 1 - part, views[1], part, 0)
+        mixed = cv2.addWeighted(views[0], 1 - part, views[1], part, 0)
+        return np.asarray(cv2.resize(mixed, (self.size, self.size), interpolation=cv2.INTER_AREA))
+
+
+def warp(texture: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """Sample a texture bilinearly at ``matrix @ (column, row, 1)``; black outside."""
+    return np.asarray(cv2.warpAffine(texture, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
 
 
 def meadow(side: int, field: Colour, grass: Colour) -> np.ndarray:
@@ -178,13 +200,12 @@ class CarSprites:
     a wheel does not depend on the others, so a car is the hull's sprite plus four wheels'.
     """
 
-    def __init__(self, size: int, rows: int) -> None:
-        self._rows = area_weights(size, rows, WINDOW_H)
-        self._columns = area_weights(size, STATE_W, WINDOW_W)
+    def __init__(self, row_weights: np.ndarray, column_weights: np.ndarray) -> None:
+        """Weights of ``area_weights`` for the two axes."""
         self._top = int(CAR_Y) - 60
         self._left = int(CAR_X) - 60
-        near_rows = self._rows[:, self._top : self._top + 120]
-        near_columns = self._columns[:, self._left : self._left + 120]
+        near_rows = row_weights[:, self._top : self._top + 120]
+        near_columns = column_weights[:, self._left : self._left + 120]
         used_rows = np.flatnonzero(near_rows[:, 10:-10].any(1))
         used_columns = np.flatnonzero(near_columns[:, 25:-25].any(1))
         self._box = np.s_[used_rows[0] : used_rows[-1] + 1, used_columns[0] : used_columns[-1] + 1]

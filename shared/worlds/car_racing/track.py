@@ -131,7 +131,7 @@ def _quads(points: list[tuple[float, float, float, float]]) -> tuple[list[Quad],
     turns = [points[i][1] - points[i - 1][1] for i in range(n)]
     sides = [(turn > 0) - (turn < 0) for turn in turns]
     hard = [abs(turn) > TRACK_TURN_RATE * 0.2 for turn in turns]
-    kerbed = set()
+    kerbed: set[int] = set()
     for i in range(n):
         span = [i - k for k in range(BORDER_MIN_COUNT)]
         if all(hard[k] for k in span) and abs(sum(sides[k] for k in span)) == BORDER_MIN_COUNT:

@@ -41,16 +41,19 @@ class CarRacing(World):
     ``wheel_angle``     rad           left front wheel's joint angle, left positive, in about [-0.4, 0.4]
     ==================  ============  ==============================================================================
 
-    For drivers: ``track`` (gymnasium's list of ``(alpha, beta, x, y)``), ``line`` (``line.xy``, float64 ``(n, 2)``, the centre
-    line; ``line.nearest``, the index of its point nearest to the car), ``on_road``, ``car``.
+    For drivers: ``track`` (gymnasium's list of ``(alpha, beta, x, y)``), ``line`` (``line.xy``, float64 ``(n, 2)``, the
+    centre line; ``line.nearest``, the index of its point nearest to the car), ``on_road``, ``car``.
 
-    Options: ``hud`` keeps the dashboard (otherwise its rows are cropped before resizing); ``intro`` keeps the
-    first second's camera zoom (the physics do not depend on it); ``frame_skip`` repeats each action and sums the rewards;
-    ``lap_complete_percent`` and ``domain_randomize`` are gymnasium's, as is ``reset(options={"randomize": bool})``, where False
-    keeps the colours of the episode before and thus makes them depend on it.
+    Options: ``hud`` keeps the dashboard (otherwise its rows are cropped before resizing); ``intro`` keeps the first
+    second's camera zoom (the physics do not depend on it); ``frame_skip`` repeats each action and sums the rewards;
+    ``lap_complete_percent`` and ``domain_randomize`` are gymnasium's, as is ``reset(options={"randomize": bool})``,
+    where False keeps the colours of the episode before and thus makes them depend on it.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": reference.FPS}
+    metadata = {  # noqa: RUF012 - gymnasium declares it per instance
+        "render_modes": ["rgb_array"],
+        "render_fps": reference.FPS,
+    }
     state_names = (
         "x",
         "y",
@@ -115,7 +118,7 @@ class CarRacing(World):
         self._contacts = contacts
         self.world = b2World((0, 0), contactListener=contacts)
         self._build_road()
-        self.car = Car(self.world, *circuit.points[0][1:4], leave_skids=self.render_mode is not None)
+        self.car = Car(self.world, *circuit.points[0][1:4], contacts.tiles, leave_skids=self.render_mode is not None)
         for i, wheel in enumerate(self.car.wheels):
             wheel.userData = None
             wheel.fixtures[0].userData = -1 - i
@@ -181,7 +184,7 @@ class CarRacing(World):
         """Whether any wheel touches a road tile."""
         return self.car is not None and any(self.car.tiles)
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """gymnasium's own drawing of the same moment, RGB uint8 ``(400, 600, 3)``; None without ``render_mode``."""
         if self.render_mode is None or self.car is None:
             return None
@@ -242,6 +245,7 @@ class CarRacing(World):
         car.read()
         self.line.follow(car.x, car.y)
         self.t += DT
+        self.score = self.reward
 
     def _frame(self) -> np.ndarray:
         car = self.car
@@ -253,7 +257,7 @@ class CarRacing(World):
         if self._renderer.dashboard is not None:
             self._renderer.dashboard.draw(
                 frame,
-                self.reward,
+                self.score,
                 math.hypot(car.vx, car.vy),
                 car.omega,
                 car.angle[0],
@@ -262,25 +266,26 @@ class CarRacing(World):
         return frame
 
 
-class Contacts(contactListener):  # type: ignore[misc]
+class Contacts(contactListener):
     """Counts the tiles under each wheel and reports touched and visited tiles to the world."""
 
     def __init__(self, world: CarRacing) -> None:
         super().__init__()
         self.world = world
+        self.tiles = [0] * 4
 
     def BeginContact(self, contact: Any) -> None:
         tile, wheel = self._parts(contact)
         self.world.touch(tile)
         if wheel is not None:
-            self.world.car.tiles[wheel] += 1
+            self.tiles[wheel] += 1
             self.world.visit(tile)
 
     def EndContact(self, contact: Any) -> None:
         tile, wheel = self._parts(contact)
         self.world.touch(tile)
         if wheel is not None:
-            self.world.car.tiles[wheel] -= 1
+            self.tiles[wheel] -= 1
 
     @staticmethod
     def _parts(contact: Any) -> tuple[int, int | None]:
