@@ -17,12 +17,10 @@ import numpy as np
 from shared.errors import StoreError
 from shared.store import layout
 from shared.store.codec import ShardEncoder, encode_chunk
-from shared.store.dataset import create_store, load_spec
+from shared.store.dataset import load_spec
 from shared.store.files import remove, sync_directory, write_file
 from shared.store.log import EPISODE_COLUMNS, LogWriter
 from shared.store.schema import FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, Episode, StoreSpec
-
-__all__ = ["StreamWriter", "create_store"]
 
 
 class StreamWriter:
