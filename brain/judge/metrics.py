@@ -1,0 +1,38 @@
+"""The few numbers every judgement is made of: AUC, pair accuracy, threshold, R2."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+
+def auc(true: np.ndarray, impossible: np.ndarray) -> float:
+    """Area under the ROC curve of "a higher energy means an impossible future".
+
+    ``true`` and ``impossible`` are energies, ``(N,)`` and ``(M,)``, pooled over episodes. It equals the share of
+    all N x M pairs in which the impossible future has the higher energy, ties counting half. 0.5 is chance.
+    """
+    labels = np.concatenate([np.zeros(len(true)), np.ones(len(impossible))])
+    return float(roc_auc_score(labels, np.concatenate([true, impossible])))
+
+
+def pair_accuracy(true: np.ndarray, impossible: np.ndarray) -> float:
+    """Share of transitions whose true next has a lower energy than the impossible one; ties count half.
+
+    Both are ``(N,)``, energies of the same N transitions: unlike ``auc`` it needs no common scale of energies.
+    """
+    return float(np.mean((true < impossible) + 0.5 * (true == impossible)))
+
+
+def calibrate(true: np.ndarray, false_alarms: float = 0.01) -> float:
+    """The threshold that at most a share ``false_alarms`` of the energies ``(N,)`` of true transitions exceeds."""
+    return float(np.quantile(true, 1.0 - false_alarms, method="higher"))
+
+
+def r2(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Coefficient of determination of ``prediction`` ``(N,)``: 1 is perfect, 0 is predicting the mean of ``truth``.
+
+    NaN where ``truth`` does not vary.
+    """
+    total = float(((truth - truth.mean()) ** 2).sum())
+    return float("nan") if total == 0 else 1.0 - float(((truth - prediction) ** 2).sum()) / total

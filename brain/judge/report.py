@@ -1,0 +1,165 @@
+"""``report.html``: one self-contained page that says what a run learned, and how we know."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import torch
+
+from brain import recipes
+from brain.judge import figures as draw
+from brain.judge.baselines import Fitted
+from brain.judge.drawing import COLOURS, LABELS
+from brain.judge.energies import Form, Pairs
+from brain.judge.episodes import Embedded
+from brain.judge.negatives import HARD, KINDS
+from brain.judge.probes import ANGLES
+from brain.judge.summary import CEILING, FLOORS, figure_text
+from brain.judge.timeline import Timeline, watch
+from brain.recipes.schema import Recipe
+from shared.store.reader import Store
+
+PLANE_STATES = ("forward_speed", "lateral_offset", "angular_velocity")
+"""States that colour the latent plane; a world without them shows its first two."""
+
+PANELS = ("teleport", "far", "near", "frozen", "reversed", "wrong-action-1", "wrong-action-4")
+"""Kinds with a histogram and a ROC curve; ``near`` pools all shifts."""
+
+PLANE_POINTS = 3000
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the report draws, beyond the figures of ``judge.json``."""
+
+    test: Embedded
+    latents: np.ndarray
+    """standardised test latents, flat over the table's rows, (rows, D)"""
+    rated: Mapping[str, Mapping[str, Pairs]]
+    """test energies: kind, then rater"""
+    dynamics: Fitted
+    form: Form
+    """the chosen energy"""
+    device: torch.device
+
+
+def write_report(run: Path, store: Store, figures: Mapping[str, Any], evidence: Evidence) -> None:
+    """Draws everything and writes ``report.html`` into the run folder, whole or not at all."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["figure"] = figure_text
+    environment.filters["words"] = lambda name: name.replace("_", " ").replace("-", " ")
+    recipe = Recipe.model_validate(figures["recipe"])
+    line = watch(
+        store, evidence.test, evidence.latents, evidence.dynamics, evidence.form, figures["seed"], evidence.device
+    )
+    order = [*(kind for kind in KINDS if kind not in HARD), "hard", *HARD]
+    page = environment.get_template("report.html").render(
+        f=figures,
+        spec=store.spec,
+        recipe=recipe,
+        recipe_text=recipes.dump(recipe),
+        store=store,
+        run=run,
+        line=line,
+        pictures=_pictures(run, store, figures, evidence, line),
+        raters=["model", *FLOORS, *([CEILING] if store.spec.state_names else [])],
+        kinds=[kind for kind in order if kind in figures["energy"]["kinds"]],
+        hard=HARD,
+        labels=LABELS,
+        colours=COLOURS,
+    )  # fmt: skip
+    temporary = run / "report.html.partial"
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(run / "report.html")
+
+
+def _pictures(
+    run: Path, store: Store, figures: Mapping[str, Any], evidence: Evidence, line: Timeline
+) -> dict[str, Any]:
+    """Every SVG of the page, by name."""
+    energy = figures["energy"]
+    names = store.spec.state_names
+    threshold = energy["validation"][evidence.form]["thresholds"][1]
+    step = evidence.test.timing.stride / store.spec.control_rate
+    pictures: dict[str, Any] = {
+        "timeline": draw.timeline(line, threshold, store.spec.control_rate),
+        "summary": draw.summary(energy["kinds"]),
+        "shifts": draw.shifts(energy["kinds"], store.spec.control_rate) if "hard" in energy["kinds"] else "",
+        "kinds": {kind: draw.kind_panel(pairs) for kind, pairs in _panels(evidence).items()},
+        "planes": _planes(names, evidence),
+        "rollout": draw.rollout(figures["rollout"], step) if figures["rollout"]["steps"] else "",
+        "curves": _curves(run),
+    }
+    if "probes" in figures:
+        titles = {"all": "all test rows", "driving": "test rows driving along the road"}
+        pictures["probes"] = [draw.probes(scores, titles[name]) for name, scores in reversed(figures["probes"].items())]
+    return pictures
+
+
+def _panels(evidence: Evidence) -> dict[str, dict[str, Pairs]]:
+    """Per panel the energies by rater; the chosen form of the model's energy is ``model``."""
+    result = {}
+    for panel in PANELS:
+        pooled = [evidence.rated[k] for k in (HARD if panel == "near" else (panel,)) if k in evidence.rated]
+        if not pooled:
+            continue
+        result[panel] = {
+            shown: Pairs(
+                np.concatenate([raters[name].true for raters in pooled]),
+                np.concatenate([raters[name].impossible for raters in pooled]),
+            )
+            for shown, name in {"model": evidence.form, **{n: n for n in (*FLOORS, CEILING)}}.items()
+            if name in pooled[0]
+        }
+    return result
+
+
+def _planes(names: tuple[str, ...], evidence: Evidence) -> list[str]:
+    """The latents' principal plane, once per state."""
+    at = evidence.test.observed()
+    at = at[np.linspace(0, len(at) - 1, min(len(at), PLANE_POINTS)).astype(int)]
+    latents = evidence.latents[at].astype(np.float64)
+    centred = latents - latents.mean(0)
+    eigenvalues, vectors = np.linalg.eigh(centred.T @ centred)
+    plane = centred @ vectors[:, -2:][:, ::-1]
+    explained = eigenvalues[::-1][:2] / eigenvalues.sum()
+    shown = [name for name in PLANE_STATES if name in names] or [n for n in names if n not in ANGLES][:2]
+    return [
+        draw.plane(plane, evidence.test.state[at, names.index(name)], name, [float(share) for share in explained])
+        for name in shown
+    ]
+
+
+def _curves(run: Path) -> list[str]:
+    """The run's ``metrics.jsonl`` as pictures: loss terms, and collapse figures, of every stage."""
+    path = run / "metrics.jsonl"
+    stages: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    if path.exists():
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(text)
+            except ValueError:
+                continue  # a line cut short by a kill
+            stages[entry.get("stage", "training")].append(entry)
+    pictures = []
+    for stage, entries in stages.items():
+        steps = [entry["step"] for entry in entries]
+        named = {key for entry in entries for key, value in entry.items() if isinstance(value, int | float)}
+        terms = sorted(named - {"step", "time", "seconds", "lr", "embedding_std", "effective_rank"})
+        groups = ((terms, "loss terms"), (["effective_rank"], "effective rank"), (["embedding_std"], "embedding std"))
+        for group, title in groups:
+            lines = {name: [entry.get(name, math.nan) for entry in entries] for name in group if name in named}
+            if lines and len(steps) > 1:
+                pictures.append(draw.curves(steps, lines, f"{stage}: {title}", log=title == "loss terms"))
+    return pictures
