@@ -34,6 +34,11 @@ class Car(car_dynamics.Car):
         self.phase = [0.0] * 4
         self.tiles = tiles
         self.angle = [0.0] * 4
+        # gymnasium's tiles notice all of the hull, only to change colour: the bumper that comes first is enough.
+        for fixture in self.hull.fixtures[:-1]:
+            unnoticed = fixture.filterData
+            unnoticed.maskBits = 0
+            fixture.filterData = unnoticed
         # Box2D hands out references to its own memory: taken once, they show the current values for ever.
         self._parts = [(w, w.joint, w.transform.q, w.linearVelocity) for w in self.wheels]
         self._position = self.hull.position
@@ -47,29 +52,32 @@ class Car(car_dynamics.Car):
         ``steer`` in [-1, 1] is gymnasium's (left positive), ``gas`` is clipped to [0, 1], ``brake`` in [0, 1]
         blocks the wheels from 0.9 on.
         """
-        rise = min(max(gas, 0.0), 1.0) - self.throttle
+        rise = (0.0 if gas < 0.0 else 1.0 if gas > 1.0 else gas) - self.throttle
         self.throttle += 0.1 if rise > 0.1 else rise
-        omegas = self.omega
+        engine = POWER * self.throttle / WHEEL_MOMENT_OF_INERTIA
+        omegas, phases, tiles, angles = self.omega, self.phase, self.tiles, self.angle
         for i, (wheel, joint, rotation, velocity) in enumerate(self._parts):
-            turn = (steer if i < 2 else 0.0) - self.angle[i]
-            joint.motorSpeed = math.copysign(min(50.0 * abs(turn), 3.0), turn)
-            limit = FRICTION_LIMIT if self.tiles[i] else GRASS_FRICTION
+            turn = (steer if i < 2 else 0.0) - angles[i]
+            speed = 50.0 * turn
+            joint.motorSpeed = 3.0 if speed > 3.0 else -3.0 if speed < -3.0 else speed
+            limit = FRICTION_LIMIT if tiles[i] else GRASS_FRICTION
 
             s, c, vx, vy = rotation.s, rotation.c, velocity.x, velocity.y
             omega = omegas[i]
             if i > 1:
-                omega += POWER * self.throttle / WHEEL_MOMENT_OF_INERTIA / (abs(omega) + 5.0)
+                omega += engine / (abs(omega) + 5.0)
             if brake >= 0.9:
                 omega = 0.0
             elif brake > 0:
-                omega -= math.copysign(min(BRAKE_FORCE * brake, abs(omega)), omega)
-            self.phase[i] += omega * DT
+                slower = BRAKE_FORCE * brake
+                omega = 0.0 if abs(omega) <= slower else omega - math.copysign(slower, omega)
+            phases[i] += omega * DT
 
             along = (omega * WHEEL_RADIUS - (c * vy - s * vx)) * STIFFNESS
             across = -(c * vx + s * vy) * STIFFNESS
             force = math.sqrt(along * along + across * across)
             if self.leave_skids:
-                self._mark(wheel, force > 2.0 * limit, not self.tiles[i])
+                self._mark(wheel, force > 2.0 * limit, not tiles[i])
             if force > limit:
                 along = along / force * limit
                 across = across / force * limit

@@ -36,8 +36,9 @@ DIMMED = 2
 """Levels that ``smoothscale`` loses everywhere by truncation."""
 CAR_X, CAR_Y = WINDOW_W / 2, WINDOW_H * 3 / 4
 """The hull's origin on the screen, from the top left."""
-ANGLES, PHASES = 41, 32
-"""Steps of the wheels' joint angle over [-0.5, 0.5] rad, and of their rotation over a turn."""
+ANGLES, PHASES = 53, 32
+"""Steps of the wheels' joint angle over 1.3 rad around 0 (its limits are 0.4), and of their rotation over a turn."""
+ANGLE_STEPS, ANGLE_ZERO, PHASE_STEPS = ANGLES / 1.3, ANGLES / 2, PHASES / (2 * np.pi)
 SHRINK = 0.7
 """Texels by which ``cv2.LINE_AA`` fattens a polygon's edge."""
 FAR_DETAIL = 1.5
@@ -99,6 +100,8 @@ class Renderer:
         self._grass_key: tuple[tuple[int, ...], ...] | None = None
         self._car = CarSprites(row_weights, column_weights)
         self._mips: list[np.ndarray] = []
+        self._matrix = np.empty((2, 3))
+        self._values = self._matrix.data.cast("B").cast("d")
 
     def begin(self, track: Track, road: Colour, field: Colour, grass: Colour) -> None:
         """Draw a new episode's circuit in the given colours (RGB, 0..255)."""
@@ -141,12 +144,13 @@ class Renderer:
         left = 0.5 * step_x - CAR_X / zoom
         top = CAR_Y / zoom - 0.5 * step_y
         k = self.scale
-        matrix = np.array(
-            (
-                (k * cos * step_x, k * sin * step_y, k * (x + PLAYFIELD + cos * left - sin * top) - 0.5),
-                (k * sin * step_x, -k * cos * step_y, k * (y + PLAYFIELD + sin * left + cos * top) - 0.5),
-            )
-        )
+        matrix, values = self._matrix, self._values
+        values[0] = k * cos * step_x
+        values[1] = k * sin * step_y
+        values[2] = k * (x + PLAYFIELD + cos * left - sin * top) - 0.5
+        values[3] = k * sin * step_x
+        values[4] = -k * cos * step_y
+        values[5] = k * (y + PLAYFIELD + sin * left + cos * top) - 0.5
         if zoom == FULL_ZOOM:
             view = warp(self.texture, matrix, self.size)
         else:
@@ -211,23 +215,28 @@ class CarSprites:
         self._box = np.s_[used_rows[0] : used_rows[-1] + 1, used_columns[0] : used_columns[-1] + 1]
         self._row_weights = near_rows[self._box[0]]
         self._column_weights = np.ascontiguousarray(near_columns[self._box[1]].T)
-        self._hulls: dict[float, tuple[np.ndarray, np.ndarray]] = {}
-        self._wheels: dict[tuple[float, int, int, int], np.ndarray] = {}
+        self._hulls: dict[float, np.ndarray] = {}
+        self._tables: dict[float, tuple[np.ndarray, list[list[np.ndarray | None]]]] = {}
 
     def draw(self, frame: np.ndarray, zoom: float, angle: list[float], phase: list[float]) -> None:
         """Put the car into a frame, in place."""
-        hull = self._hulls.get(zoom)
-        if hull is None:
-            hull = self._hulls[zoom] = self._hull(zoom)
-        car = hull[1]
+        car, wheels = self._tables.get(zoom) or self._begin(zoom)
         for i in range(4):
-            key = (zoom, i, round((angle[i] + 0.5) * (ANGLES - 1)), int(phase[i] * (PHASES / (2 * np.pi))) % PHASES)
-            wheel = self._wheels.get(key)
+            step = int(angle[i] * ANGLE_STEPS + ANGLE_ZERO) * PHASES + int(phase[i] * PHASE_STEPS) % PHASES
+            wheel = wheels[i][step]
             if wheel is None:
-                wheel = self._wheels[key] = self._wheel(*key)
+                wheel = wheels[i][step] = self._wheel(zoom, i, step)
             car = car + wheel
         patch = frame[self._box]
-        patch[...] = np.maximum(patch * car[0] + car[1], 0)
+        mixed = patch * car[0]
+        mixed += car[1]
+        np.maximum(mixed, 0, out=patch, casting="unsafe")
+
+    def _begin(self, zoom: float) -> tuple[np.ndarray, list[list[np.ndarray | None]]]:
+        """The hull's sprite and empty tables of the wheels'."""
+        self._hulls[zoom], sprite = self._hull(zoom)
+        self._tables[zoom] = sprite, [[None] * (ANGLES * PHASES) for _ in range(4)]
+        return self._tables[zoom]
 
     def _mask(self, polygon: Sequence[tuple[float, float]], zoom: float, onto: np.ndarray) -> None:
         """Fill a polygon (units from the hull's origin) as pygame does, in whole screen pixels."""
@@ -252,9 +261,10 @@ class CarSprites:
         sprite[1] += 0.5
         return mask, sprite
 
-    def _wheel(self, zoom: float, i: int, angle_step: int, phase_step: int) -> np.ndarray:
-        angle = angle_step / (ANGLES - 1) - 0.5
-        phase = (phase_step + 0.5) * 2 * np.pi / PHASES
+    def _wheel(self, zoom: float, i: int, step: int) -> np.ndarray:
+        angle_step, phase_step = divmod(step, PHASES)
+        angle = (angle_step + 0.5 - ANGLE_ZERO) / ANGLE_STEPS
+        phase = (phase_step + 0.5) / PHASE_STEPS
         c, s = np.cos(angle), np.sin(angle)
         at_x, at_y = WHEELPOS[i]
 
@@ -262,7 +272,7 @@ class CarSprites:
             corners = [(-WHEEL_W, y0), (WHEEL_W, y0), (WHEEL_W, y1), (-WHEEL_W, y1)]
             return [((at_x + c * x - s * y) * SIZE, (at_y + s * x + c * y) * SIZE) for x, y in corners]
 
-        hull = self._hulls[zoom][0]
+        hull = self._hulls[zoom]
         tyre = np.zeros_like(hull)
         self._mask(placed(WHEEL_R, -WHEEL_R), zoom, tyre)
         sprite = self._sprite(tyre * (1 - hull), (0, 0, 0))

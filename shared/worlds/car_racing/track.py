@@ -85,10 +85,12 @@ def _drive(checkpoints: list[tuple[float, float, float]]) -> list[tuple[float, f
     """The path ``(alpha, beta, x, y)`` in steps of ``TRACK_DETAIL_STEP``, turning at a limited rate."""
     x, y, beta = 1.5 * TRACK_RAD, 0.0, 0.0
     target = 0
+    goal_alpha, goal_x, goal_y = checkpoints[0]
     laps = 0
     other_side = False
     points: list[tuple[float, float, float, float]] = []
-    cos, sin, atan2 = math.cos, math.sin, math.atan2
+    cos, sin, atan2, append = math.cos, math.sin, math.atan2, points.append
+    far = 1.5 * math.pi
     for _ in range(2500):
         alpha = atan2(y, x)
         if other_side and alpha > 0:
@@ -98,28 +100,30 @@ def _drive(checkpoints: list[tuple[float, float, float]]) -> list[tuple[float, f
             other_side = True
             alpha += TURN
 
-        while alpha > checkpoints[target % CHECKPOINTS][0]:
+        while alpha > goal_alpha:
             target += 1
-            if target % CHECKPOINTS == 0:
+            if target == CHECKPOINTS:
+                target = 0
                 alpha -= TURN
-        _, goal_x, goal_y = checkpoints[target % CHECKPOINTS]
+            goal_alpha, goal_x, goal_y = checkpoints[target]
 
         right_x = cos(beta)
         right_y = sin(beta)
-        across = right_x * (goal_x - x) + right_y * (goal_y - y)
-        while beta - alpha > 1.5 * math.pi:
+        while beta - alpha > far:
             beta -= TURN
-        while beta - alpha < -1.5 * math.pi:
+        while beta - alpha < -far:
             beta += TURN
         before = beta
-        across *= SCALE
+        across = (right_x * (goal_x - x) + right_y * (goal_y - y)) * SCALE
         if across > 0.3:
-            beta -= min(TRACK_TURN_RATE, abs(0.001 * across))
-        if across < -0.3:
-            beta += min(TRACK_TURN_RATE, abs(0.001 * across))
+            turn = 0.001 * across
+            beta -= turn if turn < TRACK_TURN_RATE else TRACK_TURN_RATE
+        elif across < -0.3:
+            turn = -0.001 * across
+            beta += turn if turn < TRACK_TURN_RATE else TRACK_TURN_RATE
         x += -right_y * TRACK_DETAIL_STEP
         y += right_x * TRACK_DETAIL_STEP
-        points.append((alpha, before * 0.5 + beta * 0.5, x, y))
+        append((alpha, before * 0.5 + beta * 0.5, x, y))
         if laps > 4:
             break
     return points
@@ -170,6 +174,7 @@ class CentreLine:
 
     def __init__(self, track: Track) -> None:
         self.xy = np.array([point[2:] for point in track.points])
+        self._columns = np.ascontiguousarray(self.xy.T)
         self._x: list[float] = self.xy[:, 0].tolist()
         self._y: list[float] = self.xy[:, 1].tolist()
         self._beta = [point[1] for point in track.points]
@@ -188,8 +193,8 @@ class CentreLine:
                     break
                 i, best = k, d
         if best > LOST:
-            offset = self.xy - (x, y)
-            i = int(np.argmin(np.einsum("ij,ij->i", offset, offset)))
+            dx, dy = self._columns[0] - x, self._columns[1] - y
+            i = int((dx * dx + dy * dy).argmin())
         self.nearest = i
 
     def locate(self, x: float, y: float) -> tuple[float, float]:

@@ -205,7 +205,7 @@ class CarRacing(World):
         return picture
 
     def touch(self, tile: int) -> None:
-        """The car's body or a wheel is on a tile."""
+        """The car's front or a wheel is on a tile."""
         if not self.touched[tile]:
             self.touched[tile] = True
             self._renderer.touch(tile)
