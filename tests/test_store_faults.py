@@ -43,10 +43,10 @@ def chunk_files(path: Path) -> list[Path]:
     return sorted(path.glob("data.zarr/*/*/c.*"))
 
 
-def flip(file: Path, rng: random.Random) -> int:
-    """Flip one random bit; returns the byte's offset."""
+def flip(file: Path, rng: random.Random, place: int | None = None) -> int:
+    """Flip one bit, of a random byte unless ``place`` is given; returns the byte's offset."""
     data = bytearray(file.read_bytes())
-    place = rng.randrange(len(data))
+    place = rng.randrange(len(data)) if place is None else place % len(data)
     data[place] ^= 1 << rng.randrange(8)
     file.write_bytes(data)
     return place
@@ -68,10 +68,11 @@ def test_every_bit_flip_in_the_data_raises(copy: Path) -> None:
     rng = random.Random(1)
     files = chunk_files(copy)
     assert len(files) == 2 * 3 * len(FIELDS)
-    for trial in range(6 * len(files)):
-        file = files[trial % len(files)]
+    trials = [(file, place) for file in files for place in (0, -1, -5, None, None, None)]
+    trials += [(file, -place) for file in files[:1] for place in range(1, 100)]
+    for file, wanted in trials:
         before = file.read_bytes()
-        place = flip(file, rng)
+        place = flip(file, rng, wanted)
         with pytest.raises(StoreError) as caught:
             read_everything(copy)
             pytest.fail(f"bit flip at byte {place} of {file} was served")
@@ -83,11 +84,12 @@ def test_every_bit_flip_in_the_data_raises(copy: Path) -> None:
 
 def test_every_bit_flip_in_logs_and_description_raises(copy: Path) -> None:
     rng = random.Random(2)
-    files = [*sorted(copy.glob("log/*.jsonl")), copy / "dataset.json"]
-    for trial in range(100 * len(files)):
-        file = files[trial % len(files)]
+    logs = sorted(copy.glob("log/*.jsonl"))
+    trials: list[tuple[Path, int | None]] = [(file, None) for file in [*logs, copy / "dataset.json"] * 100]
+    trials += [(log, place) for log in logs for place, byte in enumerate(log.read_bytes()) if byte == ord("\n")]
+    for file, wanted in trials:
         before = file.read_bytes()
-        place = flip(file, rng)
+        place = flip(file, rng, wanted)
         if file.suffix == ".json" and loads(file) == loads_bytes(before):
             continue  # one kind of white space for another
         with pytest.raises(StoreError) as caught:
