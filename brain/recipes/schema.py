@@ -26,7 +26,7 @@ class Encoder(Section):
 
     kind: str = Field("cnn", description="registered encoder: cnn, resnet18")
     dim: int = Field(128, ge=2, le=4096, description="width of the latent")
-    width: int = Field(16, ge=4, le=512, description="channels of the first stage; later stages double it")
+    width: int = Field(32, ge=4, le=512, description="channels of the first stage; later stages double it")
 
 
 class Objective(Section):

@@ -1,0 +1,45 @@
+# make demo   the main job on this box: collect, train, judge, report
+# make test   every check: lint, types, import laws, tests
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+DEMO_FRAMES ?= 40000
+DEMO_BUDGET ?= 170s
+DEMO_WORKERS ?= 2
+SEED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types tests install clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+install: $(VENV)/.installed-all
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit("python %d.%d will not do: TinyJEPA needs Python 3.11 to 3.13; set PYTHON=python3.12 or the like" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-%: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.installed-all
+	$(BIN)/factory collect --world car-racing --workers $(DEMO_WORKERS) --frames $(DEMO_FRAMES) --seed $(SEED) --store data/demo-$(SEED)
+	$(BIN)/brain train --store data/demo-$(SEED) --run runs/demo-$(SEED) --recipe car-racing --budget $(DEMO_BUDGET) --seed $(SEED)
+
+test: lint types tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+tests: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
