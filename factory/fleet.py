@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ MOST_DEATHS = 3
 QUEUE_SECONDS = 5.0
 """An actor whose episodes take less has a second one waiting, so that it never idles between two."""
 POLL_SECONDS = 0.5
+KNOCK_SECONDS = 5.0
 OBJECT_STORE_BYTES = 100 << 20
 """Only small records pass through Ray."""
 
@@ -207,6 +209,7 @@ def _ray(workers: int, address: str | None, interrupt: Interrupt) -> Iterator[No
     if ray.is_initialized():
         yield
         return
+    _knock(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
@@ -214,12 +217,28 @@ def _ray(workers: int, address: str | None, interrupt: Interrupt) -> Iterator[No
             quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         ray.init(address=address or "local", **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"no Ray cluster answers at {address}" if address else "Ray does not start"
-        reason = " ".join(str(error).split())
-        raise TinyJEPAError(f"{where} ({reason}); check the address, or simulate with --local") from error
+        if address:
+            raise _no_cluster(address, error) from error
+        raise TinyJEPAError(f"Ray does not start ({' '.join(str(error).split())}); simulate with --local") from error
     interrupt.install()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Ray prints when an actor dies
             yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Fail at once where nobody listens at ``host:port``; ``ray.init`` would try for minutes."""
+    host, _, port = (address or "").rpartition("//")[2].rpartition(":")
+    if not address or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> TinyJEPAError:
+    reason = " ".join(str(error).split())
+    return TinyJEPAError(f"no Ray cluster answers at {address} ({reason}): check the address, or simulate with --local")

@@ -1,0 +1,19 @@
+"""A small collection as a process of its own: ``python -m tests.collecting STORE FRAMES WORKERS``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from factory.collect import collect, plan_store
+from shared.store.schema import StoreSpec
+
+
+def small_run() -> StoreSpec:
+    """Fast CarRacing in small frames, episodes of 40 steps; a commit every 64 rows, so that there is much to lose."""
+    spec = plan_store("car-racing", "mixed", seed=5, frame_size=16, max_episode_steps=40)
+    return spec.model_copy(update={"inner_rows": 16, "shard_rows": 64})
+
+
+if __name__ == "__main__":
+    collect(Path(sys.argv[1]), small_run(), int(sys.argv[2]), int(sys.argv[3]))

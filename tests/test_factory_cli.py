@@ -1,0 +1,222 @@
+"""The ``factory`` commands as a user types them; every bad input is one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from factory.cli import cli, default_store
+from shared.console import run
+from shared.store.reader import Store
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["collect", "--local", "--frame-size", "16", "--max-episode-steps", "30", "--frames", "200", "--quiet"]
+
+
+def factory(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "factory.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "cars"
+    assert run(cli, "factory", [*SMALL, "--store", str(path)]) == 0
+    return path
+
+
+def test_collect_again_extend_look_and_list(tmp_path: Path) -> None:
+    """The whole command line in real processes."""
+    first = factory(*SMALL, TINYJEPA_DATA=str(tmp_path))
+    path = tmp_path / "car-racing"
+    assert first.returncode == 0 and first.stderr == "", first.stderr
+    assert first.stdout.startswith(f"{path}: 217 frames in 7 episodes") and "217 new" in first.stdout
+    again = factory(*SMALL, TINYJEPA_DATA=str(tmp_path))
+    assert again.returncode == 0 and again.stdout.startswith(f"nothing to do: {path} holds 217 frames in 7 episodes")
+    more = factory(*SMALL, "--frames", "300", TINYJEPA_DATA=str(tmp_path))
+    assert more.returncode == 0 and "93 new" in more.stdout
+
+    status = factory("status", path)
+    assert status.returncode == 0
+    for words in ("310 frames in 10 episodes", "train ", "16x16x3 uint8", "2 closed", "% on road", "pursuit"):
+        assert words in status.stdout
+
+
+def test_preview_draws_a_sheet_and_a_video(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(cli, "factory", ["preview", str(store), "--out", str(tmp_path / "new" / "pictures")]) == 0
+    sheet, video = map(Path, capsys.readouterr().out.split())
+    image = cv2.imread(str(sheet))
+    assert image is not None and image.shape[0] > 7 * 128 and image.shape[1] >= 10 * 128
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        assert stream.codec_context.name == "h264" and stream.codec_context.pix_fmt == "yuv420p"
+        assert stream.average_rate == 50
+    assert len(frames) == 31
+    shown = Store(store).read_episode(Store(store).episodes[0], "frame")["frame"][20]
+    large = shown.repeat(8, axis=0).repeat(8, axis=1).astype(float)
+    assert np.abs(frames[20][18 : 18 + 128, :128] - large).mean() < 12
+
+
+def test_status_of_a_store_that_is_being_written_or_was_left(store: Path, tmp_path: Path) -> None:
+    from factory.collect import plan_store
+    from factory.episodes import run_episode
+    from factory.status import status_lines
+    from shared.store.dataset import create_store
+    from shared.store.writer import StreamWriter
+    from shared.worlds import make_world
+
+    spec = create_store(tmp_path, plan_store("CartPole-v1", "mixed", frame_size=16))
+    assert "0 frames in 0 episodes" in "\n".join(status_lines(tmp_path))
+    writer = StreamWriter(tmp_path, spec, 0)
+    writer.append(run_episode(make_world("CartPole-v1", 16), "mixed", 0, 2, 50))
+    assert "1 being written" in "\n".join(status_lines(tmp_path))
+    writer.close()
+    lines = "\n".join(status_lines(tmp_path))
+    assert "1 closed, 0 being written" in lines and "missing    2 episodes" in lines and "coverage" not in lines
+
+
+def test_worlds_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(cli, "factory", ["worlds"]) == 0
+    output = capsys.readouterr().out
+    assert "car-racing" in output and "tinyjepa/CarRacing-v0" in output and "gymnasium id" in output
+    for command in cli.commands:
+        assert run(cli, "factory", [command, "--help"]) == 0
+        assert f"  factory {command}" in capsys.readouterr().out
+
+
+def test_default_store() -> None:
+    assert default_store("ale_py:ALE/Pong-v5").name == "ale_py-ALE-Pong-v5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--world", "car-racin"], ["unknown world 'car-racin'", "Did you mean 'car-racing'?", "Choices:"]),
+        (["--policy", "persuit"], ["unknown policy 'persuit'", "Did you mean 'pursuit'?", "mixed"]),
+        (["--world", "CartPole-v1", "--policy", "pursuit"], ["pursuit", "centre line", "mixed"]),
+        (["--option", "hud"], ["key=value"]),
+        (["--option", "hdu=1"], ["unknown option 'hdu'", "Did you mean 'hud'?"]),
+        (["--option", "hud=perhaps"], ["'perhaps'", "bool"]),
+        (["--frames", "0"], ["--frames", "x>=1"]),
+        (["--frames", "many"], ["--frames", "'many'"]),
+        (["--seed", "-1"], ["--seed"]),
+        (["--frame-size", "2"], ["frame size 2"]),
+        (["--max-episode-steps", "0"], ["--max-episode-steps"]),
+        (["--workers", "2"], ["--local", "--workers"]),
+        (["--wrokers", "2"], ["--wrokers", "--workers"]),
+    ],
+)
+def test_bad_arguments(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
+) -> None:
+    path = tmp_path / "store"
+    assert run(cli, "factory", [*SMALL, "--store", str(path), *arguments]) == 2
+    assert_one_line(capsys.readouterr(), words)
+    assert not path.exists()
+
+
+def assert_one_line(captured: object, words: list[str]) -> None:
+    output, error = captured.out, captured.err  # type: ignore[attr-defined]
+    assert output == "" and error.startswith("factory: error: ") and error.count("\n") == 1, error
+    for word in words:
+        assert word in error
+
+
+@pytest.mark.parametrize("workers", ["0", "-3"])
+def test_workers_must_be_positive(capsys: pytest.CaptureFixture[str], workers: str) -> None:
+    assert run(cli, "factory", ["collect", "--workers", workers]) == 2
+    assert_one_line(capsys.readouterr(), ["--workers", "x>=1"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--seed", "3"], ["seed 0", "3 was asked for"]),
+        (["--world", "CartPole-v1"], ["world", "car-racing", "CartPole-v1"]),
+        (["--frame-size", "24"], ["frame_shape", "16", "24"]),
+        (["--policy", "uniform"], ["policy", "mixed", "uniform"]),
+        (["--option", "hud=true"], ["world_options", "hud"]),
+    ],
+)
+def test_a_store_of_another_run_is_refused_and_left_alone(
+    store: Path, capsys: pytest.CaptureFixture[str], change: list[str], words: list[str]
+) -> None:
+    before = {file: file.stat().st_mtime_ns for file in store.rglob("*")}
+    assert run(cli, "factory", [*SMALL, "--store", str(store), *change]) == 2
+    assert_one_line(capsys.readouterr(), [str(store), *words])
+    assert {file: file.stat().st_mtime_ns for file in store.rglob("*")} == before
+
+
+@pytest.mark.parametrize("command", ["status", "preview"])
+def test_stores_that_cannot_be_read(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert run(cli, "factory", [command, str(tmp_path / "nowhere")]) == 2
+    assert_one_line(capsys.readouterr(), ["nowhere"])
+    assert not (tmp_path / "nowhere").exists()
+    assert run(cli, "factory", [command, str(tmp_path)]) == 2
+    assert_one_line(capsys.readouterr(), ["not a store"])
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    document = json.loads((store / "dataset.json").read_text())
+    (newer / "dataset.json").write_text(json.dumps({**document, "schema_version": 99}))
+    assert run(cli, "factory", [command, str(newer)]) == 2
+    assert_one_line(capsys.readouterr(), ["newer"])
+
+
+def test_an_empty_store_cannot_be_previewed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from factory.collect import plan_store
+    from shared.store.dataset import create_store
+
+    create_store(tmp_path / "empty", plan_store("CartPole-v1", "mixed", frame_size=16))
+    assert run(cli, "factory", ["preview", str(tmp_path / "empty")]) == 2
+    assert_one_line(capsys.readouterr(), ["empty"])
+
+
+def test_a_corrupt_shard_is_named(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(store, damaged)
+    shard = next(damaged.glob("data.zarr/*/frame/c.0.0.0.0"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    shard.write_bytes(content)
+    assert run(cli, "factory", ["preview", str(damaged)]) == 2
+    assert_one_line(capsys.readouterr(), [str(shard)])
+
+
+@pytest.mark.parametrize("place", ["/proc/store", "file"])
+def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
+    (tmp_path / "file").write_text("here already")
+    path = place if place.startswith("/") else str(tmp_path / place)
+    assert run(cli, "factory", [*SMALL, "--store", path]) == 2
+    assert_one_line(capsys.readouterr(), [path])
+    assert (tmp_path / "file").read_text() == "here already"
+
+
+def test_without_ray_the_way_out_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError('No module named ray')\n")
+    done = factory(
+        "collect", "--workers", "2", "--frames", "2000", "--store", tmp_path / "s", "--quiet", PYTHONPATH=str(tmp_path)
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "factory: error: Ray is not installed: pip install 'tinyjepa[factory]', or simulate with --local\n"
+    )
+
+
+def test_an_address_that_nobody_answers(tmp_path: Path) -> None:
+    done = factory("collect", "--address", "127.0.0.1:1", "--frames", "2000", "--store", tmp_path / "s", "--quiet")
+    assert done.returncode == 2
+    assert done.stderr.startswith("factory: error: no Ray cluster answers at 127.0.0.1:1")
+    assert done.stderr.count("\n") == 1
