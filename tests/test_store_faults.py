@@ -69,7 +69,8 @@ def test_every_bit_flip_in_the_data_raises(copy: Path) -> None:
     files = chunk_files(copy)
     assert len(files) == 2 * 3 * len(FIELDS)
     trials = [(file, place) for file in files for place in (0, -1, -5, None, None, None)]
-    trials += [(file, -place) for file in files[:1] for place in range(1, 100)]
+    shard = next(file for file in files if file.parent.name == "frame")
+    trials += [(shard, -place) for place in range(1, 100)]
     for file, wanted in trials:
         before = file.read_bytes()
         place = flip(file, rng, wanted)
