@@ -40,7 +40,9 @@ ANGLES, PHASES = 53, 32
 """Steps of the wheels' joint angle over 1.3 rad around 0 (its limits are 0.4), and of their rotation over a turn."""
 ANGLE_STEPS, ANGLE_ZERO, PHASE_STEPS = ANGLES / 1.3, ANGLES / 2, PHASES / (2 * np.pi)
 SHRINK = 0.7
-"""Texels by which ``cv2.LINE_AA`` fattens a polygon's edge."""
+"""Texels by which ``cv2.LINE_AA`` fattens the road's and the kerbs' long edges."""
+KERB_SHRINK = 0.5
+"""The same between kerbs, which cover each other; tiles may overlap, their colours hardly differ. Both by trial."""
 FAR_DETAIL = 1.5
 """Finer than the frame by this factor is the texture that twice the frame's size is sampled from; by trial."""
 SHIFT = 6
@@ -115,7 +117,7 @@ class Renderer:
         shades = [dimmed([c + 0.01 * k * 255 for c in road]) for k in range(3)]
         kerb_colours = (dimmed((255, 255, 255)), dimmed((255, 0, 0)))
         self._tiles = self._corners(track.tiles, lengthwise=0.0)
-        kerbs = self._corners(list(track.kerbs.values()), lengthwise=0.0)
+        kerbs = self._corners(list(track.kerbs.values()), lengthwise=KERB_SHRINK)
         order = {tile: kerb for kerb, tile in enumerate(track.kerbs)}
         for i, tile in enumerate(self._tiles):
             cv2.fillConvexPoly(self.texture, tile, shades[i % 3], cv2.LINE_AA, SHIFT)
@@ -127,13 +129,15 @@ class Renderer:
         cv2.fillConvexPoly(self.texture, self._tiles[tile], self._touched, cv2.LINE_AA, SHIFT)
 
     def _corners(self, quads: list[Quad], lengthwise: float) -> np.ndarray:
-        """Fixed-point texel corners ``(n, 4, 2)`` of quads, shrunk sideways against anti-aliasing's fat."""
+        """Fixed-point texel corners ``(n, 4, 2)`` of quads, shrunk against anti-aliasing's fat."""
         corners = (np.array(quads, np.float64).reshape(-1, 4, 2) + PLAYFIELD) * self.scale - 0.5
-        left, right = corners[:, (0, 3)], corners[:, (1, 2)]
-        across = right - left
-        across *= SHRINK / np.maximum(np.linalg.norm(across, axis=2, keepdims=True), 1e-9)
-        corners[:, (0, 3)] = left + across
-        corners[:, (1, 2)] = right - across
+        sideways, along = ((0, 3), (1, 2), SHRINK), ((0, 1), (3, 2), lengthwise)
+        for first, second, shrink in (sideways, along):
+            one, other = np.s_[:, first], np.s_[:, second]
+            apart = corners[other] - corners[one]
+            apart *= shrink / np.maximum(np.linalg.norm(apart, axis=2, keepdims=True), 1e-9)
+            corners[one] += apart
+            corners[other] -= apart
         return np.round(corners * (1 << SHIFT)).astype(np.int32)
 
     def draw(
