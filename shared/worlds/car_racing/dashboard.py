@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import numpy as np
@@ -58,29 +57,29 @@ class Dashboard:
 
     def _picture(self, indicator: int, shown: int | str) -> tuple[slice, np.ndarray]:
         """One indicator alone on black, and the columns it fills."""
-        screen = pygame.Surface((WINDOW_W, WINDOW_H - self._bar))
+        height = WINDOW_H - self._bar
         colour: tuple[int, int, int] = WHITE
         if isinstance(shown, str):
             text = score_font().render(shown, True, WHITE, (0, 0, 0))
             place_at = text.get_rect()
-            place_at.center = (60, math.floor(WINDOW_H - WINDOW_H * 2.5 / 40.0) - self._bar)
+            place_at.center = (60, height // 2)
+            left = 0
+            screen = pygame.Surface((place_at.right + 1, height))
             screen.blit(text, place_at)
         else:
             if indicator < len(UPRIGHT):
                 place, _, colour = UPRIGHT[indicator]
-                left, right, bottom = int(place * UNIT_X), int((place + 1) * UNIT_X), int(WINDOW_H - UNIT_Y)
-                box = [(left, shown), (right, shown), (right, bottom), (left, bottom)]
+                left, right = int(place * UNIT_X), int((place + 1) * UNIT_X)
+                top, bottom = shown - self._bar, int(height - UNIT_Y)
             else:
                 place, _, colour = LEVEL[indicator - len(UPRIGHT)]
-                left, top, bottom = int(place * UNIT_X), int(WINDOW_H - 4 * UNIT_Y), int(WINDOW_H - 2 * UNIT_Y)
-                box = [(left, top), (shown, top), (shown, bottom), (left, bottom)]
-            pygame.draw.polygon(screen, WHITE, [(x, y - self._bar) for x, y in box])
-        pixels = pygame.surfarray.array_red(screen).T
-        lit = np.flatnonzero(pixels.any(0))
-        if not len(lit):
-            return slice(0, 0), np.zeros((len(self._row_weights), 0, 3), np.float32)
-        inside = slice(lit[0], lit[-1] + 1)
-        share = self._row_weights @ (pixels[:, inside] / np.float32(255)) @ self._column_weights[inside]
+                left, right = sorted((int(place * UNIT_X), shown))
+                top, bottom = int(height - 4 * UNIT_Y), int(height - 2 * UNIT_Y)
+            left, right = max(left, 0), min(right, WINDOW_W - 1)
+            screen = pygame.Surface((right - left + 1, height))
+            pygame.draw.polygon(screen, WHITE, [(0, top), (right - left, top), (right - left, bottom), (0, bottom)])
+        pixels = pygame.surfarray.array_red(screen).T / np.float32(255)
+        share = self._row_weights @ pixels @ self._column_weights[left : left + pixels.shape[1]]
         used = np.flatnonzero(share.any(0))
         columns = slice(int(used[0]), int(used[-1]) + 1)
         return columns, share[:, columns, None] * np.array(colour, np.float32)
