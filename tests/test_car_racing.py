@@ -44,16 +44,14 @@ def test_a_finished_lap_ends_like_gymnasium() -> None:
     assert ours.new_lap or ours.tile_visited_count == len(ours.track)
 
 
-def test_lap_complete_percent() -> None:
-    ours = CarRacing(8, lap_complete_percent=0.5)
-    theirs = Reference(pictures=False, lap_complete_percent=0.5)
-    ours.reset(seed=5)
-    theirs.reset(seed=5)
-    for env in (ours, theirs):
-        env.tile_visited_count = len(env.track) // 2 + 1
-    ours.visited[0] = False
-    ours.visit(0)
-    assert ours.new_lap
+def test_lap_complete_percent_ends_a_lap_early() -> None:
+    for percent, ends in ((0.5, True), (0.6, False)):
+        env = CarRacing(8, lap_complete_percent=percent)
+        env.reset(seed=5)
+        env.tile_visited_count = int(0.55 * len(env.track))
+        env.visited[0] = False
+        env.visit(0)
+        assert env.step(np.zeros(3, np.float32))[2] is ends
 
 
 @pytest.mark.parametrize(
