@@ -21,7 +21,8 @@ class Tally:
     """Frames, episodes, bytes and time on the road since the collection started."""
 
     def __init__(self) -> None:
-        self.started = time.perf_counter()
+        self._started = time.perf_counter()
+        self._first = self._started
         self.frames = 0
         self.episodes = 0
         self.deaths = 0
@@ -32,6 +33,8 @@ class Tally:
 
     def add(self, worker: int, record: Record) -> None:
         """Count an episode; ``worker`` tells apart the streams whose committed bytes are summed."""
+        if not self.frames:
+            self._first = time.perf_counter() - record.seconds
         self.frames += record.rows
         self.episodes += 1
         self._bytes[worker] = record.bytes_committed
@@ -41,11 +44,17 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        return time.perf_counter() - self.started
+        """Since the start, that of Ray included."""
+        return time.perf_counter() - self._started
+
+    @property
+    def frames_per_second(self) -> float:
+        """Since the first episode began."""
+        return self.frames / max(time.perf_counter() - self._first, 1e-9)
 
     def line(self) -> str:
         """E.g. ``12,012 frames/s, 24 episodes, 85 % on road, 28.1 MB committed``."""
-        parts = [f"{self.frames / max(self.seconds, 1e-9):,.0f} frames/s", f"{self.episodes:,} episodes"]
+        parts = [f"{self.frames_per_second:,.0f} frames/s", f"{self.episodes:,} episodes"]
         if self._road_frames:
             parts.append(f"{self._road / self._road_frames:.0%} on road")
         parts.append(f"{decimal(sum(self._bytes.values()))} committed")
@@ -95,7 +104,7 @@ class Plain(Quiet):
         self._due = time.perf_counter() + PLAIN_SECONDS
         left = ""
         if tally.frames and rows < self._goal:
-            seconds = (self._goal - rows) * tally.seconds / tally.frames
+            seconds = (self._goal - rows) / tally.frames_per_second
             left = f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {seconds:.0f} s left"
         note = f" ({note})" if note else ""
         print(f"{rows:,} of {self._goal:,} frames, {tally.line()}{left}{note}", file=sys.stderr, flush=True)

@@ -121,7 +121,7 @@ class PursuitNoise(Pursuit):
     def __init__(self, world: World, rng: np.random.Generator) -> None:
         super().__init__(world, rng)
         self._noise = SmoothNoise(3, float(rng.uniform(0.1, 0.6)), self._rate, rng)
-        self._steer_noise = float(rng.uniform(0.05, 0.5))
+        self._steer_noise = float(rng.uniform(0.05, 0.35))
         self._pedal_noise = float(rng.uniform(0.05, 0.3))
 
     def style(self, rng: np.random.Generator) -> Style:
