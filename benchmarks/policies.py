@@ -1,0 +1,75 @@
+"""What each policy makes of CarRacing: ``python -m benchmarks.policies [--episodes 40] [--steps 1000]``.
+
+Prints the table of ``docs/policies.md``. Pictures are not needed for it, so they are drawn as small as possible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from factory.coverage import coverage
+from factory.episodes import episode_seeds
+from factory.policies import MIXED, POLICIES, make_policy
+from shared.worlds import make_world
+from shared.worlds.base import World
+
+
+@dataclass(frozen=True)
+class Drive:
+    states: np.ndarray
+    """float32 ``(L + 1, S)``"""
+    tiles: float
+    """New track tiles per 1,000 steps."""
+    policy_seconds: float
+
+
+def drive(world: World, policy: str, k: int, steps: int) -> Drive:
+    """Episode ``k`` of the run of seed 0, its states, and the time spent in the policy."""
+    seed, rng = episode_seeds(0, k)
+    frame, _ = world.reset(seed=seed)
+    _, driver = make_policy(policy, world, rng)
+    states, seconds = [world.state()], 0.0
+    for _ in range(steps):
+        started = time.perf_counter()
+        action = driver.act(frame, states[-1])
+        seconds += time.perf_counter() - started
+        frame, _, terminated, _, _ = world.step(action)
+        states.append(world.state())
+        if terminated:
+            break
+    taken = len(states) - 1
+    progress = float(states[-1][world.state_names.index("progress")])
+    tiles = progress * len(world.track) * 1000 / taken  # type: ignore[attr-defined]
+    return Drive(np.array(states), tiles, seconds / taken)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=1000)
+    arguments = parser.parse_args()
+    world = make_world("car-racing", frame_size=8)
+    print(
+        "| policy | on road | speed (p95), units/s | tiles per 1,000 steps | std lateral, units | std heading, rad "
+        "| state bins hit / perplexity | microseconds per step |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for policy in [*POLICIES, MIXED]:
+        drives = [drive(world, policy, k, arguments.steps) for k in range(arguments.episodes)]
+        figures = coverage(world.state_names, np.concatenate([one.states for one in drives]))
+        microseconds = 1e6 * float(np.median([one.policy_seconds for one in drives]))
+        print(
+            f"| `{policy}` | {figures['on_road']:.2f} | {figures['speed_mean']:.1f} ({figures['speed_p95']:.0f}) "
+            f"| {np.mean([one.tiles for one in drives]):.0f} | {figures['lateral_std']:.1f} "
+            f"| {figures['heading_std']:.2f} | {figures['bins']:.0f} / {figures['perplexity']:.0f} "
+            f"| {microseconds:.1f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
