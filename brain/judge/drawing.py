@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ LABELS = {
     "no-predictor": "no predictor",
     "random-encoder": "random encoder",
     "pca": "PCA, same width",
-    "state-oracle": "state oracle (ceiling)",
+    "state-oracle": "state oracle",
     "persistence": "persistence",
     "mean": "mean",
 }
@@ -127,6 +127,8 @@ def svg(figure: Figure) -> str:
     text = re.sub(r'<svg width="[^"]*" height="[^"]*"', '<svg role="img"', text, count=1)
     text = text.replace("xlink:href", "href").replace(_INK, "currentColor").replace(_LINE, "var(--line)")
     text = re.sub(r"font: (?:\w+ )*?((?:bold|[5-9]00) )?([\d.]+)px [^;\"]+", _font, text)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", text)
     prefix = f"f{next(_numbers)}-"
     return re.sub(r'(id="|href="#|url\(#)', lambda match: match[1] + prefix, text)
 
@@ -134,3 +136,17 @@ def svg(figure: Figure) -> str:
 def _font(match: re.Match[str]) -> str:
     weight = "; font-weight: 600" if match[1] else ""
     return f"font-size: {match[2]}px{weight}"
+
+
+def round_ticks(places: Callable[[float], float], low: float, high: float, gap: float = 0.16) -> list[float]:
+    """Round numbers between ``low`` and ``high`` for an axis that shows value v at ``places(v)``, kept apart by at
+    least a share ``gap`` of the axis."""
+    span = places(high) - places(low)
+    powers = [sign * 10.0**power for power in range(-4, 7) for sign in (-1, 1)]
+    candidates = [0.0, *powers, *(5 * power for power in powers), *(2 * power for power in powers)]
+    ticks: list[float] = []
+    for value in candidates:
+        room = all(abs(places(value) - places(tick)) >= gap * span for tick in ticks)
+        if low <= value <= high and room:
+            ticks.append(value)
+    return sorted(ticks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from sklearn.metrics import roc_curve
 
-from brain.judge.drawing import COLOURS, LABELS, Margins, legend_above, panel, style, svg
+from brain.judge.drawing import COLOURS, LABELS, Margins, legend_above, panel, round_ticks, style, svg
 from brain.judge.energies import Pairs
 from brain.judge.negatives import HARD, KINDS, SHIFTS
 from brain.judge.summary import CEILING, FLOORS
@@ -48,6 +49,10 @@ def timeline(line: Timeline, threshold: float, control_rate: float) -> str:
         )  # fmt: skip
         scale = max(float(np.subtract(*np.quantile(line.energy, [0.9, 0.1]))), 1e-6)
         axes.set_yscale("asinh", linear_width=scale)
+        low, high = axes.get_ylim()
+        ticks = round_ticks(lambda value: math.asinh(value / scale), low, high, gap=0.12)
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+        axes.set_yticks([], minor=True)
         axes.set(xlabel="seconds into the episode", ylabel="energy")
         axes.grid(axis="x", visible=False)
         return svg(figure)
@@ -87,18 +92,22 @@ def _histogram(axes: Axes, pairs: Pairs) -> None:
 
     span = stretch(np.array([low, high]))
     bins = np.linspace(span[0], span[1], 48)
-    for values, colour, name in (
-        (pairs.true, COLOURS["model"], "true"),
-        (pairs.impossible, COLOURS["impossible"], "impossible"),
-    ):
+    for values, colour in ((pairs.true, COLOURS["model"]), (pairs.impossible, COLOURS["impossible"])):
         counts, edges = np.histogram(stretch(values), bins)
-        axes.stairs(counts, edges, fill=True, color=colour, alpha=0.55, label=name)
-    places = np.linspace(span[0], span[1], 4)
-    axes.set_xticks(places, [f"{middle + scale * np.sinh(place):.2g}" for place in places])
-    axes.set(xlabel="energy (stretched)", yticks=[])
+        axes.stairs(counts, edges, fill=True, color=colour, alpha=0.55)
+    ticks = round_ticks(lambda value: math.asinh((value - middle) / scale), low, high)
+    axes.set_xticks([math.asinh((tick - middle) / scale) for tick in ticks], [f"{tick:g}" for tick in ticks])
+    axes.set(xlabel="energy", yticks=[])
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False)
-    axes.legend(loc="best", handlelength=1.0)
+
+
+def title(kind: str) -> str:
+    """A kind of impossible future as the page calls it."""
+    if kind.startswith("wrong-action-"):
+        steps = kind.removeprefix("wrong-action-")
+        return "wrong action" if steps == "1" else f"wrong action, {steps} steps"
+    return kind
 
 
 def summary(kinds: Mapping[str, Any]) -> str:
@@ -106,7 +115,7 @@ def summary(kinds: Mapping[str, Any]) -> str:
     shown = [kind for kind in (*(k for k in KINDS if k not in HARD), "hard") if kind in kinds]
     shown.sort(key=lambda kind: -kinds[kind]["auc"]["model"])
     with style():
-        figure, (axes,) = panel(1, 5.2, 1.0 + 0.3 * len(shown), Margins(left=1.15, top=0.5))
+        figure, (axes,) = panel(1, 5.2, 1.0 + 0.3 * len(shown), Margins(left=1.45, top=0.5))
         for y, kind in enumerate(shown):
             aucs = kinds[kind]["auc"]
             axes.plot([0, 1], [y, y], color=COLOURS["neutral"], linewidth=0.5, alpha=0.5, zorder=0)
@@ -119,7 +128,7 @@ def summary(kinds: Mapping[str, Any]) -> str:
                         label=LABELS[name] if y == 0 or (name not in kinds[shown[0]]["auc"] and y == 1) else None,
                     )  # fmt: skip
         axes.axvline(0.5, color=COLOURS["neutral"], linewidth=0.8, linestyle=":")
-        axes.set_yticks(range(len(shown)), [kind.replace("-", " ") for kind in shown])
+        axes.set_yticks(range(len(shown)), [title(kind) for kind in shown])
         axes.invert_yaxis()
         axes.set(xlim=(-0.02, 1.02), xlabel="AUC (0.5 is chance)")
         axes.grid(visible=False)
@@ -155,7 +164,7 @@ def plane(coordinates: np.ndarray, values: np.ndarray, name: str, explained: Seq
     if diverging:
         low, high = -max(-low, high), max(-low, high)
     with style():
-        figure, (axes,) = panel(1, 4.6, 3.4, Margins(left=0.3, right=0.55, top=0.3, bottom=0.3))
+        figure, (axes,) = panel(1, 3.9, 3.1, Margins(left=0.3, right=0.5, top=0.3, bottom=0.3))
         points = axes.scatter(
             coordinates[:, 0], coordinates[:, 1], c=values, s=5, vmin=low, vmax=high,
             cmap="coolwarm" if diverging else "viridis", linewidths=0, alpha=0.85, rasterized=True,
@@ -169,7 +178,7 @@ def plane(coordinates: np.ndarray, values: np.ndarray, name: str, explained: Seq
         return svg(figure)
 
 
-def probes(scores: Mapping[str, Mapping[str, float | None]], title: str) -> str:
+def probes(scores: Mapping[str, Mapping[str, float | None]]) -> str:
     """Test R2 of every state: model beside PCA, random encoder and the mean."""
     names = [name for name, value in scores["model"].items() if value is not None and np.isfinite(value)]
     with style():
@@ -185,7 +194,7 @@ def probes(scores: Mapping[str, Mapping[str, float | None]], title: str) -> str:
         axes.axvline(0, color=COLOURS["neutral"], linewidth=0.8, linestyle=":")
         axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         axes.invert_yaxis()
-        axes.set(xlim=(-0.27, 1.02), xlabel=f"R2, {title} (0: the mean; left edge: below -0.25)")
+        axes.set(xlim=(-0.27, 1.02), xlabel="R2 (0: predicting the mean)")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False)
@@ -211,7 +220,7 @@ def curves(steps: Sequence[float], lines: Mapping[str, Sequence[float]], title: 
     """Training terms of one stage against its steps."""
     palette = ("model", "impossible", "state-oracle", "no-predictor", "random-encoder", "pixel", "neutral")
     with style():
-        figure, (axes,) = panel(1, 4.6, 2.6, Margins(top=0.3))
+        figure, (axes,) = panel(1, 3.9, 2.5, Margins(top=0.3))
         for (name, values), colour in zip(lines.items(), palette):
             axes.plot(steps, values, color=COLOURS[colour], label=name.replace("_", " "), linewidth=1.3)
         positive = all(value > 0 for values in lines.values() for value in values if np.isfinite(value))

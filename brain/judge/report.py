@@ -58,7 +58,8 @@ def write_report(run: Path, store: Store, figures: Mapping[str, Any], evidence: 
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.filters["figure"] = figure_text
-    environment.filters["words"] = lambda name: name.replace("_", " ").replace("-", " ")
+    environment.filters["title"] = draw.title
+    environment.filters["words"] = lambda name: name.replace("_", " ")
     recipe = Recipe.model_validate(figures["recipe"])
     line = watch(
         store, evidence.test, evidence.latents, evidence.dynamics, evidence.form, figures["seed"], evidence.device
@@ -102,8 +103,7 @@ def _pictures(
         "curves": _curves(run),
     }
     if "probes" in figures:
-        titles = {"all": "all test rows", "driving": "test rows driving along the road"}
-        pictures["probes"] = [draw.probes(scores, titles[name]) for name, scores in reversed(figures["probes"].items())]
+        pictures["probes"] = {name: draw.probes(scores) for name, scores in reversed(figures["probes"].items())}
     return pictures
 
 

@@ -113,9 +113,13 @@ def _mask(names: Sequence[str], states: np.ndarray) -> np.ndarray:
 
 
 def main_figures(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The main figures by name: label, value, and the best floor beside it (its value and name)."""
+    """The main figures by name: label, value, the best floor's value and name, and whether it is beaten."""
     kinds = figures["energy"]["kinds"]
     result: dict[str, dict[str, Any]] = {}
+
+    def add(key: str, label: str, value: float | None, floor: float | None, name: str, beats: bool | None) -> None:
+        result[key] = {"label": label, "value": value, "floor": floor, "floor_name": name, "beats_floor": beats}
+
     for key, kind, label in (
         ("teleport_auc", "teleport", "AUC, teleport"),
         ("hard_auc", "hard", "AUC, hard (4 to 16 frames off)"),
@@ -124,7 +128,7 @@ def main_figures(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if kind in kinds:
             auc = kinds[kind]["auc"]
             floor = max(FLOORS, key=lambda name: auc[name])
-            result[key] = {"label": label, "value": auc["model"], "floor": auc[floor], "floor_name": floor}
+            add(key, label, auc["model"], auc[floor], floor, auc["model"] > auc[floor])
     if "probes" in figures:
         domain = "driving" if "driving" in figures["probes"] else "all"
         scores = figures["probes"][domain]
@@ -132,25 +136,15 @@ def main_figures(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         for state in [name for name in HEADLINE_STATES if name in names] or names[:2]:
             floor = max(("pca", "random-encoder", "mean"), key=lambda name: scores[name][state] or 0.0)
             label = f"R2 of {state.replace('_', ' ')}" + (", driving" if domain == "driving" else "")
-            result[f"{state}_r2"] = {
-                "label": label,
-                "value": scores["model"][state],
-                "floor": scores[floor][state],
-                "floor_name": floor,
-            }
+            value, best = scores["model"][state], scores[floor][state]
+            add(f"{state}_r2", label, value, best, floor, None if value is None else value > (best or 0.0))
     rollout = figures["rollout"]
     if 4.0 in rollout["steps"]:
         at = rollout["steps"].index(4.0)
-        result["rollout_4_nmse"] = {
-            "label": "rollout error, 4 steps",
-            "value": rollout["model"][at],
-            "floor": rollout["persistence"][at],
-            "floor_name": "persistence",
-        }
-    rank = figures["latent"]
-    result["effective_rank"] = {
-        "label": "effective rank", "value": rank["effective_rank"], "floor": rank["dim"], "floor_name": "dimensions",
-    }  # fmt: skip
+        value, best = rollout["model"][at], rollout["persistence"][at]
+        add("rollout_4_nmse", "rollout error, 4 steps", value, best, "persistence", value < best)
+    latent = figures["latent"]
+    add("effective_rank", "effective rank", latent["effective_rank"], latent["dim"], "dimensions", None)
     return result
 
 
@@ -170,9 +164,9 @@ def headline(run: Path) -> list[str]:
 
 
 def figure_text(value: float | None) -> str:
-    """A figure as people read it: three decimals, one more just below 1, a dash where there is none."""
+    """A figure as people read it: three decimals, one more close to 1 (cut, never rounded up), a dash for none."""
     if value is None or not math.isfinite(value):
         return "–"
-    if 0.9995 <= value < 1:
+    if 0.995 <= value < 1:
         return f"{math.floor(value * 1e4) / 1e4:.4f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"

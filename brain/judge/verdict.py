@@ -46,9 +46,20 @@ ROLLOUTS = 1_000
 def judge(model: WorldModel, store: Store, run: Path, *, quiet: bool = False, seed: int = 0) -> dict[str, Any]:
     """Judges a trained model on its store's held-out episodes; writes ``judge.json`` and ``report.html`` to ``run``.
 
-    Returns the content of ``judge.json``. Everything is drawn from ``seed``: the same model, store and seed give the
-    same figures. Raises ``TinyJEPAError`` for a store of another world or without held-out episodes, and for a model
-    that diverged; nothing is written then.
+    Returns the content of ``judge.json``. Raises what ``assess`` raises; nothing is written then.
+    """
+    figures, evidence = assess(model, store, quiet=quiet, seed=seed)
+    _say(quiet, "drawing the report")
+    write_report(run, store, figures, evidence)
+    _write(run / "judge.json", to_json(figures))
+    return figures
+
+
+def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 0) -> tuple[dict[str, Any], Evidence]:
+    """The figures of ``judge.json``, and what the report draws beside them.
+
+    Everything is drawn from ``seed``: the same model, store and seed give the same figures. Raises
+    ``TinyJEPAError`` for a store of another world or without held-out episodes, and for a model that diverged.
     """
     started = time.monotonic()
     recipe, device, names = model.recipe, model.device, store.spec.state_names
@@ -72,7 +83,7 @@ def judge(model: WorldModel, store: Store, run: Path, *, quiet: bool = False, se
         "pca": baselines.PCA(sample, model.latent_dim, seed),
     }
     embed(store, train, encoders)
-    _finite(run, train)
+    _finite(train)
     spaces = {
         "model": baselines.Fitted(model.dynamics),
         "random": baselines.fit(train, train.latents["random"], recipe, seed, device),
@@ -89,7 +100,7 @@ def judge(model: WorldModel, store: Store, run: Path, *, quiet: bool = False, se
     pixels = PixelRater(test, anchors, proposals)
     films = Films(anchors, proposals, {name: encoders[name] for name in spaces})
     embed(store, test, encoders, thin={"pca": timing.stride}, visitors=(pixels.visit, films.visit))
-    _finite(run, test)
+    _finite(test)
 
     def rater(space: str, energy: baselines.Fitted | None, form: Form) -> LatentRater:
         standardise = spaces[space].standardise
@@ -112,7 +123,6 @@ def judge(model: WorldModel, store: Store, run: Path, *, quiet: bool = False, se
     latents = spaces["model"].standardise(test.latents["model"])
     figures: dict[str, Any] = {
         "schema": 1,
-        "run": run.resolve().name,
         "seed": seed,
         "device": device.type,
         "recipe": recipe.model_dump(mode="json"),
@@ -137,10 +147,7 @@ def judge(model: WorldModel, store: Store, run: Path, *, quiet: bool = False, se
         figures["probes"] = probe_figures(names, train, validation, test)
     figures["headline"] = main_figures(figures)
     figures["seconds"] = round(time.monotonic() - started, 1)
-    _say(quiet, "drawing the report")
-    write_report(run, store, figures, Evidence(test, latents, rated, spaces["model"], form, device))
-    _write(run / "judge.json", json.dumps(_plain(figures), indent=1, allow_nan=False) + "\n")
-    return figures
+    return figures, Evidence(test, latents, rated, spaces["model"], form, device)
 
 
 def _check(model: WorldModel, store: Store) -> None:
@@ -168,10 +175,10 @@ def _splits(store: Store, timing: Timing) -> dict[Split, list[EpisodeRef]]:
     return refs
 
 
-def _finite(run: Path, table: Embedded) -> None:
+def _finite(table: Embedded) -> None:
     if not np.isfinite(table.latents["model"][table.observed()]).all():
         raise TinyJEPAError(
-            f"{run}: the encoder gives latents that are not finite, so its training diverged: "
+            "the encoder gives latents that are not finite, so its training diverged: "
             "train another run with a lower objective.learning_rate (--set)"
         )
 
@@ -191,8 +198,12 @@ def _calibrate(model: WorldModel, table: Embedded, form: Form, seed: int) -> dic
     return {"hard_auc": hard_auc(rate({form: rater}, near, HARD), form), "thresholds": thresholds}
 
 
+def to_json(figures: Mapping[str, Any]) -> str:
+    """The text of ``judge.json``: strict JSON, in which what is not a number is null."""
+    return json.dumps(_plain(figures), indent=1, allow_nan=False) + "\n"
+
+
 def _plain(value: Any) -> Any:
-    """Figures as strict JSON: what is not a number becomes null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
