@@ -90,7 +90,7 @@ def collect(
 
     Episodes that are there already are kept, so the same call goes on where an earlier one ended, and a
     higher goal extends the store. The episodes are the same, bit for bit, whatever the number of workers.
-    One worker and no ``address`` means this process, without Ray.
+    Without an ``address``, what one worker can do is done in this process, without Ray.
 
     Raises ``TinyJEPAError`` when the store is another run's, the world fails or the disk refuses, and
     ``KeyboardInterrupt`` after SIGINT or SIGTERM; what is committed then stays.
@@ -104,7 +104,7 @@ def collect(
     tally = Tally()
     with display or Quiet() as screen, Interrupt() as interrupt:
         while not plan.finished:
-            if workers == 1 and address is None:
+            if address is None and min(workers, plan.parallel) == 1:
                 _collect_here(path, spec, plan, interrupt, tally, screen)
             else:
                 from factory.fleet import collect_on_ray

@@ -241,4 +241,7 @@ def _knock(address: str | None) -> None:
 
 def _no_cluster(address: str, error: Exception) -> TinyJEPAError:
     reason = " ".join(str(error).split())
-    return TinyJEPAError(f"no Ray cluster answers at {address} ({reason}): check the address, or simulate with --local")
+    return TinyJEPAError(
+        f"no Ray cluster answers at {address} ({reason}): check the address and, where the cluster asks for a token, "
+        "RAY_AUTH_MODE and its token; or simulate with --local"
+    )
