@@ -6,7 +6,8 @@ pixels. Ceiling: the *state oracle*, the recipe's predictor on the world's true 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -136,5 +137,17 @@ def fit(table: Embedded, latents: np.ndarray, recipe: Recipe, seed: int, device:
         dynamics = Dynamics(predictor, flat.shape[1], chunks.shape[1], section.predictor.width).to(device)
     # The table's rows are model steps already, so one row is one step.
     rows_as_steps = LatentTable(flat, chunks, tuple(len(part) for part in z), stride=1)
-    fit_dynamics(dynamics, rows_as_steps, section, steps=min(STEPS, section.steps), seed=seed)
+    with _one_thread():
+        fit_dynamics(dynamics, rows_as_steps, section, steps=min(STEPS, section.steps), seed=seed)
     return Fitted(dynamics.eval())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from more threads, and lose much where other processes share the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

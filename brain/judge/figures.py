@@ -216,17 +216,16 @@ def rollout(errors: Mapping[str, list[float]], step_seconds: float) -> str:
         return svg(figure)
 
 
-def curves(steps: Sequence[float], lines: Mapping[str, Sequence[float]], title: str, log: bool) -> str:
+def curves(steps: Sequence[float], lines: Mapping[str, Sequence[float]], log: bool) -> str:
     """Training terms of one stage against its steps."""
     palette = ("model", "impossible", "state-oracle", "no-predictor", "random-encoder", "pixel", "neutral")
     with style():
-        figure, (axes,) = panel(1, 3.9, 2.5, Margins(top=0.3))
+        figure, (axes,) = panel(1, 3.9, 2.8, Margins(top=0.12 + 0.18 * math.ceil(len(lines) / 3)))
         for (name, values), colour in zip(lines.items(), palette):
             axes.plot(steps, values, color=COLOURS[colour], label=name.replace("_", " "), linewidth=1.3)
         positive = all(value > 0 for values in lines.values() for value in values if np.isfinite(value))
         if log and positive:
             axes.set_yscale("log")
         axes.set(xlabel="optimiser step")
-        axes.set_title(title)
-        axes.legend(loc="best", handlelength=1.2)
+        legend_above(figure, axes)
         return svg(figure)

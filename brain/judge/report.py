@@ -141,8 +141,8 @@ def _planes(names: tuple[str, ...], evidence: Evidence) -> list[str]:
     ]
 
 
-def _curves(run: Path) -> list[str]:
-    """The run's ``metrics.jsonl`` as pictures: loss terms, and collapse figures, of every stage."""
+def _curves(run: Path) -> dict[str, str]:
+    """The run's ``metrics.jsonl`` as pictures by title: loss terms, and collapse figures, of every stage."""
     path = run / "metrics.jsonl"
     stages: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if path.exists():
@@ -152,14 +152,18 @@ def _curves(run: Path) -> list[str]:
             except ValueError:
                 continue  # a line cut short by a kill
             stages[entry.get("stage", "training")].append(entry)
-    pictures = []
+    pictures = {}
     for stage, entries in stages.items():
         steps = [entry["step"] for entry in entries]
         named = {key for entry in entries for key, value in entry.items() if isinstance(value, int | float)}
-        terms = sorted(named - {"step", "time", "seconds", "lr", "embedding_std", "effective_rank"})
-        groups = ((terms, "loss terms"), (["effective_rank"], "effective rank"), (["embedding_std"], "embedding std"))
+        terms = sorted(named - {"loss", "step", "time", "seconds", "lr", "embedding_std", "effective_rank"})
+        groups = (
+            (["loss", *terms], "loss terms"),
+            (["effective_rank"], "effective rank"),
+            (["embedding_std"], "embedding std"),
+        )
         for group, title in groups:
             lines = {name: [entry.get(name, math.nan) for entry in entries] for name in group if name in named}
             if lines and len(steps) > 1:
-                pictures.append(draw.curves(steps, lines, f"{stage}: {title}", log=title == "loss terms"))
+                pictures[f"{stage}: {title}"] = draw.curves(steps, lines, log=title == "loss terms")
     return pictures
