@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from brain import checkpoint
 from brain.device import autocast
-from brain.losses import GaussianNLL
 from brain.networks.mlp import mlp
 from brain.networks.predictor import Predictor
 from brain.observe import stacked
@@ -32,7 +31,7 @@ def make_encoder(recipe: Recipe, frame_shape: tuple[int, int, int]) -> nn.Module
         dim=recipe.encoder.dim,
         width=recipe.encoder.width,
     )
-    return encoder.to(memory_format=torch.channels_last)
+    return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def make_predictor(section: PredictorSection, dim: int, action_dim: int) -> Predictor:
@@ -72,6 +71,22 @@ class Dynamics(nn.Module):
         """Standardised latent (N, D) and raw action chunk (N, A) to mean and log-variance of the next, (N, D) each."""
         action = self.actions(action)
         return self.predictor(z, action), self.log_variance(torch.cat([z, action], 1)).clamp(-10, 5)
+
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind) -> Tensor:
+        """How implausible ``proposal`` (N, D) is after ``z`` (N, D) and ``action`` (N, A): (N,), >= 0, low = plausible.
+
+        ``plain``: squared distance between prediction and proposal, per dimension. ``scaled``: each dimension's
+        squared distance divided by the standard deviation that the variance head predicts, so that an error counts
+        where the model is usually sure. That is half-way to the full likelihood (Seitzer et al. 2022, "On the Pitfalls
+        of Heteroscedastic Uncertainty Estimation", weigh by the same power of the variance, beta = 1/2): the likelihood
+        itself separates near futures as well, but lets more teleports pass from states it is unsure of
+        (``docs/results.md``).
+        """
+        mean, log_variance = self.predict(z, action)
+        error = (proposal - mean).square()
+        if kind == "scaled":
+            error = error * torch.exp(-0.5 * log_variance)
+        return error.mean(1)
 
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         """Standardised latent (N, D) under raw action chunks (N, K, A) to the K next latents (N, K, D)."""
@@ -134,13 +149,5 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind = "scaled") -> Tensor:
-        """How implausible ``proposal`` (N, D) is after ``z`` (N, D) and ``action`` (N, stride * A): (N,).
-
-        ``plain`` is the squared distance per dimension between prediction and proposal; ``scaled`` is the negative
-        log-likelihood under the predicted variance, so that errors count where the model is usually sure.
-        """
-        mean, log_variance = self.dynamics.predict(z, action)
-        if kind == "plain":
-            return (mean - proposal).square().mean(1)
-        energy: Tensor = GaussianNLL()(proposal - mean, log_variance)
-        return energy
+        """How implausible ``proposal`` is after ``z`` and ``action``: see ``Dynamics.energy``."""
+        return self.dynamics.energy(z, action, proposal, kind)

@@ -6,18 +6,17 @@ pixels. Ceiling: the *state oracle*, the recipe's predictor on the world's true 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from brain.device import one_thread
 from brain.judge.energies import Form
 from brain.judge.episodes import Embedded, Encoder
 from brain.judge.probes import ANGLES
 from brain.latents import LatentTable
-from brain.losses import GaussianNLL
 from brain.model import Dynamics, WorldModel, make_predictor
 from brain.observe import stacked
 from brain.recipes.schema import Recipe
@@ -110,12 +109,7 @@ class Fitted:
         return self.dynamics.rollout(z, actions)
 
     def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form) -> Tensor:
-        mean, log_variance = self.dynamics.predict(z, action)
-        error = proposal - mean
-        if kind == "plain":
-            return error.square().mean(1)
-        energy: Tensor = GaussianNLL()(error, log_variance)
-        return energy
+        return self.dynamics.energy(z, action, proposal, kind)
 
 
 def fit(table: Embedded, latents: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -> Fitted:
@@ -137,17 +131,6 @@ def fit(table: Embedded, latents: np.ndarray, recipe: Recipe, seed: int, device:
         dynamics = Dynamics(predictor, flat.shape[1], chunks.shape[1], section.predictor.width).to(device)
     # The table's rows are model steps already, so one row is one step.
     rows_as_steps = LatentTable(flat, chunks, tuple(len(part) for part in z), stride=1)
-    with _one_thread():
+    with one_thread():
         fit_dynamics(dynamics, rows_as_steps, section, steps=min(STEPS, section.steps), seed=seed)
     return Fitted(dynamics.eval())
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Networks this small gain nothing from more threads, and lose much where other processes share the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

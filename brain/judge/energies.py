@@ -29,8 +29,7 @@ class Dynamics(Protocol):
         """(N, D) and (N, K, stride * A) to (N, K, D)."""
 
     def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form) -> Tensor:
-        """(N, D), (N, stride * A), (N, D) to (N,): ``plain`` squared distance between prediction and proposal;
-        ``scaled`` negative log-likelihood of the proposal under the predicted mean and variance."""
+        """(N, D), (N, stride * A), (N, D) to (N,): see ``brain.model.Dynamics.energy``."""
 
 
 class Rater(Protocol):

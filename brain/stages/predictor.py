@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from brain import checkpoint
+from brain.device import one_thread
 from brain.latents import LatentTable, embed_episodes
 from brain.losses import GaussianNLL, InvarianceLoss
 from brain.model import Dynamics, WorldModel
@@ -44,10 +45,11 @@ def train_predictor(
         peak=section.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
     )  # fmt: skip
     starts = _starts(table, section)
-    for step in loop:
-        terms = dynamics_step(model.dynamics, table, starts, optimizer, section, seed, step)
-        if loop.due:
-            loop.log(**terms)
+    with one_thread():
+        for step in loop:
+            terms = dynamics_step(model.dynamics, table, starts, optimizer, section, seed, step)
+            if loop.due:
+                loop.log(**terms)
     checkpoint.save(run.predictor, checkpoint.state(model=model.dynamics), loop.facts())
     run.checkpoint("predictor").unlink(missing_ok=True)
 
@@ -68,7 +70,7 @@ def fit_scale(dynamics: Dynamics, table: LatentTable) -> None:
     chunks = table.windows(table.starts(1), 1)[1][:, 0]
     for name, values in (("latent", table.z), ("action", chunks)):
         getattr(dynamics, f"{name}_mean").copy_(values.mean(0))
-        getattr(dynamics, f"{name}_std").copy_(values.std(0).clamp_min(1e-4))
+        getattr(dynamics, f"{name}_std").copy_(values.std(0, correction=0).clamp_min(1e-4))
 
 
 def make_optimizer(dynamics: Dynamics, section: schema.Prediction) -> torch.optim.Optimizer:

@@ -85,9 +85,7 @@ class GymnasiumWorld(World):
                 warnings.simplefilter("ignore")
                 return gym.make(self._id, disable_env_checker=True, **self._options)
         except ImportError as error:  # gymnasium's DependencyNotInstalled is one
-            raise TinyJEPAError(
-                f"world '{self._id}' needs a package that is not installed: {error}"
-            ) from error
+            raise TinyJEPAError(f"world '{self._id}' needs a package that is not installed: {error}") from error
         except (gym.error.Error, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise TinyJEPAError(f"gymnasium cannot make world '{self._id}': {reason}") from error
