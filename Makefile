@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 
 DEMO_FRAMES ?= 40000
-DEMO_BUDGET ?= 170s
+DEMO_BUDGET ?= 150s
 DEMO_WORKERS ?= 2
 SEED ?= 0
 
