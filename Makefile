@@ -1,5 +1,6 @@
 # make demo   the main job on this box: collect, train, judge, report
 # make test   every check: lint, types, import laws, tests
+# make installs   the two partial installs, each in a fresh environment (minutes)
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ DEMO_WORKERS ?= 2
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests install clean
+.PHONY: help demo test lint types tests install installs clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -40,6 +41,9 @@ types: $(VENV)/.installed-dev
 
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+installs:
+	PYTHON=$(PYTHON) tests/installs.sh
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
