@@ -25,6 +25,7 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     )
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
+    temporary.chmod(0o644)  # safetensors writes 0600, which the other users of a shared directory could not read
     temporary.replace(path)
 
 

@@ -54,7 +54,12 @@ def test_objective_learns(views: str, dots: Path) -> None:
     """Twenty steps lower the loss, everything trainable gets a gradient, and the generator decides all chance."""
     store = Store(dots)
     own = {"predictive": ["objective.inverse_dynamics=0.5"]}.get(
-        views, ["objective.expander=32", 'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]']
+        views,
+        [
+            "objective.inverse_dynamics=0",
+            "objective.expander=32",
+            'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]',
+        ],
     )
     small = ["encoder.dim=16", "encoder.width=8", "objective.batch=32", "observation.stride=2", "objective.rollout=2"]
     recipe = recipes.load("car-racing", [f"objective.views={views}", *own, *small])

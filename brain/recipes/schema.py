@@ -56,9 +56,11 @@ class Objective(Section):
     def _no_dead_keys(self) -> Objective:
         """Refuse a key that these views never read."""
         if self.views == "predictive" and (self.expander or self.augmentations):
-            raise ValueError("expander and augmentations belong to the views augment and temporal")
+            raise ValueError(
+                "expander and augmentations belong to the views augment and temporal: set objective.expander=0, objective.augmentations=[]"
+            )
         if self.views in ("augment", "temporal") and self.inverse_dynamics:
-            raise ValueError("inverse_dynamics belongs to the views predictive")
+            raise ValueError("inverse_dynamics belongs to the views predictive: set objective.inverse_dynamics=0")
         return self
 
 

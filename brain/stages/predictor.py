@@ -69,6 +69,8 @@ def fit_scale(dynamics: Dynamics, table: LatentTable) -> None:
     """Set the standardisation to the table's mean and standard deviation, per dimension."""
     chunks = table.windows(table.starts(1), 1)[1][:, 0]
     for name, values in (("latent", table.z), ("action", chunks)):
+        if values.shape[1] == 0:
+            continue  # a world without actions
         getattr(dynamics, f"{name}_mean").copy_(values.mean(0))
         getattr(dynamics, f"{name}_std").copy_(values.std(0, correction=0).clamp_min(1e-4))
 
