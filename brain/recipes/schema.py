@@ -57,7 +57,8 @@ class Objective(Section):
         """Refuse a key that these views never read."""
         if self.views == "predictive" and (self.expander or self.augmentations):
             raise ValueError(
-                "expander and augmentations belong to the views augment and temporal: set objective.expander=0, objective.augmentations=[]"
+                "expander and augmentations belong to the views augment and temporal: "
+                "set objective.expander=0 and objective.augmentations=[]"
             )
         if self.views in ("augment", "temporal") and self.inverse_dynamics:
             raise ValueError("inverse_dynamics belongs to the views predictive: set objective.inverse_dynamics=0")
