@@ -37,7 +37,7 @@ def pick(name: str) -> torch.device:
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """bfloat16 autocast where the device multiplies it natively; no change elsewhere.
 
-    Without AVX512-BF16 a CPU emulates it at 0.6 times the speed of float32 (``docs/benchmarks.md``).
+    Without AVX512-BF16 a CPU emulates it at half the speed of float32 (``docs/benchmarks.md``).
     """
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)

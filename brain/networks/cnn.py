@@ -11,7 +11,7 @@ class ConvEncoder(nn.Module):
     """Three strided convolutions with BatchNorm and ReLU, then a linear map.
 
     8x8 stride 4 to ``width`` channels, then 4x4 stride 2 to 2 and 4 times ``width``: on a CPU the large first stride
-    is worth 1.4 to 1.7 times the images per second of four stride-2 stages (``docs/benchmarks.md``).
+    is worth 1.3 to 1.6 times the images per second of four stride-2 stages (``docs/benchmarks.md``).
     float (N, channels, H, W) in [-1, 1] to (N, dim); H and W at least 16 pixels.
     """
 
