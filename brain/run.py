@@ -67,8 +67,8 @@ class Run:
             if self.path.exists() and any(self.path.iterdir()):
                 raise TinyJEPAError(f"{self.path} holds other files and no run: give --run a new or empty folder")
             self.path.mkdir(parents=True, exist_ok=True)
-            _write(self.path / "recipe.toml", recipes.dump(recipe))
-            _write(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
+            write_whole(self.path / "recipe.toml", recipes.dump(recipe))
+            write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
             return
         earlier, before = self.recipe(), self.facts()
         if earlier != recipe:
@@ -116,7 +116,7 @@ class Run:
                 continue  # the half line of a killed process
             if entry["stage"] != stage or entry["step"] < step:
                 kept.append(line + "\n")
-        _write(path, "".join(kept))
+        write_whole(path, "".join(kept))
 
     def _existing(self, name: str) -> Path:
         path = self.path / name
@@ -125,7 +125,8 @@ class Run:
         return path
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     temporary = path.with_name(path.name + ".partial")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -25,6 +25,7 @@ from brain.judge.probes import ANGLES
 from brain.judge.summary import CEILING, FLOORS, figure_text
 from brain.judge.timeline import Timeline, watch
 from brain.recipes.schema import Recipe
+from brain.run import write_whole
 from shared.store.reader import Store
 
 PLANE_STATES = ("forward_speed", "lateral_offset", "angular_velocity")
@@ -80,9 +81,7 @@ def write_report(run: Path, store: Store, figures: Mapping[str, Any], evidence: 
         labels=LABELS,
         colours=COLOURS,
     )  # fmt: skip
-    temporary = run / "report.html.partial"
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(run / "report.html")
+    write_whole(run / "report.html", page)
 
 
 def _pictures(

@@ -26,6 +26,7 @@ from brain.judge.report import Evidence, write_report
 from brain.judge.rollouts import rollout_errors
 from brain.judge.summary import data_facts, energy_figures, main_figures, probe_figures
 from brain.model import WorldModel
+from brain.run import write_whole
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, Split
@@ -51,7 +52,7 @@ def judge(model: WorldModel, store: Store, run: Path, *, quiet: bool = False, se
     figures, evidence = assess(model, store, quiet=quiet, seed=seed)
     _say(quiet, "drawing the report")
     write_report(run, store, figures, evidence)
-    _write(run / "judge.json", to_json(figures))
+    write_whole(run / "judge.json", to_json(figures))
     return figures
 
 
@@ -211,13 +212,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _say(quiet: bool, line: str) -> None:
