@@ -1,16 +1,42 @@
-"""What the two command lines share: one-line errors with exit code 2, and a clean Ctrl-C."""
+"""What the two command lines share: commands loaded when called, one-line errors with exit code 2, a clean Ctrl-C."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from shared.errors import TinyJEPAError
+from shared.registry import Registry, closest
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """A group whose subcommands are a ``Registry``: only the one that is called is imported.
+
+    Help lists the registry's summaries; an unknown name is refused with the closest match.
+    """
+
+    def __init__(self, registry: Registry, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.registry = registry
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self.registry.names()
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        if cmd_name not in self.registry:
+            raise click.UsageError(closest(cmd_name, self.registry.names(), "command"), ctx)
+        command: click.Command = self.registry.get(cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.registry.summary(name)) for name in self.registry])
 
 
 def run(command: click.Command, program: str, argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from factory.cli import cli, default_store
+from factory.cli import cli
+from factory.commands.collect import default_store
 from shared.console import run
 from shared.store.reader import Store
 

@@ -1,0 +1,45 @@
+"""What several subcommands of ``brain`` share."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import click
+
+from shared.errors import TinyJEPAError
+
+
+class Duration(click.ParamType):
+    """Seconds: a number, or a number with s, m or h."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip())
+        if not match or float(match[1]) <= 0:
+            self.fail(f"'{value}' is no positive duration: write 90s, 10m or 1.5h", param, ctx)
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def default_store() -> Path:
+    """``$TINYJEPA_DATA/car-racing``, or ``data/car-racing``: where ``factory collect`` writes by default."""
+    return Path(os.environ.get("TINYJEPA_DATA", "data")) / "car-racing"
+
+
+def need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:
+        raise TinyJEPAError("torch is not installed on this box: pip install 'tinyjepa[brain]'") from None
+
+
+def show_summary(run_path: Path) -> None:
+    report = run_path / "report.html"
+    if report.exists():
+        from brain.judge import headline
+
+        for line in headline(run_path):
+            click.echo(line)
+        click.echo(f"report: {report.resolve()}")

@@ -1,0 +1,87 @@
+"""``brain train``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from brain import recipes
+from brain.commands.common import Duration, default_store, need_torch, show_summary
+
+EXAMPLES = """\b
+Examples:
+  brain train                                    the main job on data/car-racing
+  brain train --budget 10m                       end on time on any machine
+  brain train --steps 2000 --seed 1 --run runs/seed-1
+  brain train --recipe tiny-jepa --run runs/tiny-jepa
+  brain train --set objective.covariance=0.2 --set encoder.width=32 --run runs/wider
+  brain train --store /mnt/factory/car-racing --stage encoder --device cuda"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Store to learn from. [$TINYJEPA_DATA or data, /car-racing]",
+)
+@click.option("--run", "run_path", type=click.Path(path_type=Path), help="Run folder. [runs/RECIPE]")
+@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
+@click.option(
+    "--stage", type=click.Choice(["encoder", "predictor", "energy"]), help="Only this stage. [all unfinished]"
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of each training stage: exactly repeatable.")
+@click.option("--budget", type=Duration(), help="Time for all training stages, such as 90s, 10m, 2h: ends on time.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Weights, batches, augmentations.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N (CUDA and ROCm).")
+@click.option("--memory", type=click.FloatRange(min=0.01), default=4.0, show_default=True, help="GiB of frames held.")
+@click.option("--checkpoint-every", type=Duration(), default="15s", show_default=True, help="Time between checkpoints.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(
+    store: Path | None,
+    run_path: Path | None,
+    recipe: str,
+    overrides: tuple[str, ...],
+    stage: str | None,
+    steps: int | None,
+    budget: float | None,
+    seed: int,
+    device: str,
+    memory: float,
+    checkpoint_every: float,
+    quiet: bool,
+) -> None:
+    """Train encoder and predictor on a store and judge the result.
+
+    Finished stages are skipped and an interrupted one goes on from its last checkpoint.
+    """
+    if steps and budget:
+        raise click.UsageError("--steps and --budget exclude each other: give one")
+    resolved = recipes.load(recipe, overrides)
+    need_torch()
+    from brain.train import train as run_training
+
+    run_path = run_path or Path("runs") / resolved.name
+    lines = run_training(
+        store or default_store(),
+        run_path,
+        resolved,
+        stage=stage,  # type: ignore[arg-type]  # click.Choice checked it
+        steps=steps,
+        seconds=budget,
+        seed=seed,
+        device=device,
+        memory=int(memory * (1 << 30)),
+        checkpoint_seconds=checkpoint_every,
+        quiet=quiet,
+    )
+    for line in lines:
+        click.echo(line)
+    show_summary(run_path)

@@ -1,0 +1,24 @@
+"""``factory preview``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Directory for the files.  [default: STORE/preview]")
+def command(store: Path, out: Path | None) -> None:
+    """Draw a contact sheet (PNG) and a video (MP4) of a few episodes of a STORE.
+
+    \b
+    Examples:
+      factory preview data/car-racing
+      factory preview data/car-racing --out pictures
+    """
+    from factory.preview import preview as draw
+
+    for file in draw(store, out or store / "preview"):
+        click.echo(str(file))
