@@ -28,13 +28,14 @@ from factory.episodes import run_episode
 from shared.store.dataset import create_store
 from shared.store.layout import fields
 from shared.store.reader import Store
-from shared.store.schema import Episode, StoreSpec
+from shared.store.schema import Episode, RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
 from shared.worlds import make_world
 from shared.worlds.base import action_dim
 
 BLOCK = 64
 MAX_STEPS = 500
+RUN = RunSpec(seed=0, policy="mixed", max_episode_steps=MAX_STEPS)
 
 
 def collect(frames: int) -> tuple[StoreSpec, list[Episode]]:
@@ -49,9 +50,6 @@ def collect(frames: int) -> tuple[StoreSpec, list[Episode]]:
         action_dim=action_dim(world.action_space),
         state_names=world.state_names,
         control_rate=world.control_rate,
-        policy="mixed",
-        seed=0,
-        max_episode_steps=MAX_STEPS,
     )
     return spec, episodes
 
@@ -69,7 +67,7 @@ def columns(episode: Episode) -> dict[str, np.ndarray]:
 
 def write_store(path: Path, spec: StoreSpec, episodes: list[Episode]) -> None:
     spec = create_store(path, spec)
-    with StreamWriter(path, spec, 0) as writer:
+    with StreamWriter(path, spec, RUN, 0) as writer:
         for episode in episodes:
             writer.append(episode)
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from factory.episodes import episode_seeds
 from factory.interrupt import Interrupt
+from factory.job import Job
 from factory.plan import Plan
 from factory.progress import Display, Tally
 from factory.simulator import Record, Simulator
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
-from shared.store.schema import StoreSpec
 
 MOST_DEATHS = 3
 """Simulators that may die on one episode, or before their first one, until the collection gives up."""
@@ -48,7 +48,7 @@ class Worker:
 
 def collect_on_ray(
     path: Path,
-    spec: StoreSpec,
+    job: Job,
     plan: Plan,
     workers: int,
     address: str | None,
@@ -62,16 +62,16 @@ def collect_on_ray(
     Raises ``TinyJEPAError`` when Ray is not installed or does not start, when the world or the disk fails in an
     actor, or when one episode kills its process again and again.
     """
-    screen.show(plan.rows, tally, "starting Ray")
+    screen.show(plan.progress, tally, "starting Ray")
     with _ray(workers, address, interrupt):
         interrupt.check()
-        fleet = Fleet(path, spec, plan, tally)
+        fleet = Fleet(path, job, plan, tally)
         fleet.hire(min(workers, plan.parallel))
         try:
             while not plan.finished:
                 fleet.hand_out()
                 fleet.wait()
-                screen.show(plan.rows, tally, fleet.note())
+                screen.show(plan.progress, tally, fleet.note())
                 interrupt.check()
         finally:
             fleet.close()
@@ -80,12 +80,13 @@ def collect_on_ray(
 class Fleet:
     """The actors of a collection."""
 
-    def __init__(self, path: Path, spec: StoreSpec, plan: Plan, tally: Tally) -> None:
+    def __init__(self, path: Path, job: Job, plan: Plan, tally: Tally) -> None:
         import ray
 
         self._ray = ray
         self._actor: Any = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(Simulator)
-        self._path, self._spec, self._plan, self._tally = path.absolute(), spec, plan, tally
+        self._path, self._spec, self._run = path.absolute(), job.spec, job.run
+        self._plan, self._tally = plan, tally
         self._store = Store(path)
         self._workers: list[Worker] = []
         self._hired = 0
@@ -95,7 +96,7 @@ class Fleet:
     def hire(self, count: int) -> None:
         """Start actors; each opens a stream of its own."""
         for _ in range(count):
-            actor = self._actor.remote(self._path, self._spec, self._hired)
+            actor = self._actor.remote(self._path, self._spec, self._run, self._hired)
             self._workers.append(Worker(self._hired, actor, actor.start.remote()))
             self._hired += 1
 
@@ -177,11 +178,11 @@ class Fleet:
         if self._deaths[in_hand] >= MOST_DEATHS and not self._closing:
             raise TinyJEPAError(self._hopeless(in_hand))
         self._store.refresh()
-        committed = {ref.index for ref in self._store.episodes}
+        committed = {ref.index: ref.rows for ref in self._store.episodes if ref.run == self._run}
         given = worker.appended | {k for k, _ in worker.queue}
-        self._plan.lost(given - committed)
-        for k in given & committed:
-            self._plan.done(k, next(ref.rows for ref in self._store.episodes if ref.index == k))
+        self._plan.lost(given - committed.keys())
+        for k in given & committed.keys():
+            self._plan.done(k, committed[k])
         self._tally.deaths += 1
         if not self._closing:
             self.hire(1)
@@ -191,7 +192,7 @@ class Fleet:
             return (
                 f"{MOST_DEATHS} simulator processes died while starting: see their logs in /tmp/ray/session_latest/logs"
             )
-        seed, _ = episode_seeds(self._spec.seed, k)
+        seed, _ = episode_seeds(self._run.seed, k)
         return (
             f"episode {k} (world seed {seed}) killed its simulator {MOST_DEATHS} times: "
             f"too little memory, or a crash in world '{self._spec.world}'; what is committed stays"

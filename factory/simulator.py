@@ -12,7 +12,7 @@ import numpy as np
 from factory.coverage import on_road
 from factory.episodes import episode_seeds, run_episode
 from shared.errors import TinyJEPAError
-from shared.store.schema import StoreSpec
+from shared.store.schema import RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
 from shared.worlds import make_world
 
@@ -39,8 +39,8 @@ class Simulator:
     Its methods raise ``TinyJEPAError`` with one line for whatever goes wrong in the world or on the disk.
     """
 
-    def __init__(self, path: Path, spec: StoreSpec, worker: int) -> None:
-        self._path, self._spec, self._worker = path, spec, worker
+    def __init__(self, path: Path, spec: StoreSpec, run: RunSpec, worker: int) -> None:
+        self._path, self._spec, self._run, self._worker = path, spec, run, worker
         self._writer: StreamWriter | None = None
 
     def start(self) -> int:
@@ -56,16 +56,16 @@ class Simulator:
     def simulate(self, k: int) -> Record:
         """Make episode ``k`` and append it; full shards are committed on the way."""
         started = time.perf_counter()
-        spec = self._spec
+        spec, run = self._spec, self._run
         try:
-            episode = run_episode(self._world, spec.policy, spec.seed, k, spec.max_episode_steps)
+            episode = run_episode(self._world, run.policy, run.seed, k, run.max_episode_steps)
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            seed, _ = episode_seeds(spec.seed, k)
+            seed, _ = episode_seeds(run.seed, k)
             raise TinyJEPAError(f"world '{spec.world}' failed in episode {k} (world seed {seed}): {reason}") from error
         try:
             if self._writer is None:
-                self._writer = StreamWriter(self._path, spec, self._worker)
+                self._writer = StreamWriter(self._path, spec, run, self._worker)
             self._writer.append(episode)
         except OSError as error:
             raise _cannot_write(self._path, error) from error

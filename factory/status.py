@@ -12,7 +12,7 @@ import numpy as np
 
 from factory.coverage import coverage
 from shared.store.reader import Store
-from shared.store.schema import EpisodeRef, Split
+from shared.store.schema import EpisodeRef, RunSpec, Split
 
 ACTIVE_SECONDS = 60.0
 """A stream without its closing line counts as being written for this long after its newest line."""
@@ -25,7 +25,9 @@ def status_lines(path: Path) -> Iterator[str]:
     store = Store(path)
     spec, episodes = store.spec, store.episodes
     height, width, channels = spec.frame_shape
-    yield f"{path}: {spec.world}, policy {spec.policy}, seed {spec.seed}, at most {spec.max_episode_steps} steps each"
+    yield f"{path}: {spec.world}"
+    for run in store.runs:
+        yield f"  run        {run}: {_count([ref for ref in episodes if ref.run == run])}{_gaps(store, run)}"
     options = ", ".join(f"{key}={value}" for key, value in spec.world_options.items())
     yield (
         f"  frames     {height}x{width}x{channels} uint8, {spec.action_dim} action and {len(spec.state_names)} state "
@@ -40,9 +42,6 @@ def status_lines(path: Path) -> Iterator[str]:
     parts = [f"{name} {_count([ref for ref in episodes if ref.policy == name])}" for name in sorted(by_policy)]
     yield f"  policies   {', '.join(parts) or 'none yet'}"
     yield f"  streams    {_streams(store)}"
-    gaps = (episodes[-1].index + 1 - len(episodes)) if episodes else 0
-    if gaps:
-        yield f"  missing    {gaps} episodes before number {episodes[-1].index}: factory collect makes them"
     figures = coverage(spec.state_names, _states(store)) if episodes else {}
     if figures:
         yield (
@@ -55,6 +54,12 @@ def status_lines(path: Path) -> Iterator[str]:
 
 def _count(episodes: list[EpisodeRef]) -> str:
     return f"{len(episodes):,} ({sum(ref.rows for ref in episodes):,} frames)"
+
+
+def _gaps(store: Store, run: RunSpec) -> str:
+    indices = [ref.index for ref in store.episodes if ref.run == run]
+    gaps = indices[-1] + 1 - len(indices) if indices else 0
+    return f"; {gaps} episodes before number {indices[-1]} are missing, factory collect makes them" if gaps else ""
 
 
 def _streams(store: Store) -> str:

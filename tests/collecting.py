@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from factory.collect import collect, plan_store
-from shared.store.schema import StoreSpec
+from factory.collect import collect
+from factory.job import Job, make_job
 
 
-def small_run() -> StoreSpec:
+def small_run() -> Job:
     """Fast CarRacing in small frames, episodes of 40 steps; a commit every 64 rows, so that there is much to lose."""
-    spec = plan_store("car-racing", "mixed", seed=5, frame_size=16, max_episode_steps=40)
-    return spec.model_copy(update={"inner_rows": 16, "shard_rows": 64})
+    spec, run = make_job("car-racing", "mixed", seed=5, frame_size=16, max_episode_steps=40)
+    return Job(spec.model_copy(update={"inner_rows": 16, "shard_rows": 64}), run)
 
 
 if __name__ == "__main__":

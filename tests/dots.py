@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from shared.store.dataset import create_store
-from shared.store.schema import Episode, StoreSpec
+from shared.store.schema import Episode, RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
+
+RUN = RunSpec(seed=0, policy="uniform", max_episode_steps=100)
 
 
 def dot_spec(size: int = 16) -> StoreSpec:
@@ -18,9 +20,6 @@ def dot_spec(size: int = 16) -> StoreSpec:
         action_dim=2,
         state_names=("x", "y", "vx", "vy"),
         control_rate=10.0,
-        policy="uniform",
-        seed=0,
-        max_episode_steps=100,
         inner_rows=16,
         shard_rows=128,
     )
@@ -55,7 +54,7 @@ def dot_episode(index: int, rows: int = 61, size: int = 16) -> Episode:
 def make_dot_store(path: Path, episodes: int = 40, rows: int = 61, size: int = 16) -> Path:
     """``episodes`` episodes of ``rows`` rows in two streams."""
     spec = create_store(path, dot_spec(size))
-    writers = [StreamWriter(path, spec, worker) for worker in range(2)]
+    writers = [StreamWriter(path, spec, RUN, worker) for worker in range(2)]
     for index in range(episodes):
         writers[index % 2].append(dot_episode(index, rows, size))
     for writer in writers:

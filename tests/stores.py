@@ -19,7 +19,7 @@ import numpy as np
 
 from shared.store.dataset import create_store
 from shared.store.reader import Store
-from shared.store.schema import FIRST, LAST, TERMINATED, TRUNCATED, Episode, StoreSpec
+from shared.store.schema import FIRST, LAST, TERMINATED, TRUNCATED, Episode, RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
 
 FIELDS = ("frame", "action", "reward", "flags", "episode", "state")
@@ -30,6 +30,9 @@ def fast_directory() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 
 
+RUN = RunSpec(seed=7, policy="uniform", max_episode_steps=40)
+
+
 def small_spec(**changes: Any) -> StoreSpec:
     """Inner chunks of 4 rows and shards of 16, so that a few episodes cross every border."""
     values: dict[str, Any] = {
@@ -38,9 +41,6 @@ def small_spec(**changes: Any) -> StoreSpec:
         "action_dim": 2,
         "state_names": ("x", "y"),
         "control_rate": 50.0,
-        "policy": "uniform",
-        "seed": 7,
-        "max_episode_steps": 40,
         "inner_rows": 4,
         "shard_rows": 16,
     }
@@ -135,7 +135,7 @@ def die_at(step: int, torn: bool) -> None:
 def scenario(path: Path, report: Callable[[int], None]) -> None:
     """One writer's life: create, three episodes over two full shards and a short one, close."""
     spec = create_store(path, small_spec())
-    writer = StreamWriter(path, spec, 0)
+    writer = StreamWriter(path, spec, RUN, 0)
     for index in range(100, 103):
         writer.append(noise_episode(spec, index))
         report(writer.rows_committed)
@@ -169,7 +169,7 @@ def die_in_scenario(root: Path, step: int, torn: bool) -> None:
 def write_range(path: Path, worker: int, episodes: range, tell: int | None = None) -> None:
     """Write episodes into a new stream, and a byte to the pipe ``tell`` after each."""
     spec = create_store(path, small_spec())
-    with StreamWriter(path, spec, worker) as writer:
+    with StreamWriter(path, spec, RUN, worker) as writer:
         for index in episodes:
             writer.append(noise_episode(spec, index))
             if tell is not None:

@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from factory.collect import collect, plan_store
+from factory.collect import collect
 from factory.episodes import episode_seeds, run_episode
+from factory.job import Job, make_job
 from factory.plan import Plan
 from factory.progress import Quiet, Tally
 from shared.errors import TinyJEPAError
@@ -137,16 +139,44 @@ def test_a_finished_store_is_left_alone_and_a_higher_goal_extends_it(tmp_path: P
 
 
 def test_another_run_does_not_mix_into_a_store(undisturbed: Path) -> None:
-    for change in ({"seed": 6}, {"policy": "uniform"}, {"max_episode_steps": 41}, {"world_options": {"hud": True}}):
-        with pytest.raises(TinyJEPAError, match=next(iter(change))):
-            collect(undisturbed, small_run().model_copy(update=change), FRAMES)
+    spec, run = small_run()
+    with pytest.raises(TinyJEPAError, match="has world_options"):
+        collect(undisturbed, Job(spec.model_copy(update={"world_options": {"hud": True}}), run), FRAMES)
+    for change in ({"seed": 6}, {"policy": "uniform"}, {"max_episode_steps": 41}):
+        with pytest.raises(TinyJEPAError, match=f"{next(iter(change)).replace('_', ' ')}.*--append"):
+            collect(undisturbed, Job(spec, replace(run, **change)), FRAMES)
+
+
+def test_append_adds_a_run_and_leaves_the_others_alone(tmp_path: Path) -> None:
+    path, (spec, run) = tmp_path / "store", small_run()
+    collect(path, Job(spec, run), 200)
+    first = {ref: Store(path).read_episode(ref)["frame"] for ref in Store(path).episodes}
+    other = Job(spec, replace(run, seed=6))
+    assert collect(path, other, 100, append=True).frames >= 100
+    assert collect(path, other, 200).new_frames > 0, "a run that is there goes on without --append"
+    assert collect(path, Job(spec, run), 200).new_frames == 0
+    store = Store(path)
+    assert store.runs == [run, other.run] and store.rows >= 400
+    for ref, frames in first.items():
+        assert np.array_equal(store.read_episode(ref)["frame"], frames)
+    assert [ref.index for ref in store.episodes if ref.run == other.run] == list(
+        range(len(store.episodes) - len(first))
+    )
+
+
+def test_episodes_as_a_goal(tmp_path: Path) -> None:
+    done = collect(tmp_path / "store", small_run(), episodes=3)
+    assert done.episodes == 3 == len(Store(tmp_path / "store").episodes)
+    assert collect(tmp_path / "store", small_run(), episodes=3, workers=2).new_frames == 0
+    assert collect(tmp_path / "store", small_run(), episodes=5, workers=2).episodes == 5
+    assert [ref.index for ref in Store(tmp_path / "store").episodes] == [0, 1, 2, 3, 4]
 
 
 def test_an_error_in_the_world_names_the_episode_and_keeps_the_rest(tmp_path: Path) -> None:
     seed, _ = episode_seeds(0, 4)
-    spec = plan_store(hostile.ID, "uniform", options={"poison": seed, "how": "raise"}, frame_size=16)
+    job = make_job(hostile.ID, "uniform", options={"poison": seed, "how": "raise"}, frame_size=16)
     with pytest.raises(TinyJEPAError) as caught:
-        collect(tmp_path / "store", spec, 200)
+        collect(tmp_path / "store", job, 200)
     message = str(caught.value)
     assert f"episode 4 (world seed {seed})" in message and "RuntimeError: the floor gave way" in message
     assert [ref.index for ref in Store(tmp_path / "store").episodes] == [0, 1, 2, 3]
@@ -213,10 +243,10 @@ def test_an_episode_that_kills_its_simulator_again_and_again_ends_the_collection
     ray_here: None, tmp_path: Path
 ) -> None:
     seed, _ = episode_seeds(0, 6)
-    spec = plan_store(hostile.ID, "uniform", options={"poison": seed}, frame_size=16)
-    spec = spec.model_copy(update={"inner_rows": 4, "shard_rows": 8})
+    job = make_job(hostile.ID, "uniform", options={"poison": seed}, frame_size=16)
+    job = Job(job.spec.model_copy(update={"inner_rows": 4, "shard_rows": 8}), job.run)
     with pytest.raises(TinyJEPAError) as caught:
-        collect(tmp_path / "store", spec, 300, workers=2)
+        collect(tmp_path / "store", job, 300, workers=2)
     assert f"episode 6 (world seed {seed}) killed its simulator 3 times" in str(caught.value)
     kept = {ref.index for ref in Store(tmp_path / "store").episodes}
     assert len(kept) >= 3 and 6 not in kept
@@ -224,9 +254,9 @@ def test_an_episode_that_kills_its_simulator_again_and_again_ends_the_collection
 
 def test_an_error_in_an_actor_is_one_line_too(ray_here: None, tmp_path: Path) -> None:
     seed, _ = episode_seeds(0, 6)
-    spec = plan_store(hostile.ID, "uniform", options={"poison": seed, "how": "raise"}, frame_size=16)
+    job = make_job(hostile.ID, "uniform", options={"poison": seed, "how": "raise"}, frame_size=16)
     with pytest.raises(TinyJEPAError) as caught:
-        collect(tmp_path / "store", spec, 300, workers=2)
+        collect(tmp_path / "store", job, 300, workers=2)
     assert f"episode 6 (world seed {seed}): RuntimeError: the floor gave way" in str(caught.value)
     assert "\n" not in str(caught.value)
     store = Store(tmp_path / "store")

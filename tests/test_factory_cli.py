@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from factory.cli import cli
+from factory.cli import COMMANDS, cli
 from factory.commands.collect import default_store
 from shared.console import run
 from shared.store.reader import Store
@@ -68,28 +68,29 @@ def test_preview_draws_a_sheet_and_a_video(store: Path, tmp_path: Path, capsys: 
 
 
 def test_status_of_a_store_that_is_being_written_or_was_left(store: Path, tmp_path: Path) -> None:
-    from factory.collect import plan_store
     from factory.episodes import run_episode
+    from factory.job import make_job
     from factory.status import status_lines
     from shared.store.dataset import create_store
     from shared.store.writer import StreamWriter
     from shared.worlds import make_world
 
-    spec = create_store(tmp_path, plan_store("CartPole-v1", "mixed", frame_size=16))
+    spec = create_store(tmp_path, (job := make_job("CartPole-v1", "mixed", frame_size=16)).spec)
     assert "0 frames in 0 episodes" in "\n".join(status_lines(tmp_path))
-    writer = StreamWriter(tmp_path, spec, 0)
+    writer = StreamWriter(tmp_path, spec, job.run, 0)
     writer.append(run_episode(make_world("CartPole-v1", 16), "mixed", 0, 2, 50))
     assert "1 being written" in "\n".join(status_lines(tmp_path))
     writer.close()
     lines = "\n".join(status_lines(tmp_path))
-    assert "1 closed, 0 being written" in lines and "missing    2 episodes" in lines and "coverage" not in lines
+    assert "1 closed, 0 being written" in lines and "2 episodes before number 2 are missing" in lines
+    assert "coverage" not in lines
 
 
 def test_worlds_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli, "factory", ["worlds"]) == 0
     output = capsys.readouterr().out
     assert "car-racing" in output and "tinyjepa/CarRacing-v0" in output and "gymnasium id" in output
-    for command in cli.commands:
+    for command in COMMANDS:
         assert run(cli, "factory", [command, "--help"]) == 0
         assert f"  factory {command}" in capsys.readouterr().out
 
@@ -141,7 +142,7 @@ def test_workers_must_be_positive(capsys: pytest.CaptureFixture[str], workers: s
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["--seed", "3"], ["seed 0", "3 was asked for"]),
+        (["--seed", "3"], ["seed 0, not 3", "--append"]),
         (["--world", "CartPole-v1"], ["world", "car-racing", "CartPole-v1"]),
         (["--frame-size", "24"], ["frame_shape", "16", "24"]),
         (["--policy", "uniform"], ["policy", "mixed", "uniform"]),
@@ -175,10 +176,10 @@ def test_stores_that_cannot_be_read(
 
 
 def test_an_empty_store_cannot_be_previewed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from factory.collect import plan_store
+    from factory.job import make_job
     from shared.store.dataset import create_store
 
-    create_store(tmp_path / "empty", plan_store("CartPole-v1", "mixed", frame_size=16))
+    create_store(tmp_path / "empty", make_job("CartPole-v1", "mixed", frame_size=16).spec)
     assert run(cli, "factory", ["preview", str(tmp_path / "empty")]) == 2
     assert_one_line(capsys.readouterr(), ["empty"])
 

@@ -23,7 +23,7 @@ from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import Episode, Split, StoreSpec, split_of
 from shared.store.writer import StreamWriter
-from tests.dots import dot_episode, dot_spec
+from tests.dots import RUN, dot_episode, dot_spec
 
 ROWS, EPISODES = 121, 30
 
@@ -31,7 +31,7 @@ ROWS, EPISODES = 121, 30
 def _store(path: Path, spec: StoreSpec, changed: Split | None = None) -> Store:
     """The dot world; episodes of the ``changed`` split have other content under the same seeds."""
     create_store(path, spec)
-    with StreamWriter(path, spec, 0) as writer:
+    with StreamWriter(path, spec, RUN, 0) as writer:
         for index in range(EPISODES):
             episode = dot_episode(index, ROWS)
             if changed is not None and split_of(episode.seed) == changed:
@@ -195,7 +195,7 @@ def test_a_world_without_actions_and_states(tmp_path: Path) -> None:
 def test_refusals_are_one_line_and_write_nothing(store: Store, model: WorldModel, tmp_path: Path) -> None:
     few = dot_spec().model_copy(update={"world": "few"})
     create_store(tmp_path / "few", few)
-    with StreamWriter(tmp_path / "few", few, 0) as writer:
+    with StreamWriter(tmp_path / "few", few, RUN, 0) as writer:
         writer.append(dot_episode(0, ROWS))
     run = tmp_path / "run"
     run.mkdir()

@@ -12,13 +12,14 @@ from brain.judge.episodes import Embedded, Timing, choose, dense, embed, strided
 from brain.judge.negatives import FAR, HARD, KINDS, SHIFTS, Anchors, draw_anchors, propose
 from shared.store.dataset import create_store
 from shared.store.reader import Store
-from shared.store.schema import Episode, StoreSpec, split_of
+from shared.store.schema import Episode, RunSpec, StoreSpec, split_of
 from shared.store.writer import StreamWriter
 
 SPEC = StoreSpec(
-    world="marked", frame_shape=(1, 2, 3), action_dim=2, state_names=("x", "y"), control_rate=50.0, policy="uniform",
-    seed=0, max_episode_steps=400, inner_rows=16, shard_rows=64,
+    world="marked", frame_shape=(1, 2, 3), action_dim=2, state_names=("x", "y"), control_rate=50.0,
+    inner_rows=16, shard_rows=64,
 )  # fmt: skip
+RUN = RunSpec(seed=0, policy="uniform", max_episode_steps=400)
 LENGTHS = (210, 150, 260, 40, 180)
 """Rows of the five test episodes: one is too short for most kinds."""
 
@@ -29,7 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("marked")
     create_store(path, SPEC)
     tests = 0
-    with StreamWriter(path, SPEC, 0) as writer:
+    with StreamWriter(path, SPEC, RUN, 0) as writer:
         for index in range(120):
             rng = np.random.default_rng(index)
             episode = _walk(index, 60, rng)

@@ -18,7 +18,7 @@ from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import Episode, StoreSpec, split_of
 from shared.store.writer import StreamWriter
-from tests.stores import FIELDS, check_episodes, columns, fast_directory, noise_episode, small_spec
+from tests.stores import FIELDS, RUN, check_episodes, columns, fast_directory, noise_episode, small_spec
 
 
 def plain_zarr(path: Path, stream: str, field: str) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_round_trip(collection: tuple[StoreSpec, list[Episode]], data: st.DataOb
     with fast_directory() as directory:
         path = Path(directory) / "deep" / "store"
         assert create_store(path, spec) == spec
-        with StreamWriter(path, spec, 3) as writer:
+        with StreamWriter(path, spec, RUN, 3) as writer:
             for episode in episodes:
                 writer.append(episode)
         store = Store(path)
@@ -85,7 +85,7 @@ def test_round_trip(collection: tuple[StoreSpec, list[Episode]], data: st.DataOb
 
 def test_other_programs_read_names_types_and_every_row(tmp_path: Path) -> None:
     spec = create_store(tmp_path, small_spec(inner_rows=8, shard_rows=64))
-    with StreamWriter(tmp_path, spec, 0) as writer:
+    with StreamWriter(tmp_path, spec, RUN, 0) as writer:
         for index in range(12):
             writer.append(noise_episode(spec, index))
     store = Store(tmp_path)
@@ -108,18 +108,18 @@ def test_other_programs_read_names_types_and_every_row(tmp_path: Path) -> None:
 
 def test_chunks_of_zeros_are_files_too(tmp_path: Path) -> None:
     """A file that is not there is a lost file, never a chunk that happened to be empty."""
-    spec = create_store(tmp_path, small_spec(policy=""))
+    spec = create_store(tmp_path, small_spec())
     zeros = noise_episode(spec, 0, 32)
     for values in (zeros.frame, zeros.action, zeros.reward, zeros.state):
         values[:] = 0
-    with StreamWriter(tmp_path, spec, 0) as writer:
+    with StreamWriter(tmp_path, spec, RUN, 0) as writer:
         writer.append(zeros)
     assert len(list(tmp_path.glob(f"data.zarr/{writer.name}/*/c.*"))) == 2 * len(FIELDS)
 
 
 def test_an_episode_is_served_when_its_last_row_is_committed(tmp_path: Path) -> None:
     spec = create_store(tmp_path, small_spec())
-    writer, store = StreamWriter(tmp_path, spec, 0), Store(tmp_path)
+    writer, store = StreamWriter(tmp_path, spec, RUN, 0), Store(tmp_path)
     assert store.episodes == []
     writer.append(noise_episode(spec, 0, 16))
     assert store.refresh() == 1
@@ -143,7 +143,7 @@ def test_an_episode_made_twice_counts_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     names = []
     for _ in range(3):
-        with StreamWriter(tmp_path, spec, 0) as writer:
+        with StreamWriter(tmp_path, spec, RUN, 0) as writer:
             for index in (5, 2):
                 writer.append(noise_episode(spec, index))
         names.append(writer.name)
@@ -155,7 +155,7 @@ def test_an_episode_made_twice_counts_once(tmp_path: Path) -> None:
 
 def test_splits_are_by_seed_and_cover_everything(tmp_path: Path) -> None:
     spec = create_store(tmp_path, small_spec())
-    with StreamWriter(tmp_path, spec, 0) as writer:
+    with StreamWriter(tmp_path, spec, RUN, 0) as writer:
         for index in range(60):
             writer.append(noise_episode(spec, index, 1))
     store = Store(tmp_path)
@@ -167,7 +167,7 @@ def test_splits_are_by_seed_and_cover_everything(tmp_path: Path) -> None:
 
 def test_episodes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     spec = create_store(tmp_path, small_spec())
-    writer = StreamWriter(tmp_path, spec, 0)
+    writer = StreamWriter(tmp_path, spec, RUN, 0)
     for changes, message in (
         ({"frame_shape": (4, 6, 3)}, "frame is uint8"),
         ({"action_dim": 3}, "action is float32"),
@@ -192,9 +192,7 @@ def test_episodes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ({"world": "car-racing"}, 'has world "noise", but "car-racing" was asked for'),
         ({"world_options": {"crop": True}}, 'has world_options {}, but {"crop": true}'),
         ({"frame_shape": (8, 5, 3)}, r"has frame_shape \[4, 5, 3\], but \[8, 5, 3\]"),
-        ({"policy": "pursuit"}, "has policy"),
-        ({"seed": 8}, "has seed 7, but 8"),
-        ({"max_episode_steps": 41}, "has max_episode_steps 40, but 41"),
+        ({"control_rate": 25.0}, "has control_rate 50.0, but 25.0"),
     ],
 )
 def test_another_collection_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -212,37 +210,37 @@ def test_a_store_keeps_its_chunk_sizes(tmp_path: Path) -> None:
     found = create_store(tmp_path, asked)
     assert (found.inner_rows, found.shard_rows) == (4, 16)
     with pytest.raises(StoreError, match="another spec"):
-        StreamWriter(tmp_path, asked, 0)
+        StreamWriter(tmp_path, asked, RUN, 0)
 
 
-@pytest.mark.parametrize("changes", [{"shard_rows": 18}, {"frame_shape": (0, 4, 3)}, {"inner_rows": 0}, {"seed": -1}])
+@pytest.mark.parametrize("changes", [{"shard_rows": 18}, {"frame_shape": (0, 4, 3)}, {"inner_rows": 0}])
 def test_a_spec_that_cannot_be_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         small_spec(**changes)
 
 
-def create(path: Path, seed: int, barrier: threading.Barrier, results: list[tuple[int, str]]) -> None:
+def create(path: Path, rate: float, barrier: threading.Barrier, results: list[tuple[float, str]]) -> None:
     barrier.wait()
     try:
-        results.append((seed, str(create_store(path, small_spec(seed=seed)).seed)))
+        results.append((rate, str(create_store(path, small_spec(control_rate=rate)).control_rate)))
     except StoreError as error:
-        results.append((seed, str(error)))
+        results.append((rate, str(error)))
 
 
 def test_creators_that_race_agree_on_one_spec(tmp_path: Path) -> None:
     for attempt in range(20):
         path = tmp_path / str(attempt)
-        results: list[tuple[int, str]] = []
+        results: list[tuple[float, str]] = []
         barrier = threading.Barrier(6)
 
-        threads = [threading.Thread(target=create, args=(path, n % 2, barrier, results)) for n in range(6)]
+        threads = [threading.Thread(target=create, args=(path, 1.0 + n % 2, barrier, results)) for n in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        winner = Store(path).spec.seed
-        for seed, result in results:
-            assert result == str(winner) if seed == winner else f"has seed {winner}, but {seed}" in result
+        winner = Store(path).spec.control_rate
+        for rate, result in results:
+            assert result == str(winner) if rate == winner else f"has control_rate {winner}, but {rate}" in result
         assert len(results) == 6
         assert sorted(file.name for file in path.iterdir()) == ["data.zarr", "dataset.json", "log"]
 

@@ -18,7 +18,7 @@ from shared.errors import StoreError
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.writer import StreamWriter
-from tests.stores import FIELDS, check_episodes, fast_directory, noise_episode, small_spec, write_range
+from tests.stores import FIELDS, RUN, check_episodes, fast_directory, noise_episode, small_spec, write_range
 
 ROOT = Path(__file__).parent.parent
 
@@ -129,7 +129,7 @@ def file_size_limit(limit: int) -> Iterator[None]:
 
 def test_a_refused_write_keeps_what_is_committed(tmp_path: Path) -> None:
     spec = create_store(tmp_path, small_spec(shard_rows=64))
-    writer = StreamWriter(tmp_path, spec, 0)
+    writer = StreamWriter(tmp_path, spec, RUN, 0)
     for index in range(4):
         writer.append(noise_episode(spec, index, 40))
     assert writer.rows_committed == 128
@@ -145,7 +145,7 @@ def test_a_refused_write_keeps_what_is_committed(tmp_path: Path) -> None:
     assert store.streams[writer.name].rows == 128
     assert len(list((tmp_path / "data.zarr" / writer.name / "frame").glob("c.*"))) == 2
 
-    with StreamWriter(tmp_path, spec, 0) as writer:  # the space is back
+    with StreamWriter(tmp_path, spec, RUN, 0) as writer:  # the space is back
         for index in range(3, 6):
             writer.append(noise_episode(spec, index, 40))
     store.refresh()
@@ -160,10 +160,10 @@ from pathlib import Path
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.writer import StreamWriter
-from tests.stores import noise_episode, read_everything, small_spec
+from tests.stores import RUN, noise_episode, read_everything, small_spec
 path = Path(sys.argv[1])
 spec = create_store(path, small_spec(frame_shape=(64, 64, 3)))
-writer = StreamWriter(path, spec, 0)
+writer = StreamWriter(path, spec, RUN, 0)
 index, committed = 0, []
 try:
     while True:
@@ -178,7 +178,7 @@ assert [ref.index for ref in store.episodes] == committed, "what was committed i
 assert len(committed) > 3
 assert not list(path.rglob("*.partial"))
 (path / "ballast").unlink()
-with StreamWriter(path, spec, 0) as writer:
+with StreamWriter(path, spec, RUN, 0) as writer:
     writer.append(noise_episode(spec, index, 16))
 store.refresh()
 assert [ref.index for ref in store.episodes] == committed + [index]

@@ -19,7 +19,7 @@ from shared.store.log import seal
 from shared.store.reader import Store
 from shared.store.schema import SCHEMA_VERSION
 from shared.store.writer import StreamWriter
-from tests.stores import FIELDS, noise_episode, read_everything, small_spec
+from tests.stores import FIELDS, RUN, noise_episode, read_everything, small_spec
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "store"
     spec = create_store(path, small_spec())
     for worker in range(2):
-        with StreamWriter(path, spec, worker) as writer:
+        with StreamWriter(path, spec, RUN, worker) as writer:
             for index in range(worker, 6, 2):
                 writer.append(noise_episode(spec, index, 14))
     return path
@@ -295,7 +295,7 @@ def test_dataset_json_of_all_sorts_gives_one_line(copy: Path, text: str, message
 
 
 def test_dataset_json_of_another_store_raises(copy: Path, tmp_path: Path) -> None:
-    create_store(tmp_path / "other", small_spec(seed=8))
+    create_store(tmp_path / "other", small_spec(control_rate=25.0))
     shutil.copy(tmp_path / "other" / "dataset.json", copy)
     with pytest.raises(StoreError, match="belongs to another"):
         Store(copy)

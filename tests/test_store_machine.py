@@ -13,7 +13,7 @@ from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import Episode
 from shared.store.writer import StreamWriter
-from tests.stores import columns, fast_directory, noise_episode, small_spec
+from tests.stores import RUN, columns, fast_directory, noise_episode, small_spec
 
 
 class Model:
@@ -44,7 +44,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=streams, worker=st.integers(0, 2))
     def start(self, worker: int) -> Model:
-        writer = StreamWriter(self.path, create_store(self.path, small_spec()), worker)
+        writer = StreamWriter(self.path, create_store(self.path, small_spec()), RUN, worker)
         model = self.models[writer.name] = Model(writer)
         return model
 

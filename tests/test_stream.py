@@ -12,7 +12,7 @@ from brain.stream import Batch, Stream
 from shared.errors import TinyJEPAError
 from shared.store.dataset import create_store
 from shared.store.reader import Store
-from shared.store.schema import Episode, StoreSpec
+from shared.store.schema import Episode, RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
 
 CPU = torch.device("cpu")
@@ -24,10 +24,9 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("numbered") / "store"
     spec = create_store(
         path,
-        StoreSpec(world="numbered", frame_shape=(2, 2, 1), action_dim=2, control_rate=1, policy="none", seed=0,
-                  max_episode_steps=700, inner_rows=32, shard_rows=256),
+        StoreSpec(world="numbered", frame_shape=(2, 2, 1), action_dim=2, control_rate=1, inner_rows=32, shard_rows=256),
     )  # fmt: skip
-    with StreamWriter(path, spec, 0) as writer:
+    with StreamWriter(path, spec, RunSpec(seed=0, policy="none", max_episode_steps=700), 0) as writer:
         for index, rows in enumerate([300, 40, 7, 600, 120, 3, 257]):
             row = np.arange(rows)
             frame = np.empty((rows, 2, 2, 1), np.uint8)

@@ -65,13 +65,13 @@ def command(
     if local and (address is not None or (workers or 1) > 1):
         raise TinyJEPAError("--local is one process without Ray: leave out --workers and --address, or --local")
     from factory.collect import collect as run_collection
-    from factory.collect import plan_store
+    from factory.job import make_job
     from factory.progress import display
 
-    spec = plan_store(world, policy, seed, frame_size, max_episode_steps, _world_options(options))
-    path = store or default_store(spec.world)
+    job = make_job(world, policy, seed, frame_size, max_episode_steps, _world_options(options))
+    path = store or default_store(job.spec.world)
     workers = 1 if local else workers or os.cpu_count() or 1
-    done = run_collection(path, spec, frames, workers, address, display(frames, quiet))
+    done = run_collection(path, job, frames, workers, address, display(frames, quiet))
     have = f"{done.frames:,} frames in {done.episodes:,} episodes, {done.bytes_on_disk / 1e6:,.1f} MB"
     if done.new_frames == 0:
         click.echo(f"nothing to do: {path} holds {have}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -16,7 +16,16 @@ from shared.errors import StoreError
 from shared.store import layout
 from shared.store.codec import crc32c
 from shared.store.files import publish, sync_directory
-from shared.store.schema import IDENTITY, SCHEMA_VERSION, StoreSpec
+from shared.store.schema import IDENTITY, SCHEMA_VERSION, RunSpec, StoreSpec
+
+
+class Description(NamedTuple):
+    """What ``dataset.json`` says."""
+
+    spec: StoreSpec
+    checksum: int
+    run: RunSpec | None
+    """The run of streams whose log names none; only schema 1 has it."""
 
 
 def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
@@ -41,7 +50,7 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
         document = spec.model_dump(mode="json")
         document["checksum"] = _checksum(document)
         publish(path / layout.DATASET, json.dumps(document, indent=1).encode() + b"\n")
-    found, _ = load_spec(path)
+    found = load_spec(path).spec
     ours, theirs = spec.model_dump(mode="json"), found.model_dump(mode="json")
     for name in IDENTITY:
         if ours[name] != theirs[name]:
@@ -52,8 +61,8 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
     return found
 
 
-def load_spec(path: Path) -> tuple[StoreSpec, int]:
-    """The spec of the store at ``path``, and its checksum.
+def load_spec(path: Path) -> Description:
+    """The description of the store at ``path``, of this schema or an older one.
 
     Raises ``StoreError`` when it is missing, foreign, newer or damaged.
     """
@@ -82,7 +91,12 @@ def load_spec(path: Path) -> tuple[StoreSpec, int]:
     if checksum != _checksum(document):
         raise StoreError(f"{file} is damaged (its checksum does not match): restore it from a copy")
     try:
-        return StoreSpec.model_validate(document), checksum
+        run = None
+        if version == 1:
+            run = RunSpec(**{key: document.pop(key) for key in ("seed", "policy", "max_episode_steps")})
+        return Description(StoreSpec.model_validate(document), checksum, run)
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{file} is damaged (it names no run): restore it from a copy") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "spec"

@@ -3,7 +3,8 @@
 A line's checksum covers the line and the checksum of the line before it, so a lost, altered, repeated or
 moved line is noticed. A line counts once its newline is there; until then a reader waits for the rest.
 
-* first line: ``{"stream", "schema_version", "dataset", "worker", "host", "pid", "time", "episode_columns", "c"}``
+* first line: ``{"stream", "schema_version", "dataset", "worker", "host", "pid", "time", "run",
+  "episode_columns", "c"}``
 * a commit: ``{"i", "rows", "files": {field: [size, crc32c]}, "episodes": [[...], ...], "time", "c"}``. The
   crc32c is that of a chunk's compressed bytes, or of a frame shard's table and index (see ``codec``). An
   episode stands in the line of the shard that holds its last row.
@@ -21,9 +22,10 @@ from typing import Any
 
 from shared.errors import StoreError
 from shared.store.codec import crc32c
+from shared.store.dataset import Description
 from shared.store.files import naming, sync_directory, write_all
 from shared.store.layout import fields, log_file
-from shared.store.schema import SCHEMA_VERSION, EpisodeRef, StoreSpec
+from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}-w\d{2,6}-[0-9a-f]{8}")
 """What a stream may be called: never a path that leaves the store."""
@@ -83,10 +85,12 @@ class LogWriter:
 class CommittedStream:
     """What a reader knows of one stream: its committed shards and complete episodes, from its log alone."""
 
-    def __init__(self, path: Path, name: str, spec: StoreSpec, checksum: int) -> None:
+    def __init__(self, path: Path, name: str, dataset: Description) -> None:
         self.name = name
         self.header: dict[str, Any] = {}
         """The log's first line; empty until it is there."""
+        self.run: RunSpec | None = None
+        """The run of its episodes; None until the first line is there."""
         self.rows = 0
         self.shards = 0
         self.bytes_on_disk = 0
@@ -95,12 +99,11 @@ class CommittedStream:
         """Unix time of the newest line."""
         self.episodes: list[EpisodeRef] = []
         self._path = log_file(path, name)
-        self._spec = spec
-        self._checksum = checksum
+        self._dataset = dataset
         self._offset = 0
         self._lines = 0
         self._crc = 0
-        self._files = {field: array("Q") for field in fields(spec)}
+        self._files = {field: array("Q") for field in fields(dataset.spec)}
 
     def file(self, field: str, shard: int) -> tuple[int, int]:
         """Size in bytes and crc32c of a committed file."""
@@ -165,12 +168,15 @@ class CommittedStream:
             raise ValueError(f"schema {body['schema_version']} is newer than this program's {SCHEMA_VERSION}")
         if body["stream"] != self.name:
             raise ValueError(f"it is the log of stream {body['stream']}")
-        if body["dataset"] != self._checksum:
+        if body["dataset"] != self._dataset.checksum:
             raise ValueError("it belongs to another dataset.json")
+        self.run = RunSpec(**body["run"]) if "run" in body else self._dataset.run
+        if self.run is None:
+            raise ValueError("it names no run")
         self.header = body
 
     def _take_commit(self, body: dict[str, Any]) -> None:
-        rows, shard_rows = body["rows"], self._spec.shard_rows
+        rows, shard_rows = body["rows"], self._dataset.spec.shard_rows
         if body["i"] != self.shards or not 1 <= rows <= shard_rows or self.rows != self.shards * shard_rows:
             raise ValueError(f"shard {body['i']} of {rows} rows cannot follow {self.rows} committed rows")
         files = {field: array("Q", body["files"][field]) for field in self._files}
@@ -185,8 +191,10 @@ class CommittedStream:
         self.episodes += episodes
 
     def _episode(self, entry: list[Any], limit: int) -> EpisodeRef:
+        assert self.run is not None
         values = dict(zip(self.header["episode_columns"], entry, strict=True))
         ref = EpisodeRef(
+            run=self.run,
             index=int(values["index"]),
             seed=int(values["seed"]),
             policy=str(values["policy"]),

@@ -12,7 +12,7 @@ from shared.errors import StoreError
 from shared.store import layout
 from shared.store.dataset import load_spec
 from shared.store.log import STREAM_NAME, CommittedStream
-from shared.store.schema import EpisodeRef, Split, StoreSpec
+from shared.store.schema import EpisodeRef, RunSpec, Split, StoreSpec
 from shared.store.shards import Cache, Chunk, CommittedFile, Shard
 
 OPEN_SHARDS = 256
@@ -31,7 +31,7 @@ class Store:
 
     spec: StoreSpec
     episodes: list[EpisodeRef]
-    """Complete committed episodes, one per index, by index. When an episode was made twice (a worker died
+    """Complete committed episodes, by run and index, each once. When an episode was made twice (a worker died
     and another made it again), the one in the stream with the lowest name counts."""
     rows: int
     """Rows of ``episodes``."""
@@ -41,12 +41,13 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         """Raises ``StoreError`` when there is no store, or it is foreign, newer or damaged."""
         self.path = Path(path)
-        self.spec, self._checksum = load_spec(self.path)
+        self._dataset = load_spec(self.path)
+        self.spec = self._dataset.spec
         self.episodes = []
         self.rows = 0
         self.streams = {}
         self._fields = layout.fields(self.spec)
-        self._by_index: dict[int, EpisodeRef] = {}
+        self._known: dict[tuple[RunSpec, int], EpisodeRef] = {}
         self._merged: dict[str, int] = {}
         self._refreshing = threading.Lock()
         self._shards: Cache[Shard] = Cache(OPEN_SHARDS, lambda shard: 1)
@@ -60,20 +61,25 @@ class Store:
         with file and line for a damaged log; what was known stays readable.
         """
         with self._refreshing:
-            before = len(self._by_index)
+            before = len(self._known)
             for name in self._stream_names():
                 if name not in self.streams:
-                    self.streams[name] = CommittedStream(self.path, name, self.spec, self._checksum)
+                    self.streams[name] = CommittedStream(self.path, name, self._dataset)
             try:
                 for stream in self.streams.values():
                     stream.poll()
             finally:
                 self._merge()
-            return len(self._by_index) - before
+            return len(self._known) - before
 
     def split(self, name: Split) -> list[EpisodeRef]:
-        """The episodes of one split, by index."""
+        """The episodes of one split, by run and index."""
         return [ref for ref in self.episodes if ref.split == name]
+
+    @property
+    def runs(self) -> list[RunSpec]:
+        """The runs that streams were opened for, in the order of ``episodes``."""
+        return sorted({stream.run for stream in list(self.streams.values()) if stream.run is not None})
 
     @property
     def bytes_on_disk(self) -> int:
@@ -134,13 +140,13 @@ class Store:
         changed = False
         for name, stream in self.streams.items():
             for ref in stream.episodes[self._merged.get(name, 0) :]:
-                known = self._by_index.get(ref.index)
+                known = self._known.get((ref.run, ref.index))
                 if known is None or (ref.stream, ref.first) < (known.stream, known.first):
-                    self._by_index[ref.index] = ref
+                    self._known[ref.run, ref.index] = ref
                     changed = True
             self._merged[name] = len(stream.episodes)
         if changed:
-            self.episodes = [self._by_index[index] for index in sorted(self._by_index)]
+            self.episodes = [self._known[key] for key in sorted(self._known)]
             self.rows = sum(ref.rows for ref in self.episodes)
 
     def _chunk(self, stream: CommittedStream, field: str, i: int) -> np.ndarray:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass as validated
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: ``dataset.json`` also held the store's only run; 2: every stream's log names its run."""
 
 IDENTITY = (
     "world",
@@ -18,11 +20,8 @@ IDENTITY = (
     "action_dim",
     "state_names",
     "control_rate",
-    "policy",
-    "seed",
-    "max_episode_steps",
 )
-"""Fields of a ``StoreSpec`` that decide the content of an episode: one store holds one such choice."""
+"""Fields of a ``StoreSpec`` that say what a row is: one store holds one such choice."""
 
 FIRST, LAST, TERMINATED, TRUNCATED = 1, 2, 4, 8
 """Bits of a row's ``flags``: first and last row of an episode, and (on the last row) how it ended."""
@@ -31,7 +30,7 @@ Split = Literal["train", "validation", "test"]
 
 
 class StoreSpec(BaseModel):
-    """``dataset.json``: everything about a store that never changes after its first episode.
+    """``dataset.json``: the world and the layout of a store, which never change.
 
     A collection whose spec differs from the store's in ``IDENTITY`` fields is refused.
     """
@@ -48,9 +47,6 @@ class StoreSpec(BaseModel):
     state_names: tuple[str, ...] = ()
     control_rate: float = Field(gt=0)
     """Actions per simulated second (Hz)."""
-    policy: str
-    seed: int = Field(ge=0)
-    max_episode_steps: int = Field(ge=1)
     inner_rows: int = Field(default=64, ge=1)
     """Rows of an inner chunk: the unit of reading and of the crc32c checksum."""
     shard_rows: int = Field(default=4096, ge=1)
@@ -65,6 +61,22 @@ class StoreSpec(BaseModel):
         return self
 
 
+@validated(frozen=True, order=True)
+class RunSpec:
+    """Which episodes of its world a run is: with the ``StoreSpec``, it decides the content of each.
+
+    A store may hold several runs. Runs are ordered by their content, never by when they were made.
+    """
+
+    seed: Annotated[int, Field(ge=0)]
+    policy: str
+    """A policy, or a mix that is drawn from per episode."""
+    max_episode_steps: Annotated[int, Field(ge=1)]
+
+    def __str__(self) -> str:
+        return f"policy {self.policy}, seed {self.seed}, at most {self.max_episode_steps} steps each"
+
+
 @dataclass(frozen=True)
 class Episode:
     """One simulated episode of L steps in memory: L + 1 rows, one per observation.
@@ -74,7 +86,7 @@ class Episode:
     """
 
     index: int
-    """k: the episode's number in its run. Content is a pure function of (world, policy, seed, k)."""
+    """k: the episode's number in its run. Content is a pure function of (world, run, k)."""
     seed: int
     """The seed the world was reset with, derived from (run seed, k)."""
     policy: str
@@ -97,8 +109,9 @@ class Episode:
 
 @dataclass(frozen=True)
 class EpisodeRef:
-    """A committed, complete episode: where its rows lie."""
+    """A committed, complete episode: where its rows lie. Identified by its run and its number there."""
 
+    run: RunSpec
     index: int
     seed: int
     policy: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import secrets
@@ -20,7 +21,7 @@ from shared.store.codec import ShardEncoder, encode_chunk
 from shared.store.dataset import load_spec
 from shared.store.files import remove, sync_directory, write_file
 from shared.store.log import EPISODE_COLUMNS, LogWriter
-from shared.store.schema import FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, Episode, StoreSpec
+from shared.store.schema import FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, Episode, RunSpec, StoreSpec
 
 
 class StreamWriter:
@@ -40,15 +41,15 @@ class StreamWriter:
     rows_committed: int
     bytes_committed: int
 
-    def __init__(self, path: Path, spec: StoreSpec, worker: int) -> None:
-        """Open a stream in the store at ``path``; ``spec`` is what ``create_store`` returned.
+    def __init__(self, path: Path, spec: StoreSpec, run: RunSpec, worker: int) -> None:
+        """Open a stream for episodes of ``run`` in the store at ``path``; ``spec`` is what ``create_store`` returned.
 
         Raises ``StoreError`` when the store is not there or has another spec, ``OSError`` with its file name
         when it cannot be written.
         """
         path = Path(path)
-        found, checksum = load_spec(path)
-        if found != spec:
+        dataset = load_spec(path)
+        if dataset.spec != spec:
             raise StoreError(f"{path} was created with another spec: write with the one create_store returns")
         host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:40] or "host"
         self.name = f"{host}-w{worker:02d}-{secrets.token_hex(4)}"
@@ -76,11 +77,12 @@ class StreamWriter:
             {
                 "stream": self.name,
                 "schema_version": SCHEMA_VERSION,
-                "dataset": checksum,
+                "dataset": dataset.checksum,
                 "worker": worker,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "time": round(time.time(), 3),
+                "run": dataclasses.asdict(run),
                 "episode_columns": EPISODE_COLUMNS,
             }
         )

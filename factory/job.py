@@ -1,0 +1,57 @@
+"""What to collect: a world, checked and described, and a run of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from factory.policies import check_policy
+from shared.store.schema import RunSpec, StoreSpec
+from shared.worlds import canonical_name, make_world
+from shared.worlds.base import action_dim
+
+INNER_CHUNK_BYTES = 1 << 20
+"""Raw frames of an inner chunk, at most: the best point measured between fast reads and good shuffling."""
+MOST_INNER_ROWS = 256
+SHARD_BYTES = 50_331_648
+"""Raw frames of a shard: at most this much (4,096 frames of 64x64x3), what a writer holds in memory."""
+
+
+class Job(NamedTuple):
+    """What to collect: a run of a world, and the store that takes it."""
+
+    spec: StoreSpec
+    run: RunSpec
+
+
+def make_job(
+    world: str,
+    policy: str,
+    seed: int = 0,
+    frame_size: int = 64,
+    max_episode_steps: int | None = None,
+    options: dict[str, Any] | None = None,
+) -> Job:
+    """Check the arguments against the world, which is made once; raises ``TinyJEPAError`` for bad ones."""
+    name = canonical_name(world)
+    made = make_world(name, frame_size, **(options or {}))
+    try:
+        check_policy(policy, made)
+        height, width, channels = made.observation_space.shape or ()
+        frame_bytes = height * width * channels
+        fitting = max(INNER_CHUNK_BYTES // frame_bytes, 1)
+        inner_rows = min(1 << (fitting.bit_length() - 1), MOST_INNER_ROWS)
+        shard_rows = min(made.shard_rows, SHARD_BYTES // frame_bytes)
+        spec = StoreSpec(
+            world=name,
+            world_options=options or {},
+            frame_shape=(height, width, channels),
+            action_dim=action_dim(made.action_space),
+            state_names=tuple(made.state_names),
+            control_rate=made.control_rate,
+            inner_rows=inner_rows,
+            shard_rows=max(shard_rows // inner_rows, 1) * inner_rows,
+        )
+        longest = max_episode_steps or made.max_episode_steps
+        return Job(spec, RunSpec(seed=seed, policy=policy, max_episode_steps=longest))
+    finally:
+        made.close()
