@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from factory.interrupt import Interrupt
 from factory.job import Job
@@ -12,7 +13,7 @@ from factory.plan import Plan
 from factory.progress import Display, Quiet, Tally
 from factory.simulator import Simulator
 from shared.errors import TinyJEPAError
-from shared.store.dataset import create_store
+from shared.store.dataset import agree, create_store
 from shared.store.reader import Store
 from shared.store.schema import RunSpec
 
@@ -31,6 +32,12 @@ class Summary:
     bytes_on_disk: int
     """Of the whole store."""
 
+    def facts(self) -> dict[str, Any]:
+        """For programs: every field but the path, and ``frames_per_second``."""
+        fields = dataclasses.asdict(self) | {"frames_per_second": round(self.frames_per_second, 1)}
+        del fields["path"]
+        return fields
+
     @property
     def frames_per_second(self) -> float:
         return self.new_frames / max(self.seconds, 1e-9)
@@ -40,7 +47,7 @@ def collect(
     path: Path,
     job: Job,
     frames: int | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
     address: str | None = None,
     display: Display | None = None,
     *,
@@ -51,8 +58,8 @@ def collect(
 
     K is ``episodes``, or the smallest number for ``frames`` rows: give one of them. Episodes that are there
     already are kept, so the same call goes on where an earlier one ended, and a higher goal extends the run.
-    The episodes are the same, bit for bit, whatever the number of workers. Without an ``address``, what one
-    worker can do is done in this process, without Ray.
+    The episodes are the same, bit for bit, whatever the number of workers; None means one for each core of the
+    cluster at ``address``. Without an ``address``, what one worker can do is done in this process, without Ray.
 
     Raises ``TinyJEPAError`` when the store holds another world, or other runs and ``append`` is not set, when
     the world fails or the disk refuses, and ``KeyboardInterrupt`` after SIGINT or SIGTERM; what is committed
@@ -61,18 +68,17 @@ def collect(
     if (frames is None) == (episodes is None):
         raise TinyJEPAError("a collection needs one goal: frames or episodes")
     goal = frames if frames is not None else episodes
-    if goal is None or goal < 1 or workers < 1:
+    if goal is None or goal < 1 or (workers or 1) < 1:
         raise TinyJEPAError(f"the goal ({goal}) and workers ({workers}) must be positive")
     job = Job(create_store(path, job.spec), job.run)
     store = Store(path)
-    if store.runs and job.run not in store.runs and not append:
-        raise _other_run(store, job.run)
-    plan = Plan(goal, job.run.max_episode_steps + 1, _made(store, job.run), counts_rows=frames is not None)
+    have = _check_run(store, job.run, append)
+    plan = Plan(goal, job.run.max_episode_steps + 1, have, counts_rows=frames is not None)
     found = plan.rows
     tally = Tally()
     with display or Quiet() as screen, Interrupt() as interrupt:
         while not plan.finished:
-            if address is None and min(workers, plan.parallel) == 1:
+            if address is None and min(workers or 1, plan.parallel) == 1:
                 _collect_here(path, job, plan, interrupt, tally, screen)
             else:
                 from factory.fleet import collect_on_ray
@@ -95,6 +101,22 @@ def _collect_here(path: Path, job: Job, plan: Plan, interrupt: Interrupt, tally:
             interrupt.check()
     finally:
         simulator.close()
+
+
+def open_store(path: Path, job: Job, append: bool = False) -> dict[int, int]:
+    """The episodes of the job's run that the store at ``path`` holds, and their rows; changes nothing.
+
+    Raises ``StoreError`` when it is no readable store, ``TinyJEPAError`` when ``collect`` would refuse it.
+    """
+    store = Store(path)
+    agree(path, store.spec, job.spec)
+    return _check_run(store, job.run, append)
+
+
+def _check_run(store: Store, run: RunSpec, append: bool) -> dict[int, int]:
+    if store.runs and run not in store.runs and not append:
+        raise _other_run(store, run)
+    return _made(store, run)
 
 
 def _made(store: Store, run: RunSpec) -> dict[int, int]:

@@ -50,13 +50,15 @@ def collect_on_ray(
     path: Path,
     job: Job,
     plan: Plan,
-    workers: int,
+    workers: int | None,
     address: str | None,
     interrupt: Interrupt,
     tally: Tally,
     screen: Display,
 ) -> None:
     """Make the episodes that ``plan`` hands out on up to ``workers`` actors; each commits all it has in the end.
+
+    ``workers`` None means one for each core of the cluster.
 
     Uses the Ray that runs in this process, else joins the cluster at ``address``, else starts one here.
     Raises ``TinyJEPAError`` when Ray is not installed or does not start, when the world or the disk fails in an
@@ -66,7 +68,7 @@ def collect_on_ray(
     with _ray(workers, address, interrupt):
         interrupt.check()
         fleet = Fleet(path, job, plan, tally)
-        fleet.hire(min(workers, plan.parallel))
+        fleet.hire(min(workers or fleet.cores, plan.parallel))
         try:
             while not plan.finished:
                 fleet.hand_out()
@@ -92,6 +94,11 @@ class Fleet:
         self._hired = 0
         self._closing = False
         self._deaths: Counter[int | None] = Counter()
+
+    @property
+    def cores(self) -> int:
+        """CPU cores of all nodes."""
+        return int(self._ray.cluster_resources().get("CPU", 1))
 
     def hire(self, count: int) -> None:
         """Start actors; each opens a stream of its own."""
@@ -200,7 +207,7 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def _ray(workers: int, address: str | None, interrupt: Interrupt) -> Iterator[None]:
+def _ray(workers: int | None, address: str | None, interrupt: Interrupt) -> Iterator[None]:
     """Ray for the length of a collection."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -214,7 +221,7 @@ def _ray(workers: int, address: str | None, interrupt: Interrupt) -> Iterator[No
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
-            cpus = max(workers, os.cpu_count() or 1)
+            cpus = max(workers or 1, os.cpu_count() or 1)
             quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         ray.init(address=address or "local", **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:

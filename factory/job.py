@@ -25,16 +25,20 @@ class Job(NamedTuple):
 
 def make_job(
     world: str,
-    policy: str,
+    policy: str | None = None,
     seed: int = 0,
-    frame_size: int = 64,
+    frame_size: int | None = None,
     max_episode_steps: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> Job:
-    """Check the arguments against the world, which is made once; raises ``TinyJEPAError`` for bad ones."""
+    """Check the arguments against the world, which is made once; raises ``TinyJEPAError`` for bad ones.
+
+    ``policy``, ``frame_size`` (pixels) and ``max_episode_steps`` are the world's own unless given.
+    """
     name = canonical_name(world)
     made = make_world(name, frame_size, **(options or {}))
     try:
+        policy = policy or made.default_policy
         check_policy(policy, made)
         height, width, channels = made.observation_space.shape or ()
         frame_bytes = height * width * channels

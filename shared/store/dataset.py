@@ -51,14 +51,19 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
         document["checksum"] = _checksum(document)
         publish(path / layout.DATASET, json.dumps(document, indent=1).encode() + b"\n")
     found = load_spec(path).spec
-    ours, theirs = spec.model_dump(mode="json"), found.model_dump(mode="json")
+    agree(path, found, spec)
+    return found
+
+
+def agree(path: Path, found: StoreSpec, asked: StoreSpec) -> None:
+    """Raise ``StoreError`` where the store at ``path`` has other content than was asked for."""
+    ours, theirs = asked.model_dump(mode="json"), found.model_dump(mode="json")
     for name in IDENTITY:
         if ours[name] != theirs[name]:
             raise StoreError(
                 f"the store {path} has {name} {_show(theirs[name])}, but {_show(ours[name])} was asked for: "
                 f"use another --store, or the same arguments"
             )
-    return found
 
 
 def load_spec(path: Path) -> Description:

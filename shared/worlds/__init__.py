@@ -62,20 +62,20 @@ def canonical_name(name: str) -> str:
     raise TinyJEPAError(f"unknown world '{name}'.{hint} Choices: {', '.join(WORLDS)}, or any installed gymnasium id")
 
 
-def make_world(name: str, frame_size: int = 64, **options: Any) -> World:
+def make_world(name: str, frame_size: int | None = None, **options: Any) -> World:
     """Make a world by registry name, ``tinyjepa/...`` id or gymnasium id.
 
-    Its observations are uint8 ``(frame_size, frame_size, C)``. ``options`` go to the world's constructor
-    (for a gymnasium id, to ``gymnasium.make``). Raises ``TinyJEPAError`` for an unknown name or option, a bad
+    Its observations are uint8 ``(frame_size, frame_size, C)``, by default of the world's own size. ``options``
+    go to the world's constructor (for a gymnasium id, to ``gymnasium.make``). Raises ``TinyJEPAError`` for an unknown name or option, a bad
     value, or a world that cannot be shown as frames.
     """
     name = canonical_name(name)
-    if not MIN_FRAME_SIZE <= frame_size <= MAX_FRAME_SIZE:
+    if frame_size is not None and not MIN_FRAME_SIZE <= frame_size <= MAX_FRAME_SIZE:
         raise TinyJEPAError(f"frame size {frame_size} is not between {MIN_FRAME_SIZE} and {MAX_FRAME_SIZE} pixels")
     if name not in WORLDS:
         from shared.worlds.adapter import GymnasiumWorld
 
-        return GymnasiumWorld(name, frame_size, **options)
+        return GymnasiumWorld(name, frame_size or World.default_frame_size, **options)
     try:
         world = WORLDS.get(name)
     except ImportError as error:
@@ -94,7 +94,7 @@ def make_world(name: str, frame_size: int = 64, **options: Any) -> World:
                 f"option '{key}' of world '{name}' is {value!r}; give a {type(default).__name__} such as {default}"
             )
     try:
-        made: World = world(frame_size=frame_size, **options)
+        made: World = world(frame_size=frame_size or world.default_frame_size, **options)
     except (TypeError, ValueError) as error:
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         raise TinyJEPAError(f"world '{name}' refuses its options ({given}): {error}") from error

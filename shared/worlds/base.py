@@ -29,6 +29,15 @@ class World(gym.Env[np.ndarray, Any]):
     max_episode_steps: int = 1000
     """Steps after which the factory truncates an episode unless told otherwise."""
 
+    default_frame_size: ClassVar[int] = 64
+    """Side of a frame in pixels unless told otherwise."""
+
+    default_policy: ClassVar[str] = "mixed"
+    """Who acts in ``factory collect`` unless told otherwise."""
+
+    keys: ClassVar[dict[str, tuple[float, ...]]] = {}
+    """For ``factory drive``: pygame's name of a key to the action it adds while held; empty: nobody can drive."""
+
     shard_rows: ClassVar[int] = 4096
     """Rows of a store shard: about 15 to 60 seconds of one worker's simulation."""
 
