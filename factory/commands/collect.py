@@ -91,7 +91,7 @@ def command(
         frames = DEFAULT_FRAMES
     from factory.job import make_job
 
-    given = _world_options(options)
+    given = world_options(options)
     jobs = [make_job(world, policy, seed, frame_size, max_episode_steps, given) for world in dict.fromkeys(worlds)]
     workers = 1 if local else workers or (None if address else os.cpu_count() or 1)
     for job in jobs:
@@ -164,7 +164,7 @@ def default_store(world: str, data: Path | None = None) -> Path:
     return (data or Path(os.environ.get("TINYJEPA_DATA") or "data")) / name
 
 
-def _world_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+def world_options(pairs: tuple[str, ...]) -> dict[str, Any]:
     """``key=value`` pairs; a value is JSON (``true``, ``3``, ``0.5``) or else text."""
     options: dict[str, Any] = {}
     for pair in pairs:

@@ -66,8 +66,9 @@ def make_world(name: str, frame_size: int | None = None, **options: Any) -> Worl
     """Make a world by registry name, ``tinyjepa/...`` id or gymnasium id.
 
     Its observations are uint8 ``(frame_size, frame_size, C)``, by default of the world's own size. ``options``
-    Its observations are uint8 ``(frame_size, frame_size, C)``, by default of the world's own size. ``options``
-    go to the world's constructor
+    go to the world's constructor (for a gymnasium id, to ``gymnasium.make``).
+
+    Raises ``TinyJEPAError`` for an unknown name or option, a bad
     value, or a world that cannot be shown as frames.
     """
     name = canonical_name(name)

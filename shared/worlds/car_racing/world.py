@@ -69,6 +69,12 @@ class CarRacing(World):
     max_episode_steps = 400
     """8 seconds: more tracks per frame collected than with gymnasium's 1000, at little cost for the resets."""
     shard_rows: ClassVar[int] = 4096
+    keys: ClassVar[dict[str, tuple[float, ...]]] = {
+        "left": (-1.0, 0.0, 0.0),
+        "right": (1.0, 0.0, 0.0),
+        "up": (0.0, 1.0, 0.0),
+        "down": (0.0, 0.0, 0.8),
+    }
 
     def __init__(
         self,
