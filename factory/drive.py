@@ -135,7 +135,9 @@ def drive_episode(world: World, run_seed: int, k: int, max_steps: int, window: W
     """One episode, at the world's control rate where the machine can keep up."""
     seed, _ = episode_seeds(run_seed, k)
     frame, _ = world.reset(seed=seed)
-    frames, states, actions, rewards = [frame], [world.state()], [], []
+    frames, states = [frame], [world.state()]
+    actions: list[np.ndarray] = []
+    rewards: list[float] = []
     terminated = truncated = False
     due = time.perf_counter()
     while not (terminated or truncated) and len(actions) < max_steps:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.episodes import episode_seeds
+from factory.headstart import HeadStart
 from factory.interrupt import Interrupt
 from factory.job import Job
 from factory.plan import Plan
@@ -65,12 +67,17 @@ def collect_on_ray(
     actor, or when one episode kills its process again and again.
     """
     screen.show(plan.progress, tally, "starting Ray")
-    with _ray(workers, address, interrupt):
+    early = None if address or _ray_runs() else HeadStart(path, job, plan, tally)
+    with early or contextlib.nullcontext(), _ray(workers, address, interrupt):
+        if early:
+            early.stop()
         interrupt.check()
         fleet = Fleet(path, job, plan, tally)
-        fleet.hire(min(workers or fleet.cores, plan.parallel))
         try:
             while not plan.finished:
+                if early:
+                    early.hear()
+                fleet.staff(min(workers or fleet.cores, plan.parallel))
                 fleet.hand_out()
                 fleet.wait()
                 screen.show(plan.progress, tally, fleet.note())
@@ -100,9 +107,9 @@ class Fleet:
         """CPU cores of all nodes."""
         return int(self._ray.cluster_resources().get("CPU", 1))
 
-    def hire(self, count: int) -> None:
-        """Start actors; each opens a stream of its own."""
-        for _ in range(count):
+    def staff(self, count: int) -> None:
+        """Start actors until there are ``count``; each opens a stream of its own."""
+        while len(self._workers) < count:
             actor = self._actor.remote(self._path, self._spec, self._run, self._hired)
             self._workers.append(Worker(self._hired, actor, actor.start.remote()))
             self._hired += 1
@@ -121,6 +128,9 @@ class Fleet:
         """Take in what the actors have to say, waiting for it half a second at most."""
         said = {self._next_word(worker): worker for worker in self._workers}
         said.pop(None, None)
+        if not said:
+            time.sleep(0.02)
+            return
         ready, _ = self._ray.wait([*said], num_returns=1, timeout=POLL_SECONDS)
         for reference in ready:
             worker = said[reference]
@@ -192,7 +202,7 @@ class Fleet:
             self._plan.done(k, committed[k])
         self._tally.deaths += 1
         if not self._closing:
-            self.hire(1)
+            self.staff(len(self._workers) + 1)
 
     def _hopeless(self, k: int | None) -> str:
         if k is None:
@@ -204,6 +214,11 @@ class Fleet:
             f"episode {k} (world seed {seed}) killed its simulator {MOST_DEATHS} times: "
             f"too little memory, or a crash in world '{self._spec.world}'; what is committed stays"
         )
+
+
+def _ray_runs() -> bool:
+    """Whether this process has a Ray already."""
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
 
 @contextlib.contextmanager
