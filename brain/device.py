@@ -34,6 +34,15 @@ def pick(name: str) -> torch.device:
     return device
 
 
+def pick_pool(name: str, target: torch.device, memory: int) -> torch.device:
+    """Where frames are held: ``auto`` is the GPU that trains if ``memory`` bytes are half of what is free there."""
+    if name != "auto":
+        return pick(name)
+    if target.type == "cuda" and 2 * memory <= torch.cuda.mem_get_info(target)[0]:
+        return target
+    return torch.device("cpu")
+
+
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """bfloat16 autocast where the device multiplies it natively; no change elsewhere.
 

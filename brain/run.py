@@ -47,10 +47,10 @@ class Run:
     def checkpoint(self, stage: str) -> Path:
         return self.path / f"{stage}.checkpoint.safetensors"
 
-    def begin(self, recipe: Recipe, spec: StoreSpec, store: Path, seed: int) -> None:
+    def begin(self, recipe: Recipe, spec: StoreSpec, store: str, seed: int) -> None:
         """Create the folder, or check that an earlier run in it was this one."""
         facts = {
-            "store": str(store.resolve()),
+            "store": store,
             "world": spec.world,
             "frame_shape": list(spec.frame_shape),
             "action_dim": spec.action_dim,

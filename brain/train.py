@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from brain import checkpoint
-from brain.device import pick
+from brain.device import pick, pick_pool
 from brain.model import WorldModel
 from brain.recipes.schema import Recipe
 from brain.run import Run
 from brain.stages.encoder import train_encoder
-from brain.stages.loop import Budget
+from brain.stages.feed import Feed
+from brain.stages.loop import Budget, OpenBudget
 from brain.stages.predictor import train_predictor
+from brain.stream.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
 from shared.errors import TinyJEPAError
-from shared.store.reader import Store
+from shared.store.reader import OnCorrupt, Store
 
 Stage = Literal["encoder", "predictor", "energy"]
 STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
@@ -25,34 +29,90 @@ ENCODER_SHARE = 0.8
 """Of a ``--budget`` for all stages, the encoder's share; the predictor gets the rest."""
 
 
+@dataclass(frozen=True)
+class Data:
+    """How ``train`` reads its store."""
+
+    follow: bool = False
+    """Begin while the store grows, take in what is committed, end when the collection has finished."""
+    min_frames: int = 10_000
+    """Training frames to wait for, when following."""
+    idle: float = IDLE_SECONDS
+    """Seconds without a commit after which a stream that was not closed counts as abandoned."""
+    poll: float = POLL_SECONDS
+    """Seconds between two looks at the store."""
+    on_corrupt: OnCorrupt = "raise"
+    """Whether a damaged shard or log ends the training, or is left out and reported."""
+    memory: int = 4 << 30
+    """Bytes of frames held."""
+    pool: str = "auto"
+    """Where they are held: ``cpu``, a GPU, or ``auto``, the GPU that trains if half of its memory is enough."""
+
+
 def train(
-    store_path: Path,
+    store_path: Path | str,
     run_path: Path,
     recipe: Recipe,
     *,
+    data: Data | None = None,
     stage: Stage | None = None,
     steps: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
     device: str = "auto",
-    memory: int = 4 << 30,
     checkpoint_seconds: float = 15.0,
     quiet: bool = False,
 ) -> list[str]:
     """Run the stages that are not finished (or only ``stage``) and return one line on each.
 
     ``steps`` or ``seconds`` override the recipe's own steps of the training stages; ``seconds`` bounds both together.
+    A followed store without either trains the encoder until the collection has finished and one epoch over all of it
+    is done, and at least for the recipe's steps.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
+    data = data or Data()
     target = pick(device)
-    store = Store(store_path)
-    episodes = store.split("train")
-    if not episodes:
-        raise TinyJEPAError(
-            f"{store_path}: no training episodes yet ({len(store.episodes)} in all): collect more first"
+    feed = _open(store_path, data, target, quiet)
+    try:
+        lines = _stages(feed, run_path, recipe, stage, steps, seconds, seed, target, checkpoint_seconds, quiet)
+    finally:
+        feed.close()
+    return lines + feed.losses()
+
+
+def _open(path: Path | str, data: Data, target: torch.device, quiet: bool) -> Feed:
+    follower = None
+    if data.follow:
+        say = (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+        store, follower = wait_for_frames(
+            path, "train", data.min_frames, on_corrupt=data.on_corrupt, poll=data.poll, idle=data.idle, say=say
         )
+    else:
+        store = Store(path, data.on_corrupt)
+    if not any(ref.split == "train" for ref in store.episodes):
+        if follower is not None:
+            follower.close()
+        raise TinyJEPAError(
+            f"{store.path}: no training episodes yet ({len(store.episodes)} in all): collect more first"
+        )
+    return Feed(store, follower, data.memory, pick_pool(data.pool, target, data.memory))
+
+
+def _stages(
+    feed: Feed,
+    run_path: Path,
+    recipe: Recipe,
+    stage: Stage | None,
+    steps: int | None,
+    seconds: float | None,
+    seed: int,
+    target: torch.device,
+    checkpoint_seconds: float,
+    quiet: bool,
+) -> list[str]:
+    store = feed.store
     run = Run(run_path)
-    run.begin(recipe, store.spec, store_path, seed)
+    run.begin(recipe, store.spec, store.address, seed)
     torch.manual_seed(seed)
     model = WorldModel(recipe, store.spec).to(target)
 
@@ -65,10 +125,10 @@ def train(
     if run.encoder.exists():
         lines.append(f"encoder: finished before ({_finished(run.encoder)}), reused")
     elif stage in (None, "encoder"):
-        train_encoder(
-            run, model, store, episodes, budget(recipe.objective.steps, ENCODER_SHARE),
-            seed=seed, memory=memory, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
-        )  # fmt: skip
+        spending = budget(recipe.objective.steps, ENCODER_SHARE)
+        if feed.follower is not None and steps is None and seconds is None:
+            spending = OpenBudget(steps=recipe.objective.steps)
+        train_encoder(run, model, feed, spending, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet)
         lines.append(f"encoder: trained ({_finished(run.encoder)})")
     if stage == "encoder":
         return lines
@@ -78,7 +138,7 @@ def train(
         lines.append(f"predictor: finished before ({_finished(run.predictor)}), reused")
     elif stage in (None, "predictor"):
         train_predictor(
-            run, model, store, episodes, budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
+            run, model, feed, budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
             seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         )  # fmt: skip
         lines.append(f"predictor: trained ({_finished(run.predictor)})")
@@ -91,6 +151,8 @@ def train(
     from brain.stages.energy import judge_energy  # scikit-learn and matplotlib: only when they are needed
 
     _restore(run.predictor, model.dynamics)
+    sound = {(ref.run, ref.index) for ref in feed.sound(store.episodes)}
+    store.leave_out([ref for ref in store.episodes if (ref.run, ref.index) not in sound])
     judge_energy(run, model.eval(), store, quiet=quiet)
     lines.append("energy: calibrated on validation episodes, judged on test episodes")
     return lines

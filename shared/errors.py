@@ -12,3 +12,11 @@ class TinyJEPAError(Exception):
 
 class StoreError(TinyJEPAError):
     """A store that is missing, foreign, of another schema, or whose bytes contradict its commit log."""
+
+
+class MissingStoreError(StoreError):
+    """There is no store yet where one was looked for."""
+
+
+class DamageError(StoreError):
+    """Committed bytes of one shard are lost or altered; the rest of the store can be read."""

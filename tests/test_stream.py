@@ -40,7 +40,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stream(path: Path, **changes: int) -> Stream:
     store = Store(path)
     settings = {"stack": 2, "stride": 3, "steps": 2, "batch": 16, "seed": 0} | changes
-    return Stream(store, store.episodes, device=CPU, **settings)  # type: ignore[arg-type]
+    return Stream(store, None, device=CPU, **settings)  # type: ignore[arg-type]
 
 
 def rows_of(batch: Batch) -> tuple[np.ndarray, np.ndarray]:

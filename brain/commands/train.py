@@ -16,7 +16,9 @@ Examples:
   brain train --steps 2000 --seed 1 --run runs/seed-1
   brain train --recipe tiny-jepa --run runs/tiny-jepa
   brain train --set objective.covariance=0.2 --set encoder.width=32 --run runs/wider
-  brain train --store /mnt/factory/car-racing --stage encoder --device cuda"""
+  brain train --store /mnt/factory/car-racing --stage encoder --device cuda
+  brain train --store /mnt/factory/car-racing --follow        begin while the factory still collects
+  brain train --store /mnt/factory/car-racing --on-corrupt skip"""
 
 
 @click.command(epilog=EXAMPLES)
@@ -41,6 +43,32 @@ Examples:
     help="Weights, batches, augmentations.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N (CUDA and ROCm).")
+@click.option("--follow", is_flag=True, help="Take in what is committed while training; end with the collection.")
+@click.option(
+    "--min-frames",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="--follow: training frames to wait for.",
+)
+@click.option(
+    "--follow-idle",
+    type=Duration(),
+    default="5m",
+    show_default=True,
+    help="--follow: a collection that commits nothing for so long is over.",
+)
+@click.option("--poll", type=Duration(), default="2s", show_default=True, help="--follow: time between two looks.")
+@click.option(
+    "--on-corrupt",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="A damaged shard ends the training, or is left out and reported.",
+)
+@click.option(
+    "--pool-device", default="auto", show_default=True, help="Where frames are held: auto, cpu, cuda, cuda:N."
+)
 @click.option("--memory", type=click.FloatRange(min=0.01), default=4.0, show_default=True, help="GiB of frames held.")
 @click.option("--checkpoint-every", type=Duration(), default="15s", show_default=True, help="Time between checkpoints.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -54,18 +82,27 @@ def command(
     budget: float | None,
     seed: int,
     device: str,
+    follow: bool,
+    min_frames: int,
+    follow_idle: float,
+    poll: float,
+    on_corrupt: str,
+    pool_device: str,
     memory: float,
     checkpoint_every: float,
     quiet: bool,
 ) -> None:
     """Train encoder and predictor on a store and judge the result.
 
-    Finished stages are skipped and an interrupted one goes on from its last checkpoint.
+    Finished stages are skipped and an interrupted one goes on from its last checkpoint. With --follow and neither
+    --steps nor --budget, the encoder trains until the collection has finished and one epoch over all of it is done,
+    and at least for the recipe's steps.
     """
     if steps and budget:
         raise click.UsageError("--steps and --budget exclude each other: give one")
     resolved = recipes.load(recipe, overrides)
     need_torch()
+    from brain.train import Data
     from brain.train import train as run_training
 
     run_path = run_path or Path("runs") / resolved.name
@@ -73,12 +110,20 @@ def command(
         store or default_store(),
         run_path,
         resolved,
+        data=Data(
+            follow=follow,
+            min_frames=min_frames,
+            idle=follow_idle,
+            poll=poll,
+            on_corrupt=on_corrupt,  # type: ignore[arg-type]  # click.Choice checked it
+            memory=int(memory * (1 << 30)),
+            pool=pool_device,
+        ),
         stage=stage,  # type: ignore[arg-type]  # click.Choice checked it
         steps=steps,
         seconds=budget,
         seed=seed,
         device=device,
-        memory=int(memory * (1 << 30)),
         checkpoint_seconds=checkpoint_every,
         quiet=quiet,
     )

@@ -127,7 +127,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
         "seed": seed,
         "device": device.type,
         "recipe": recipe.model_dump(mode="json"),
-        "store": {"path": str(store.path.resolve())} | store.spec.model_dump(mode="json"),
+        "store": {"path": store.address} | store.spec.model_dump(mode="json"),
         "data": data_facts(refs, {"train": train, "validation": validation, "test": test}),
         "latent": {
             "dim": model.latent_dim,

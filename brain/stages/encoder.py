@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from brain import checkpoint
@@ -13,28 +11,25 @@ from brain.model import WorldModel
 from brain.objectives.objective import Objective
 from brain.parts import OBJECTIVES
 from brain.run import Run
-from brain.stages.loop import Budget, Loop
-from brain.stream import Stream
-from shared.store.reader import Store
-from shared.store.schema import EpisodeRef
+from brain.stages.feed import Feed
+from brain.stages.loop import Budget, Loop, OpenBudget, progress
 
 
 def train_encoder(
     run: Run,
     model: WorldModel,
-    store: Store,
-    episodes: Sequence[EpisodeRef],
+    feed: Feed,
     budget: Budget,
     *,
     seed: int,
-    memory: int,
     checkpoint_seconds: float,
     quiet: bool,
 ) -> None:
-    """Train ``model.encoder`` on windows of the given episodes and write ``encoder.safetensors``.
+    """Train ``model.encoder`` on windows of the training episodes and write ``encoder.safetensors``.
 
-    Continues from the stage's checkpoint. With a budget in steps, on a CPU, the weights do not depend on
-    interruptions. Raises ``TinyJEPAError`` for too few frames, ``StoreError`` for damaged data.
+    Continues from the stage's checkpoint, with the episodes that were known then. With a budget in steps, on a CPU,
+    the weights do not depend on interruptions. Raises ``TinyJEPAError`` for too few frames, ``StoreError`` for damaged
+    data.
     """
     recipe, device = model.recipe, model.device
     objective: Objective = OBJECTIVES.get(recipe.objective.views)(recipe, model.action_dim).to(device)
@@ -43,20 +38,16 @@ def train_encoder(
     optimizer = torch.optim.AdamW(
         parameters, lr=recipe.objective.learning_rate, weight_decay=recipe.objective.weight_decay
     )
-    stream = Stream(
-        store,
-        episodes,
-        stack=recipe.observation.stack,
-        stride=recipe.observation.stride,
-        steps=objective.steps,
-        batch=recipe.objective.batch,
-        seed=seed,
-        device=device,
-        memory=memory,
-    )
+    before = progress(run, "encoder")
+    stream = feed.stream(
+        recipe.observation, objective.steps, recipe.objective.batch, seed, device, before.get("stream")
+    )  # fmt: skip
+    if isinstance(budget, OpenBudget):
+        budget.end, budget.known_at = (lambda: stream.end), before.get("end_known_at")
     loop = Loop(
         run, "encoder", budget, modules, optimizer,
         peak=recipe.objective.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
+        extra=lambda step: {"stream": stream.state(step)}, note=lambda step: feed.note(stream, step),
     )  # fmt: skip
     model.encoder.train()
     objective.train()
@@ -76,6 +67,7 @@ def train_encoder(
                 effective_rank=effective_rank(terms.latents),
             )
     stream.close()
-    facts = loop.facts() | {"images": loop.step * stream.images_per_batch}
+    feed.account(stream)
+    facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "windows": stream.windows}
     checkpoint.save(run.encoder, checkpoint.state(model=model.encoder), facts)
     run.checkpoint("encoder").unlink(missing_ok=True)

@@ -8,8 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -22,7 +22,7 @@ from brain import checkpoint
 from brain.run import Run
 
 
-@dataclass(frozen=True)
+@dataclass
 class Budget:
     """How long a stage trains: a number of steps (exactly repeatable) or of seconds (ends on time anywhere)."""
 
@@ -36,19 +36,75 @@ class Budget:
         assert self.steps is not None
         return min(1.0, step / self.steps)
 
+    def rate(self, step: int, elapsed: float) -> float:
+        """The learning rate as a share of its peak."""
+        return one_cycle(self.fraction(step, elapsed))
 
-def one_cycle(fraction: float, warmup: float = 0.1) -> float:
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {}
+
+
+@dataclass
+class OpenBudget(Budget):
+    """Steps for data that still come: at least ``steps``, and until ``end`` (None: not known yet).
+
+    The learning rate warms up and stays; once the end is known it falls to zero along a cosine (warm-up, stable,
+    decay: Hu et al. 2024, MiniCPM).
+    """
+
+    end: Callable[[], int | None] = field(default=lambda: None)
+    known_at: int | None = None
+    """The step at which the end came to be known."""
+
+    def fraction(self, step: int, elapsed: float) -> float:
+        """The share of the steps that are spent; of twice those so far, while the end is not known."""
+        assert self.steps is not None
+        end = self.end()
+        if end is None:
+            return step / max(2 * step, self.steps)
+        if self.known_at is None:
+            self.known_at = step
+        return min(1.0, step / max(end, self.steps))
+
+    def rate(self, step: int, elapsed: float) -> float:
+        assert self.steps is not None
+        warm = max(1.0, WARM_UP * self.steps)
+        if step < warm:
+            return max(step / warm, 0.01)
+        end = self.end()
+        if end is None or self.known_at is None:
+            return 1.0
+        falling = (step - self.known_at) / max(1, max(end, self.steps) - self.known_at)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, falling)))
+
+    def facts(self) -> dict[str, Any]:
+        return {"end_known_at": self.known_at}
+
+
+WARM_UP = 0.1
+"""Share of the steps in which the learning rate rises."""
+
+
+def one_cycle(fraction: float) -> float:
     """The learning rate as a share of its peak: linear warm-up, then a cosine to zero (Smith and Topin 2019)."""
-    if fraction < warmup:
-        return max(fraction / warmup, 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / (1 - warmup)))
+    if fraction < WARM_UP:
+        return max(fraction / WARM_UP, 0.01)
+    return 0.5 * (1 + math.cos(math.pi * (fraction - WARM_UP) / (1 - WARM_UP)))
+
+
+def progress(run: Run, stage: str) -> dict[str, Any]:
+    """The facts of the stage's checkpoint; empty when it has not begun."""
+    path = run.checkpoint(stage)
+    return checkpoint.load(path)[1] if path.exists() else {}
 
 
 class Loop:
     """Iterates over the steps of a stage that are still to do.
 
     Resumes from the stage's checkpoint, sets the learning rate, writes a checkpoint every ``checkpoint_seconds`` and
-    on Ctrl-C or SIGTERM (after the step under way), and shows progress. ``due`` says when to log.
+    on Ctrl-C or SIGTERM (after the step under way), and shows progress. ``due`` says when to log. ``extra`` gives
+    facts for the checkpoint, ``note`` words for the progress line, both for the next step.
     """
 
     LOG_SECONDS = 1.0
@@ -64,11 +120,14 @@ class Loop:
         peak: float,
         checkpoint_seconds: float = 15.0,
         quiet: bool = False,
+        extra: Callable[[int], dict[str, Any]] = lambda step: {},
+        note: Callable[[int], str] = lambda step: "",
     ) -> None:
         self.run, self.stage, self.budget = run, stage, budget
         self.modules, self.optimizer, self.peak = modules, optimizer, peak
         self.checkpoint_seconds = checkpoint_seconds
         self.quiet = quiet
+        self._extra, self._more = extra, note
         self.step = 0
         self.elapsed = 0.0
         self.due = False
@@ -96,7 +155,7 @@ class Loop:
             before = self.elapsed
             while (fraction := self.budget.fraction(self.step, self.elapsed)) < 1:
                 for group in self.optimizer.param_groups:
-                    group["lr"] = self.peak * one_cycle(fraction)
+                    group["lr"] = self.peak * self.budget.rate(self.step, self.elapsed)
                 self.due = self.step == 0 or now - logged >= self.LOG_SECONDS
                 if self.due:
                     logged = now
@@ -129,11 +188,12 @@ class Loop:
 
     def facts(self) -> dict[str, Any]:
         """Where the stage stands."""
-        return {"stage": self.stage, "step": self.step, "elapsed": self.elapsed}
+        facts = {"stage": self.stage, "step": self.step, "elapsed": self.elapsed}
+        return facts | self.budget.facts() | self._extra(self.step)
 
     def _note(self) -> str:
         rate = self.step / self.elapsed if self.elapsed else 0.0
-        return f"step {self.step}, {rate:.1f} steps/s, loss {self.last_loss:.3f}"
+        return f"step {self.step}, {rate:.1f} steps/s, loss {self.last_loss:.3f}{self._more(self.step)}"
 
     def _say(self, line: str) -> None:
         if not self.quiet:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,34 +13,34 @@ from brain.losses import GaussianNLL, InvarianceLoss
 from brain.model import Dynamics, WorldModel
 from brain.recipes import schema
 from brain.run import Run
-from brain.stages.loop import Budget, Loop, one_cycle
+from brain.stages.feed import Feed
+from brain.stages.loop import Budget, Loop, one_cycle, progress
 from shared.errors import TinyJEPAError
-from shared.store.reader import Store
-from shared.store.schema import EpisodeRef
 
 
 def train_predictor(
     run: Run,
     model: WorldModel,
-    store: Store,
-    episodes: Sequence[EpisodeRef],
+    feed: Feed,
     budget: Budget,
     *,
     seed: int,
     checkpoint_seconds: float,
     quiet: bool,
 ) -> None:
-    """Embed the episodes once, fit ``model.dynamics`` to them and write ``predictor.safetensors``.
+    """Embed the training episodes once, fit ``model.dynamics`` to them and write ``predictor.safetensors``.
 
-    Continues from the stage's checkpoint, like stage 1.
+    Continues from the stage's checkpoint, like stage 1, with the episodes that were known when it began.
     """
     section = model.recipe.prediction
-    table = embed_episodes(model, store, episodes, section.max_latents)
+    known = progress(run, "predictor").get("known") or feed.known()
+    table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents)
     fit_scale(model.dynamics, table)
     optimizer = make_optimizer(model.dynamics, section)
     loop = Loop(
         run, "predictor", budget, {"model": model.dynamics}, optimizer,
         peak=section.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
+        extra=lambda step: {"known": known},
     )  # fmt: skip
     starts = _starts(table, section)
     with one_thread():

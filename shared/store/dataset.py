@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from shared.errors import StoreError
+from shared.errors import MissingStoreError, StoreError
 from shared.store import layout
 from shared.store.codec import crc32c
 from shared.store.files import publish, sync_directory
@@ -76,8 +76,8 @@ def load_spec(path: Path) -> Description:
         text = file.read_text("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         if not path.exists():
-            raise StoreError(f"there is no store at {path}: collect one first, or name another") from None
-        raise StoreError(f"{path} is not a store, it has no {layout.DATASET}: name another") from None
+            raise MissingStoreError(f"there is no store at {path}: collect one first, or name another") from None
+        raise MissingStoreError(f"{path} is not a store, it has no {layout.DATASET}: name another") from None
     except UnicodeDecodeError as error:
         raise StoreError(f"{file} is damaged ({error.reason}): restore it from a copy") from error
     except OSError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -22,11 +24,18 @@ CACHED_CHUNK_BYTES = 128 << 20
 """Decoded chunks of the small fields kept per store."""
 
 
+READERS = 4
+"""Threads that hide the latency of local and network disks (measured)."""
+
+OnCorrupt = Literal["raise", "skip"]
+
+
 class Store:
     """A store, open for reading. Everything is thread-safe; only the commit log is believed.
 
-    Bytes that contradict the log raise ``StoreError`` naming stream, file and rows: a missing, truncated,
-    altered or exchanged file is never served.
+    Bytes that contradict the log raise ``DamageError`` naming stream, file and rows: a missing, truncated,
+    altered or exchanged file is never served. A damaged log raises ``StoreError``, or, with ``on_corrupt="skip"``,
+    ends its stream at the last good line.
     """
 
     spec: StoreSpec
@@ -37,10 +46,16 @@ class Store:
     """Rows of ``episodes``."""
     streams: dict[str, CommittedStream]
     """Every stream by name: rows, shards, header, whether it is closed."""
+    damaged_logs: dict[str, str]
+    """Streams whose log is damaged, and how; only where damage is skipped."""
+    readers = READERS
+    """Threads worth reading with."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Raises ``StoreError`` when there is no store, or it is foreign, newer or damaged."""
+    def __init__(self, path: str | Path, on_corrupt: OnCorrupt = "raise") -> None:
+        """Raises ``MissingStoreError`` when there is no store, ``StoreError`` when it is foreign, newer or damaged."""
         self.path = Path(path)
+        self.on_corrupt = on_corrupt
+        self.damaged_logs = {}
         self._dataset = load_spec(self.path)
         self.spec = self._dataset.spec
         self.episodes = []
@@ -49,6 +64,7 @@ class Store:
         self._fields = layout.fields(self.spec)
         self._known: dict[tuple[RunSpec, int], EpisodeRef] = {}
         self._merged: dict[str, int] = {}
+        self._left_out: set[tuple[RunSpec, int]] = set()
         self._refreshing = threading.Lock()
         self._shards: Cache[Shard] = Cache(OPEN_SHARDS, lambda shard: 1)
         self._chunks: Cache[Chunk] = Cache(CACHED_CHUNK_BYTES, lambda chunk: chunk.rows.nbytes)
@@ -66,8 +82,15 @@ class Store:
                 if name not in self.streams:
                     self.streams[name] = CommittedStream(self.path, name, self._dataset)
             try:
-                for stream in self.streams.values():
-                    stream.poll()
+                for name, stream in self.streams.items():
+                    if name in self.damaged_logs:
+                        continue
+                    try:
+                        stream.poll()
+                    except StoreError as error:
+                        if self.on_corrupt == "raise":
+                            raise
+                        self.damaged_logs[name] = str(error)
             finally:
                 self._merge()
             return len(self._known) - before
@@ -75,6 +98,17 @@ class Store:
     def split(self, name: Split) -> list[EpisodeRef]:
         """The episodes of one split, by run and index."""
         return [ref for ref in self.episodes if ref.split == name]
+
+    def leave_out(self, refs: Iterable[EpisodeRef]) -> None:
+        """Take episodes out of ``episodes``, for this reader."""
+        with self._refreshing:
+            self._left_out |= {(ref.run, ref.index) for ref in refs}
+            self._list()
+
+    @property
+    def address(self) -> str:
+        """Where the store is, from any working directory."""
+        return str(self.path.resolve())
 
     @property
     def runs(self) -> list[RunSpec]:
@@ -146,8 +180,11 @@ class Store:
                     changed = True
             self._merged[name] = len(stream.episodes)
         if changed:
-            self.episodes = [self._known[key] for key in sorted(self._known)]
-            self.rows = sum(ref.rows for ref in self.episodes)
+            self._list()
+
+    def _list(self) -> None:
+        self.episodes = [self._known[key] for key in sorted(self._known.keys() - self._left_out)]
+        self.rows = sum(ref.rows for ref in self.episodes)
 
     def _chunk(self, stream: CommittedStream, field: str, i: int) -> np.ndarray:
         """A small field of shard ``i``, (shard_rows, ...)."""

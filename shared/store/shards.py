@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from shared.errors import StoreError
+from shared.errors import DamageError, StoreError
 from shared.store.codec import decode_chunk, decode_tail, tail_size
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class CommittedFile:
         except FileNotFoundError:
             raise self.wrong("the file is missing") from None
         except OSError as error:
-            raise self.wrong(f"cannot be opened ({error.strerror})") from error
+            raise StoreError(f"{path} cannot be opened: {error.strerror}: check its rights and limits") from error
         if found != size:
             raise self.wrong(f"the file has {found} bytes, {size} were committed")
 
@@ -76,10 +76,10 @@ class CommittedFile:
             raise self.wrong(f"the file ends {size - len(data)} bytes too early")
         return data
 
-    def wrong(self, why: str, rows: range | None = None) -> StoreError:
+    def wrong(self, why: str, rows: range | None = None) -> DamageError:
         """The error to raise: names stream, rows, file and cause."""
         rows = rows or self.rows
-        return StoreError(
+        return DamageError(
             f"stream {self.stream}, rows {rows.start}..{rows.stop - 1}, file {self.path}: {why}: "
             "restore the file from a copy, or collect into a new store"
         )

@@ -1,0 +1,115 @@
+"""A store that grows while it is read: look again and again, and know when it is complete."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.errors import MissingStoreError, StoreError
+from shared.store.log import CommittedStream
+from shared.store.reader import OnCorrupt, Store
+from shared.store.schema import Split
+
+IDLE_SECONDS = 300.0
+"""A stream that was not closed counts as abandoned when it has committed nothing for this long."""
+POLL_SECONDS = 2.0
+
+
+class Follower:
+    """Refreshes a store every ``poll`` seconds, in a thread of its own, until the collection has finished.
+
+    It has finished when there are streams and none is alive, twice in a row: each is closed, or damaged, or has
+    committed nothing for ``idle`` seconds.
+    """
+
+    def __init__(self, store: Store, *, poll: float = POLL_SECONDS, idle: float = IDLE_SECONDS) -> None:
+        self.store = store
+        self.finished = False
+        """Nothing more will come. Set after the refresh that found it."""
+        self._poll, self._idle = poll, idle
+        self._error: StoreError | None = None
+        self._moved: dict[str, tuple[float, float]] = {}
+        self._quiet = 0
+        self._look()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise the ``StoreError`` that a refresh ended with."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self.finished and not self._stop.wait(self._poll):
+            try:
+                self.store.refresh()
+                self._look()
+            except StoreError as error:
+                self._error = error
+                return
+
+    def _look(self) -> None:
+        streams = list(self.store.streams.values())
+        alive = [stream for stream in streams if self._alive(stream)]
+        self._quiet = self._quiet + 1 if streams and not alive else 0
+        self.finished = self._quiet >= 2
+
+    def _alive(self, stream: CommittedStream) -> bool:
+        """Judged by our own clock; only what was there when we came, by the times in its log."""
+        if stream.closed or stream.name in self.store.damaged_logs:
+            return False
+        now = time.monotonic()
+        seen, moved = self._moved.get(stream.name, (None, now))
+        if seen is None and stream.updated:
+            moved = now - max(0.0, time.time() - stream.updated)
+        elif seen != stream.updated:
+            moved = now
+        self._moved[stream.name] = (stream.updated, moved)
+        return now - moved < self._idle
+
+
+def wait_for_frames(
+    path: Path | str,
+    split: Split,
+    least: int,
+    *,
+    on_corrupt: OnCorrupt = "raise",
+    poll: float = POLL_SECONDS,
+    idle: float = IDLE_SECONDS,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Store, Follower]:
+    """Wait until the store is there and a split of it has ``least`` frames, or until its collection has finished.
+
+    ``say`` gets a line on what is there, at first and whenever that changes, at most every 10 seconds.
+    """
+    store: Store | None = None
+    follower: Follower | None = None
+    told, last = "", 0.0
+    try:
+        while True:
+            try:
+                store = store or Store(path, on_corrupt)
+                follower = follower or Follower(store, poll=poll, idle=idle)
+                follower.check()
+                frames = sum(ref.rows for ref in store.split(split))
+                if frames >= least or follower.finished:
+                    return store, follower
+                line = f"waiting for {least:,} {split} frames in {path}: {frames:,} are committed"
+            except MissingStoreError:
+                line = f"waiting for a store at {path}"
+            if line != told and time.monotonic() - last >= 10:
+                say(line)
+                told, last = line, time.monotonic()
+            time.sleep(min(poll, 0.5))
+    except BaseException:
+        if follower is not None:
+            follower.close()
+        raise
