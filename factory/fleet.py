@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -19,6 +16,7 @@ from factory.interrupt import Interrupt
 from factory.job import Job
 from factory.plan import Plan
 from factory.progress import Display, Tally
+from factory.session import ray_runs, ray_session
 from factory.simulator import Record, Simulator
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
@@ -28,9 +26,6 @@ MOST_DEATHS = 3
 QUEUE_SECONDS = 5.0
 """An actor whose episodes take less has a second one waiting, so that it never idles between two."""
 POLL_SECONDS = 0.5
-KNOCK_SECONDS = 5.0
-OBJECT_STORE_BYTES = 100 << 20
-"""Only small records pass through Ray."""
 
 
 @dataclass
@@ -67,8 +62,8 @@ def collect_on_ray(
     actor, or when one episode kills its process again and again.
     """
     screen.show(plan.progress, tally, "starting Ray")
-    early = None if address or _ray_runs() else HeadStart(path, job, plan, tally)
-    with early or contextlib.nullcontext(), _ray(workers, address, interrupt):
+    early = None if address or ray_runs() else HeadStart(path, job, plan, tally)
+    with early or contextlib.nullcontext(), ray_session(workers, address, interrupt):
         if early:
             early.stop()
         interrupt.check()
@@ -207,64 +202,11 @@ class Fleet:
     def _hopeless(self, k: int | None) -> str:
         if k is None:
             return (
-                f"{MOST_DEATHS} simulator processes died while starting: see their logs in /tmp/ray/session_latest/logs"
+                f"{MOST_DEATHS} simulator processes died while starting: see /tmp/ray/session_latest/logs; "
+                "if the cluster was started without a token, set RAY_AUTH_MODE=disabled"
             )
         seed, _ = episode_seeds(self._run.seed, k)
         return (
             f"episode {k} (world seed {seed}) killed its simulator {MOST_DEATHS} times: "
             f"too little memory, or a crash in world '{self._spec.world}'; what is committed stays"
         )
-
-
-def _ray_runs() -> bool:
-    """Whether this process has a Ray already."""
-    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
-
-
-@contextlib.contextmanager
-def _ray(workers: int | None, address: str | None, interrupt: Interrupt) -> Iterator[None]:
-    """Ray for the length of a collection."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise TinyJEPAError("Ray is not installed: pip install 'tinyjepa[factory]', or simulate with --local") from None
-    if ray.is_initialized():
-        yield
-        return
-    _knock(address)
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if address is None:
-            cpus = max(workers or 1, os.cpu_count() or 1)
-            quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-        ray.init(address=address or "local", **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if address:
-            raise _no_cluster(address, error) from error
-        raise TinyJEPAError(f"Ray does not start ({' '.join(str(error).split())}); simulate with --local") from error
-    interrupt.install()
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # where Ray prints when an actor dies
-            yield
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str | None) -> None:
-    """Fail at once where nobody listens at ``host:port``; ``ray.init`` would try for minutes."""
-    host, _, port = (address or "").rpartition("//")[2].rpartition(":")
-    if not address or not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
-    except OSError as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> TinyJEPAError:
-    reason = " ".join(str(error).split())
-    return TinyJEPAError(
-        f"no Ray cluster answers at {address} ({reason}): check the address and, where the cluster asks for a token, "
-        "RAY_AUTH_MODE and its token; or simulate with --local"
-    )

@@ -94,7 +94,8 @@ class HeadStart:
 def _simulate(
     path: Path, job: Job, episodes: list[int], stop: multiprocessing.synchronize.Event, records: Connection
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides when to stop
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the driver decides when to stop
     simulator = Simulator(path, job.spec, job.run, worker=0)
     parent = os.getppid()
     try:

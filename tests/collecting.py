@@ -1,4 +1,7 @@
-"""A small collection as a process of its own: ``python -m tests.collecting STORE FRAMES WORKERS``."""
+"""A small collection as a process of its own: ``python -m tests.collecting STORE FRAMES WORKERS [ADDRESS]``.
+
+WORKERS may be ``all``: one for each core of the cluster at ADDRESS.
+"""
 
 from __future__ import annotations
 
@@ -16,4 +19,5 @@ def small_run() -> Job:
 
 
 if __name__ == "__main__":
-    collect(Path(sys.argv[1]), small_run(), int(sys.argv[2]), int(sys.argv[3]))
+    path, frames, workers, *address = sys.argv[1:]
+    collect(Path(path), small_run(), int(frames), None if workers == "all" else int(workers), *address)

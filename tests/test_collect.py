@@ -266,6 +266,33 @@ def test_an_error_in_an_actor_is_one_line_too(ray_here: None, tmp_path: Path) ->
 # Processes of their own
 
 
+def test_a_killed_head_start_costs_nothing_but_time(tmp_path: Path, undisturbed: Path) -> None:
+    """The plain process that simulates while Ray starts dies in the middle of its work."""
+    path = tmp_path / "store"
+    command = [sys.executable, "-m", "tests.collecting", str(path), str(FRAMES), "2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
+        await_commits(path, 1, driver)
+        (early,) = writers(path)
+        assert f"PPid:\t{driver.pid}\n" in Path(f"/proc/{early}/status").read_text()
+        os.kill(early, signal.SIGKILL)
+        output, _ = driver.communicate()
+    assert driver.returncode == 0, output
+    assert_same_episodes(path, undisturbed)
+    assert sum(not stream.closed for stream in Store(path).streams.values()) == 1
+
+
+def test_a_head_start_of_a_killed_driver_ends_and_commits(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    command = [sys.executable, "-m", "tests.collecting", str(path), "100000", "2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
+        await_commits(path, 1, driver)
+        (early,) = writers(path)
+        driver.kill()
+    while Path(f"/proc/{early}").exists():
+        time.sleep(0.01)
+    assert [stream.closed for stream in Store(path).streams.values()] == [True]
+
+
 def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, undisturbed: Path) -> None:
     path = tmp_path / "store"
     command = [sys.executable, "-m", "tests.collecting", str(path), "100000", "2"]

@@ -158,6 +158,39 @@ def test_a_store_of_another_run_is_refused_and_left_alone(
     assert {file: file.stat().st_mtime_ns for file in store.rglob("*")} == before
 
 
+def test_json_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*SMALL, "--store", str(tmp_path / "store"), "--json"]
+    assert run(cli, "factory", [*command, "--dry-run"]) == 0
+    (estimate,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert estimate["event"] == "estimate" and estimate["frames"] > 0 and not (tmp_path / "store").exists()
+    assert run(cli, "factory", command) == 0
+    *progress, done = map(json.loads, capsys.readouterr().out.splitlines())
+    assert progress and all(event["event"] == "progress" and event["goal"] for event in progress)
+    assert done["event"] == "done" and done["frames"] == Store(tmp_path / "store").rows == done["new_frames"]
+    assert 0.3 < estimate["bytes"] / done["bytes_on_disk"] < 3, "the estimate rests on the run's own episodes"
+    assert run(cli, "factory", [*command, "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 0
+
+
+def test_dry_run_says_what_would_be_refused(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(cli, "factory", [*SMALL, "--store", str(store), "--dry-run", "--seed", "3"]) == 2
+    assert_one_line(capsys.readouterr(), ["--append"])
+    assert run(cli, "factory", [*SMALL, "--store", str(store), "--dry-run", "--seed", "3", "--append"]) == 0
+    assert "would make" in capsys.readouterr().out
+
+
+def test_several_worlds_fill_sibling_stores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    worlds = ["--world", "CartPole-v1", "--world", "MountainCar-v0", "--frame-size", "16", "--episodes", "2"]
+    arguments = ["collect", *worlds, "--max-episode-steps", "20", "--local", "--quiet"]
+    assert run(cli, "factory", [*arguments, "--data", str(tmp_path)]) == 0
+    assert [len(Store(tmp_path / name).episodes) for name in ("CartPole-v1", "MountainCar-v0")] == [2, 2]
+    capsys.readouterr()
+    assert run(cli, "factory", [*arguments, "--store", str(tmp_path / "one")]) == 2
+    assert_one_line(capsys.readouterr(), ["--data"])
+    assert run(cli, "factory", [*arguments, "--frames", "3"]) == 2
+    assert_one_line(capsys.readouterr(), ["--episodes", "one goal"])
+
+
 @pytest.mark.parametrize("command", ["status", "preview"])
 def test_stores_that_cannot_be_read(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str

@@ -1,0 +1,99 @@
+"""Ray itself: starting it here, or joining a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from factory.interrupt import Interrupt
+from shared.errors import TinyJEPAError
+
+KNOCK_SECONDS = 5.0
+OBJECT_STORE_BYTES = 100 << 20
+"""Only small records pass through Ray."""
+
+
+def ray_runs() -> bool:
+    """Whether this process has a Ray already."""
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
+
+
+@contextlib.contextmanager
+def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) -> Iterator[None]:
+    """Ray for the length of a collection: the one of this process, the cluster at ``address``, or a new one.
+
+    Raises ``TinyJEPAError`` when Ray is not installed, does not start, or no cluster answers.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address and "RAY_AUTH_MODE" not in os.environ and _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"  # as `ray start` does where there is one
+    try:
+        import ray
+    except ImportError:
+        raise TinyJEPAError("Ray is not installed: pip install 'tinyjepa[factory]', or simulate with --local") from None
+    if ray.is_initialized():
+        yield
+        return
+    _knock(address)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is None:
+            cpus = max(workers or 1, os.cpu_count() or 1)
+            quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        with _hushed():
+            ray.init(address=address or "local", **quiet)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        if address:
+            raise _no_cluster(address, error) from error
+        raise TinyJEPAError(f"Ray does not start ({' '.join(str(error).split())}); simulate with --local") from error
+    interrupt.install()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # where Ray prints when an actor dies
+            yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Fail at once where nobody listens at ``host:port``; ``ray.init`` would try for minutes."""
+    host, _, port = (address or "").rpartition("//")[2].rpartition(":")
+    if not address or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _has_token() -> bool:
+    """Whether this user has a Ray token, in one of the places where Ray looks."""
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(named) or (Path.home() / ".ray" / "auth_token").exists()
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep Ray's C++ parts, which write to the file descriptor, from adding lines to an error of ours."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _no_cluster(address: str, error: Exception) -> TinyJEPAError:
+    reason = " ".join(str(error).split())
+    return TinyJEPAError(
+        f"no Ray cluster answers at {address} ({reason}): check the address and, where the cluster asks for a token, "
+        "that ~/.ray/auth_token or RAY_AUTH_TOKEN has it; or simulate with --local"
+    )

@@ -1,0 +1,59 @@
+"""A cluster of two Ray nodes with real raylets: work goes to both, and a lost node costs only time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from shared.store.reader import Store
+from tests.collecting import small_run
+from tests.test_collect import ROOT, assert_same_episodes, writers
+
+FRAMES = 6_000
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield nodes
+    nodes.shutdown()
+
+
+def test_a_lost_node_costs_only_time(cluster: Any, tmp_path: Path) -> None:
+    from factory.collect import collect
+
+    second = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    command = [sys.executable, "-m", "tests.collecting", str(tmp_path / "store"), str(FRAMES), "all", cluster.address]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as driver:
+        while len([pid for pid, commits in writers(tmp_path / "store").items() if commits > 1]) < 2:
+            assert driver.poll() is None, driver.communicate()
+            time.sleep(0.05)
+        raylets = {_raylet(pid) for pid in writers(tmp_path / "store")}
+        assert len(raylets) == 2, "both nodes have a simulator"
+        cluster.remove_node(second, allow_graceful=False)
+        output, _ = driver.communicate()
+    assert driver.returncode == 0, output
+    collect(tmp_path / "undisturbed", small_run(), FRAMES)
+    assert_same_episodes(tmp_path / "store", tmp_path / "undisturbed")
+    assert any(not stream.closed for stream in Store(tmp_path / "store").streams.values())
+
+
+def _raylet(pid: int) -> int:
+    """The raylet that started a worker process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("PPid:"):
+            return int(line.split()[1])
+    raise AssertionError(pid)
