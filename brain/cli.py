@@ -8,9 +8,7 @@ from shared.console import Commands, run
 from shared.registry import Registry
 
 COMMANDS = Registry("command")
-COMMANDS.register(
-    "train", "brain.commands.train:command", "Train on a store and judge the result."
-)
+COMMANDS.register("train", "brain.commands.train:command", "Train on a store and judge the result.")
 COMMANDS.register("judge", "brain.commands.judge:command", "Calibrate the energy and report on test episodes.")
 COMMANDS.register("recipes", "brain.commands.recipes:command", "List the stock recipes, or explain one.")
 
