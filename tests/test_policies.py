@@ -16,7 +16,7 @@ from shared.store.schema import Episode
 from shared.worlds import make_world
 from shared.worlds.base import World
 
-EVERY = [*POLICIES, MIXED]
+EVERY = [name for name in [*POLICIES, MIXED] if name != "none"]
 UNDRIVEN = [name for name in EVERY if not name.startswith("pursuit")]
 
 
@@ -151,3 +151,15 @@ def test_unknown_policies_are_refused(cars: World, policy: str, words: str) -> N
 def test_a_driver_needs_a_track() -> None:
     with pytest.raises(TinyJEPAError, match="centre line"):
         check_policy("pursuit-noise", make_world("CarRacing-v3"))
+
+
+def test_nobody_acts_where_there_is_nothing_to_do(cars: World) -> None:
+    logo = make_world("bouncing-logo")
+    for policy in ("none", MIXED):
+        check_policy(policy, logo)
+        episode = run_episode(logo, policy, 0, 0, 20)
+        assert episode.policy == "none" and episode.action.shape == (21, 0)
+    with pytest.raises(TinyJEPAError, match="has no actions"):
+        check_policy("uniform", logo)
+    with pytest.raises(TinyJEPAError, match="has actions"):
+        check_policy("none", cars)

@@ -13,7 +13,7 @@ import numpy as np
 from factory.policies.base import Policy, has_centre_line
 from shared.errors import TinyJEPAError
 from shared.registry import Registry, closest
-from shared.worlds.base import World
+from shared.worlds.base import World, action_dim
 
 MIXED = "mixed"
 
@@ -37,6 +37,7 @@ POLICIES.register(
     "factory.policies.pursuit:PursuitBursts",
     "pursuit, bursts of random action and recovery",
 )
+POLICIES.register("none", "factory.policies.none:NoAction", "nobody acts (worlds without actions)")
 
 DRIVING_MIX = {
     "pursuit-noise": 0.40,
@@ -54,8 +55,14 @@ DISCRETE_MIX = {"uniform-held": 1.0}
 """Shares of ``mixed`` on a world with discrete actions."""
 
 
+NO_MIX = {"none": 1.0}
+"""Shares of ``mixed`` on a world without actions."""
+
+
 def mix(world: World) -> dict[str, float]:
     """The policies that ``mixed`` draws from on this world, and their shares."""
+    if action_dim(world.action_space) == 0:
+        return NO_MIX
     if has_centre_line(world):
         return DRIVING_MIX
     return CONTINUOUS_MIX if isinstance(world.action_space, gym.spaces.Box) else DISCRETE_MIX
@@ -65,6 +72,10 @@ def check_policy(name: str, world: World) -> None:
     """Raise ``TinyJEPAError`` for an unknown policy, or one that cannot act in this world."""
     if name != MIXED and name not in POLICIES:
         raise TinyJEPAError(closest(name, [*POLICIES, MIXED], "policy"))
+    acts = action_dim(world.action_space) > 0
+    if acts != (name != "none") and name != MIXED:
+        one, other = ("has", "another") if acts else ("has no", "none")
+        raise TinyJEPAError(f"policy '{name}' does not fit: the world {one} actions; use {other}, or mixed")
     if name.startswith("pursuit") and not has_centre_line(world):
         raise TinyJEPAError(f"policy '{name}' needs a world with a centre line and steer, gas and brake; use mixed")
     if name == "ornstein-uhlenbeck" and not isinstance(world.action_space, gym.spaces.Box):

@@ -26,6 +26,9 @@ WORLDS.register(
     "shared.worlds.car_racing:CarRacing",
     "gymnasium's CarRacing: the same physics, drawn straight to the frame, with privileged state",
 )
+WORLDS.register(
+    "bouncing-logo", "shared.worlds.bouncing_logo:BouncingLogo", "a logo bounces in a 16x16 box; nobody acts"
+)
 
 
 def gymnasium_id(name: str) -> str:

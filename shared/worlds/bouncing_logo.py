@@ -1,0 +1,90 @@
+"""A logo that bounces in a box: the smallest world whose future cannot be seen in one frame, but in two."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from gymnasium import spaces
+
+from shared.errors import TinyJEPAError
+from shared.worlds.base import World
+
+PICTURE_SIDE = 480
+
+
+class BouncingLogo(World):
+    """A soft round logo moves at constant speed on a diagonal and is reflected by the walls.
+
+    * Observation: uint8 ``(16, 16, 1)``, a Gaussian of standard deviation 1.5 pixels and peak 255 at the logo's
+      place, to a fraction of a pixel. A ``frame_size`` other than 16 scales everything.
+    * Action: none, ``Box`` of shape (0,). Reward: always 0. It never terminates.
+    * Dynamics: each coordinate moves by 0.05 (N - 1) pixels a step, N the frame's side: 0.75 pixels. Where it
+      would leave [1, N - 2] it is set back to the border and its velocity turns.
+    * Start: uniform in [2, N - 3] squared, one of four diagonal directions, then the first step.
+    * State: ``x``, ``y`` (pixels, of the logo's centre), ``vx``, ``vy`` (pixels per step).
+    * Option ``teleport_at``: at that step (1 is the first) the logo is put down uniformly in [3, N - 4] squared
+      before it moves, a future that nothing announces; 0 means never.
+
+    This is the world of dvd-jepa (github.com/mandarwagh9/dvd-jepa), with frames of 8 bits.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 25}
+    state_names = ("x", "y", "vx", "vy")
+    control_rate = 25.0
+    max_episode_steps = 63
+    default_frame_size: ClassVar[int] = 16
+    default_policy: ClassVar[str] = "none"
+
+    def __init__(self, frame_size: int = 16, teleport_at: int = 0, render_mode: str | None = None) -> None:
+        if teleport_at < 0:
+            raise TinyJEPAError(f"BouncingLogo: teleport_at is {teleport_at}; it must be a step, or 0 for never")
+        if render_mode not in (None, "rgb_array"):
+            raise TinyJEPAError(f"BouncingLogo: unknown render_mode '{render_mode}'. Choices: rgb_array")
+        self.render_mode = render_mode
+        self.observation_space = spaces.Box(0, 255, (frame_size, frame_size, 1), np.uint8)
+        self.action_space = spaces.Box(-1, 1, (0,), np.float32)
+        self._size = frame_size
+        self._teleport_at = teleport_at
+        self._pixels = np.arange(frame_size, dtype=np.float32)
+        self._spread = np.float32(2 * (1.5 * frame_size / 16) ** 2)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._position = self.np_random.uniform(2, self._size - 3, 2)
+        self._velocity = self.np_random.choice([-1.0, 1.0], 2) * 0.05 * (self._size - 1)
+        self._step = 0
+        self._move()
+        return self._frame(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self._step += 1
+        if self._step == self._teleport_at:
+            self._position = self.np_random.uniform(3, self._size - 4, 2)
+        self._move()
+        return self._frame(), 0.0, False, False, {}
+
+    def state(self) -> np.ndarray:
+        return np.array([*self._position, *self._velocity], np.float32)
+
+    def render(self) -> np.ndarray | None:
+        """The box, enlarged: RGB uint8 ``(480, 480, 3)``; None without ``render_mode``."""
+        if self.render_mode is None:
+            return None
+        side = (PICTURE_SIDE, PICTURE_SIDE)
+        return cv2.cvtColor(
+            cv2.resize(self._frame()[:, :, 0], side, interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2RGB
+        )
+
+    def _move(self) -> None:
+        moved = self._position + self._velocity
+        low, high = 1.0, self._size - 2.0
+        self._velocity[(moved < low) | (moved > high)] *= -1
+        self._position = np.clip(moved, low, high)
+
+    def _frame(self) -> np.ndarray:
+        x, y = (np.exp(-((self._pixels - centre) ** 2) / self._spread) for centre in self._position.astype(np.float32))
+        return np.rint(255 * np.outer(y, x)).astype(np.uint8)[:, :, None]
