@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,41 +13,63 @@ import torch
 from brain.stream import Batch, Stream
 from shared.errors import TinyJEPAError
 from shared.store.dataset import create_store
-from shared.store.reader import Store
+from shared.store.reader import OnCorrupt, Store
 from shared.store.schema import Episode, RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
 
 CPU = torch.device("cpu")
 
 
+LENGTHS = (300, 40, 7, 600, 120, 3, 257)
+
+
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_numbered(tmp_path_factory.mktemp("numbered") / "store")
+
+
+def write_numbered(path: Path, streams: int = 1) -> Path:
     """Frames that show their own episode and row; actions too."""
-    path = tmp_path_factory.mktemp("numbered") / "store"
     spec = create_store(
         path,
         StoreSpec(world="numbered", frame_shape=(2, 2, 1), action_dim=2, control_rate=1, inner_rows=32, shard_rows=256),
     )  # fmt: skip
-    with StreamWriter(path, spec, RunSpec(seed=0, policy="none", max_episode_steps=700), 0) as writer:
-        for index, rows in enumerate([300, 40, 7, 600, 120, 3, 257]):
-            row = np.arange(rows)
-            frame = np.empty((rows, 2, 2, 1), np.uint8)
-            frame[:, 0, 0, 0], frame[:, 0, 1, 0], frame[:, 1, :, 0] = index, row // 256, (row % 256)[:, None]
-            action = np.stack([np.full(rows, index), row], 1).astype(np.float32)
-            none = np.zeros((rows, 0), np.float32)
-            writer.append(Episode(index, index, "none", frame, action, np.zeros(rows, np.float32), none, False, True))
+    run = RunSpec(seed=0, policy="none", max_episode_steps=700)
+    writers = [StreamWriter(path, spec, run, worker) for worker in range(streams)]
+    for index, rows in enumerate(LENGTHS):
+        row = np.arange(rows)
+        frame = np.empty((rows, 2, 2, 1), np.uint8)
+        frame[:, 0, 0, 0], frame[:, 0, 1, 0], frame[:, 1, :, 0] = index, row // 256, (row % 256)[:, None]
+        action = np.stack([np.full(rows, index), row], 1).astype(np.float32)
+        none = np.zeros((rows, 0), np.float32)
+        episode = Episode(index, index, "none", frame, action, np.zeros(rows, np.float32), none, False, True)
+        writers[index % streams].append(episode)
+    for writer in writers:
+        writer.close()
     return path
 
 
-def stream(path: Path, **changes: int) -> Stream:
-    store = Store(path)
+def stream(path: Path, on_corrupt: OnCorrupt = "raise", **changes: Any) -> Stream:
+    store = Store(path, on_corrupt)
     settings = {"stack": 2, "stride": 3, "steps": 2, "batch": 16, "seed": 0} | changes
-    return Stream(store, None, device=CPU, **settings)  # type: ignore[arg-type]
+    return Stream(store, None, device=CPU, **settings)
 
 
 def rows_of(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     frames = batch.frames.numpy().astype(int)
     return frames[:, :, 0, 0, 0], frames[:, :, 0, 1, 0] * 256 + frames[:, :, 1, 0, 0]
+
+
+WINDOWS = {(episode, row) for episode, rows in enumerate(LENGTHS) for row in range(rows - 9)}
+
+
+def drawn(source: Stream, batches: int) -> list[tuple[int, int]]:
+    """Episode and first row of every window of the first batches."""
+    found: list[tuple[int, int]] = []
+    for number in range(batches):
+        episode, row = rows_of(source.batch(number))
+        found += zip(episode[:, 0].tolist(), row[:, 0].tolist())
+    return found
 
 
 SMALL = 4 * 1100  # bytes: room for half of the rows, hence several pools
@@ -70,13 +94,8 @@ def test_windows_are_what_they_say(numbered: Path, memory: int) -> None:
 @pytest.mark.parametrize("memory", [1 << 20, SMALL])
 def test_an_epoch_shows_every_window_once(numbered: Path, memory: int) -> None:
     source = stream(numbered, batch=1, memory=memory)
-    expected = {(e, r) for e, rows in enumerate([300, 40, 7, 600, 120, 3, 257]) for r in range(rows - 9)}
-    assert source.windows == len(expected)
-    seen = []
-    for number in range(source.windows):
-        episode, row = rows_of(source.batch(number))
-        seen.append((int(episode[0, 0]), int(row[0, 0])))
-    assert len(set(seen)) == len(seen) and set(seen) == expected
+    seen = drawn(source, source.windows)
+    assert len(set(seen)) == len(seen) and set(seen) == WINDOWS
     source.close()
 
 
@@ -106,16 +125,53 @@ def test_too_little_data_is_one_line(numbered: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_damage_reaches_the_trainer(numbered: Path, tmp_path: Path) -> None:
-    import shutil
+def test_in_memory_the_order_does_not_depend_on_who_wrote_what(numbered: Path, tmp_path: Path) -> None:
+    one, three = stream(numbered), stream(write_numbered(tmp_path / "three", 3))
+    assert drawn(one, 150) == drawn(three, 150)
+    one.close(), three.close()
 
-    damaged = tmp_path / "damaged"
-    shutil.copytree(numbered, damaged)
-    shard = next(path for path in sorted((damaged / "data.zarr").rglob("c.0*")) if path.parent.name == "frame")
-    data = bytearray(shard.read_bytes())
-    data[5] ^= 1
-    shard.write_bytes(data)
-    source = stream(damaged)
-    with pytest.raises(TinyJEPAError, match="frame"):
-        source.batch(0)
+
+@pytest.mark.parametrize("memory", [1 << 20, SMALL])
+def test_ranks_share_the_windows_out(numbered: Path, memory: int) -> None:
+    ranks = [stream(numbered, batch=1, memory=memory, rank=rank, world_size=3) for rank in range(3)]
+    epoch = next(number for number in range(2000) if ranks[0].state(number)["epoch"])
+    assert all(rank.state(epoch)["epoch"] and not rank.state(epoch - 1)["epoch"] for rank in ranks)
+    seen = [set(drawn(rank, epoch)) for rank in ranks]
+    assert set.union(*seen) == WINDOWS
+    assert sum(map(len, seen)) == len(WINDOWS), "two ranks see the same window"
+    for rank in ranks:
+        rank.close()
+
+
+@pytest.mark.parametrize("memory", [1 << 20, SMALL])
+def test_a_stream_goes_on_from_its_state(numbered: Path, memory: int) -> None:
+    """In the middle of an epoch, for any rank, without going through what was before."""
+    straight = stream(numbered, memory=memory, rank=1, world_size=2)
+    batches = [straight.batch(number) for number in range(90)]
+    for number in (0, 17, 41, 70):
+        state = json.loads(json.dumps(stream(numbered, memory=memory, rank=1, world_size=2).state(number)))
+        resumed = stream(numbered, memory=memory, rank=1, world_size=2, state=state)
+        for later in range(number, number + 20):
+            assert torch.equal(resumed.batch(later).frames, batches[later].frames)
+        resumed.close()
+    straight.close()
+
+
+def test_blocks_take_turns(numbered: Path) -> None:
+    """In pools (here of about 11 blocks of 32 rows), every batch has a fair share of each block."""
+    source = stream(numbered, memory=SMALL, batch=64)
+    first = np.cumsum([0, *LENGTHS[:-1]])
+    sizes = np.bincount([(first[episode] + row) // 32 for episode, row in WINDOWS])
+    for number in range(40):
+        episode, row = rows_of(source.batch(number))
+        counts = np.bincount((first[episode[:, 0]] + row[:, 0]) // 32, minlength=len(sizes))
+        pool = sizes * (counts > 0)
+        assert abs(counts - 64 * pool / pool.sum()).max() < 2.5
+    source.close()
+
+
+def test_observations_without_steps(numbered: Path) -> None:
+    source = stream(numbered, stack=3, steps=0)
+    batch = source.batch(0)
+    assert batch.frames.shape == (16, 3, 2, 2, 1) and batch.actions.shape == (16, 0, 6)
     source.close()

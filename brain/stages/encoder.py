@@ -68,6 +68,6 @@ def train_encoder(
             )
     stream.close()
     feed.account(stream)
-    facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "windows": stream.windows}
+    facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses()}
     checkpoint.save(run.encoder, checkpoint.state(model=model.encoder), facts)
     run.checkpoint("encoder").unlink(missing_ok=True)

@@ -153,10 +153,13 @@ class _Line:
             return at, 0
         rows, windows = (int(total[at - 1]) if at else 0 for total in (self._rows, self._windows))
         stop = len(self.order)
-        if not (first and self._rows[-1] - rows <= shape.whole_rows):
+        left = int(self._rows[-1]) - rows
+        if not (first and left <= shape.whole_rows):
+            fair = left / -(-left // shape.part_rows)  # parts of one size: no small one, badly shuffled, at the end
+            near = int(np.searchsorted(self._rows, rows + fair)) + 1
             within = int(np.searchsorted(self._rows, rows + shape.part_rows, side="right"))
             enough = int(np.searchsorted(self._windows, windows + shape.batch)) + 1
-            stop = min(max(within, enough), stop)
+            stop = min(max(min(near, within), enough), stop)
         return stop, (int(self._windows[stop - 1]) - windows) // shape.batch
 
 
@@ -189,7 +192,8 @@ class Plan:
         self.end: int | None = None
         """The batch after the last, once the collection has finished: when one epoch over everything is done."""
         inner = store.spec.inner_rows
-        rows = min(4 * shape.part_rows // shape.batch, LONGEST_BLOCK)  # a batch meets a block 4 times at most
+        longest = max(LONGEST_BLOCK // shape.world_size, LONGEST_BLOCK // 4)  # smaller ones share out more evenly
+        rows = min(4 * shape.part_rows // shape.batch, longest)  # a batch meets a block 4 times at most
         self._grid = max(rows // inner, 1) * inner
         self._look()
         if state is None:
@@ -222,6 +226,7 @@ class Plan:
     def state(self, number: int) -> dict[str, Any]:
         """What is needed to have the order from batch ``number`` on again: plain JSON."""
         with self._lock:
+            self.locate(number)  # what it draws from is decided from now on
             epoch = self._epoch(number)
             return {
                 "epoch": epoch.number,
