@@ -91,7 +91,8 @@ def test_training_follows_a_collection_to_its_end(tmp_path: Path) -> None:
     recipe.write_text(RECIPE)
     arguments = (
         "brain.cli", "train", "--store", store, "--recipe", recipe, "--run", run, "--stage", "encoder",
-        "--device", "cpu", "--set", "objective.steps=20", "--follow", "--min-frames", 300, "--poll", "0.05", "--checkpoint-every", "0.1s",
+        "--device", "cpu", "--set", "objective.steps=20", "--follow", "--min-frames", 300, "--poll", "0.05",
+        "--checkpoint-every", "0.1s",
     )  # fmt: skip
     trainer = start(*arguments)
     assert trainer.stderr is not None
