@@ -12,11 +12,14 @@ from shared.registry import Registry
 ENCODERS = Registry("encoder")
 ENCODERS.register("cnn", "brain.networks.cnn:ConvEncoder", "a few strided convolutions with BatchNorm")
 ENCODERS.register("resnet18", "brain.networks.resnet:ResNet18", "ResNet-18 (He et al. 2016)")
+ENCODERS.register("mlp", "brain.networks.mlp_encoder:MLPEncoder", "two hidden layers on the pixels")
+ENCODERS.register("two-branch", "brain.networks.two_branch:TwoBranch", "a tower each for even and odd channels")
 
 PREDICTORS = Registry("predictor")
 PREDICTORS.register("residual-mlp", "brain.networks.mlp:ResidualMLP", "next = current + MLP update")
 PREDICTORS.register("mlp", "brain.networks.mlp:MLP", "next = MLP(current, action)")
 PREDICTORS.register("transformer", "brain.networks.transformer:Transformer", "causal attention over the past")
+PREDICTORS.register("gru", "brain.networks.gru:GRU", "a gated recurrent unit whose hidden state is the latent")
 
 OBJECTIVES = Registry("views")
 OBJECTIVES.register("predictive", "brain.objectives.predictive:Predictive", "predicted and actual next embedding")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 
 from brain import recipes
 from brain.model import WorldModel
+from brain.networks.gru import GRU
+from brain.networks.two_branch import TwoBranch
 from brain.objectives.objective import Objective
+from brain.objectives.target import EMATarget
 from brain.observe import augment, stacked
 from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
 from brain.stream import Stream
@@ -49,29 +53,39 @@ def test_predictor(kind: str, action_dim: int) -> None:
     assert all(p.grad is not None for p in predictor.parameters())
 
 
-@pytest.mark.parametrize("views", OBJECTIVES.names())
-def test_objective_learns(views: str, dots: Path) -> None:
+@pytest.mark.parametrize(
+    ("views", "target"),
+    [*((views, "shared") for views in OBJECTIVES), ("predictive", "stop-gradient"), ("predictive", "ema")],
+)
+def test_objective_learns(views: str, target: str, dots: Path) -> None:
     """Twenty steps lower the loss, everything trainable gets a gradient, and the generator decides all chance."""
     store = Store(dots)
-    own = {"predictive": ["objective.inverse_dynamics=0.5"]}.get(
-        views,
-        [
+    joint = {
+        "shared": ["objective.inverse_dynamics=0.5", "objective.temporal_similarity=0.1"],
+        "stop-gradient": ["objective.inverse_dynamics=0.5"],
+        "ema": ["objective.inverse_dynamics=0", "objective.momentum=0.9"],
+    }
+    own = (
+        joint[target]
+        if views == "predictive"
+        else [
             "objective.inverse_dynamics=0",
             "objective.expander=32",
             'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]',
-        ],
+        ]
     )
     small = ["encoder.dim=16", "encoder.width=8", "objective.batch=32", "observation.stride=2", "objective.rollout=2"]
-    recipe = recipes.load("car-racing", [f"objective.views={views}", *own, *small])
+    recipe = recipes.load("car-racing", [f"objective.views={views}", f"objective.target={target}", *own, *small])
     torch.manual_seed(0)
     model = WorldModel(recipe, store.spec)
     objective: Objective = OBJECTIVES.get(views)(recipe, model.action_dim)
     stream = Stream(
-        store, store.split("train"), stack=2, stride=2, steps=objective.steps, batch=32, seed=0,
+        store, "train", stack=2, stride=2, steps=objective.steps, batch=32, seed=0,
         device=torch.device("cpu"),
     )  # fmt: skip
     batch = stream.batch(0)
-    parameters = [*model.encoder.parameters(), *objective.parameters()]
+    objective.begin(model.encoder)
+    parameters = [p for p in [*model.encoder.parameters(), *objective.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, 2e-3)
     losses = []
     for _ in range(20):
@@ -80,6 +94,7 @@ def test_objective_learns(views: str, dots: Path) -> None:
         terms.loss.backward()
         assert all(p.grad is not None for p in parameters)
         optimizer.step()
+        objective.after_step(model.encoder, 0.5)
         losses.append(float(terms.loss.detach()))
         assert terms.latents.shape[1] == 16 and all(torch.isfinite(part) for part in terms.parts.values())
     assert losses[-1] < losses[0]
@@ -88,6 +103,42 @@ def test_objective_learns(views: str, dots: Path) -> None:
         again = [objective(model.encoder, batch, torch.Generator().manual_seed(7)).loss for _ in range(2)]
     assert again[0] == again[1]
     stream.close()
+
+
+def test_ema_target_follows_the_encoder() -> None:
+    """Against the average written out; m goes from 0.9 to 1 by a cosine."""
+    encoder = torch.nn.Linear(3, 2)
+    target = EMATarget(encoder, 0.9, 1.0)
+    average = encoder.weight.detach().clone()
+    for step in range(10):
+        with torch.no_grad():
+            encoder.weight.add_(torch.randn(2, 3))
+        momentum = 1 - 0.1 * (math.cos(math.pi * step / 10) + 1) / 2
+        average = momentum * average + (1 - momentum) * encoder.weight.detach()
+        target.update(encoder, step / 10)
+        assert target.momentum(step / 10) == pytest.approx(momentum)
+    torch.testing.assert_close(target.encoder.weight.detach(), average)
+    assert not any(p.requires_grad for p in target.parameters())
+
+
+def test_gru_is_torchs_recurrent_network() -> None:
+    torch.manual_seed(0)
+    predictor = GRU(dim=8, action_dim=2, width=16, depth=1)
+    z, actions = torch.randn(4, 8), torch.randn(4, 5, 2)
+    reference = torch.nn.GRU(16, 8, batch_first=True)
+    weights = {f"{name}_l0": value for name, value in predictor.cell.state_dict().items()}
+    reference.load_state_dict(weights)
+    expected, _ = reference(predictor.embedding(actions), z[None])
+    torch.testing.assert_close(predictor.rollout(z, actions), expected)
+
+
+def test_two_branches_see_their_own_channels() -> None:
+    encoder = TwoBranch(channels=4, frame_size=(65, 65), dim=16, width=8).eval()
+    one = torch.rand(2, 4, 65, 65)
+    other = one.clone()
+    other[:, 1::2] = 0
+    difference = encoder(one) - encoder(other)
+    assert torch.equal(difference[:, :8], torch.zeros(2, 8)) and difference[:, 8:].abs().max() > 0
 
 
 def test_stacked_puts_the_oldest_frame_first_and_scales() -> None:

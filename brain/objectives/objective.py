@@ -40,6 +40,16 @@ class Objective(nn.Module):
         self.variance = VarianceLoss()
         self.covariance = CovarianceLoss()
 
+    def begin(self, encoder: nn.Module) -> None:
+        """Called once, before the first step and before a checkpoint is loaded."""
+
+    def after_step(self, encoder: nn.Module, fraction: float) -> None:
+        """Called after every optimiser step; ``fraction`` of the training is over, 0 to 1."""
+
+    def kept(self, encoder: nn.Module) -> nn.Module:
+        """The encoder that the stage's work ends in."""
+        return encoder
+
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
         """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations."""
         raise NotImplementedError

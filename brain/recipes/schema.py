@@ -24,7 +24,7 @@ class Observation(Section):
 class Encoder(Section):
     """Observation to latent."""
 
-    kind: str = Field("cnn", description="registered encoder: cnn, resnet18")
+    kind: str = Field("cnn", description="registered encoder: cnn, resnet18, mlp, two-branch")
     dim: int = Field(128, ge=2, le=4096, description="width of the latent")
     width: int = Field(32, ge=4, le=512, description="channels of the first stage; later stages double it")
 
@@ -38,9 +38,19 @@ class Objective(Section):
         "neighbours in time; predictive = the predicted and the actual next embeddings, gradients through both",
     )
     rollout: int = Field(1, ge=1, le=64, description="predictive: model steps unrolled; temporal: steps between views")
+    target: Literal["shared", "stop-gradient", "ema"] = Field(
+        "shared",
+        description="predictive: what is predicted. shared = the encoder's embeddings, with gradient; stop-gradient "
+        "= without; ema = those of a moving average of the encoder, which is then what is kept",
+    )
+    momentum: float = Field(0.99, ge=0, le=1, description="ema: share of the average kept at each step, at the start")
+    momentum_end: float = Field(0.99, ge=0, le=1, description="ema: the same at the end; a cosine between")
     invariance: float = Field(1.0, ge=0, description="weight of the distance between the two views")
     variance: float = Field(4.0, ge=0, description="weight of the hinge that keeps each dimension's std at 1")
     covariance: float = Field(0.1, ge=0, description="weight of the squared off-diagonal covariances")
+    temporal_similarity: float = Field(
+        0.0, ge=0, description="predictive: weight of the squared distance between consecutive embeddings"
+    )
     inverse_dynamics: float = Field(0.0, ge=0, description="weight of predicting the action between two embeddings")
     expander: int = Field(0, ge=0, le=8192, description="width of VICReg's expander; 0 = the loss acts on the latent")
     augmentations: tuple[Literal["crop", "flip", "colour", "noise", "cutout"], ...] = Field(
@@ -60,15 +70,23 @@ class Objective(Section):
                 "expander and augmentations belong to the views augment and temporal: "
                 "set objective.expander=0 and objective.augmentations=[]"
             )
-        if self.views in ("augment", "temporal") and self.inverse_dynamics:
-            raise ValueError("inverse_dynamics belongs to the views predictive: set objective.inverse_dynamics=0")
+        if self.views in ("augment", "temporal"):
+            for key, off in (("inverse_dynamics", 0), ("temporal_similarity", 0), ("target", "shared")):
+                if getattr(self, key) != off:
+                    raise ValueError(f"{key} belongs to the views predictive: set objective.{key}={off}")
+        if self.target != "ema" and {"momentum", "momentum_end"} & self.model_fields_set:
+            raise ValueError("momentum belongs to the target ema: leave it out, or set objective.target=ema")
+        if self.target == "ema" and (self.temporal_similarity or self.inverse_dynamics):
+            raise ValueError(
+                "target ema embeds one observation with gradient: set temporal_similarity and inverse_dynamics to 0"
+            )
         return self
 
 
 class Predictor(Section):
     """(latent, action) to next latent."""
 
-    kind: str = Field("residual-mlp", description="registered predictor: residual-mlp, mlp, transformer")
+    kind: str = Field("residual-mlp", description="registered predictor: residual-mlp, mlp, transformer, gru")
     width: int = Field(256, ge=4, description="hidden width")
     depth: int = Field(2, ge=1, le=32, description="hidden layers (mlp), blocks (residual-mlp, transformer)")
 

@@ -33,8 +33,9 @@ def train_encoder(
     """
     recipe, device = model.recipe, model.device
     objective: Objective = OBJECTIVES.get(recipe.objective.views)(recipe, model.action_dim).to(device)
+    objective.begin(model.encoder)
     modules = {"model": model.encoder, "objective": objective}
-    parameters = [*model.encoder.parameters(), *objective.parameters()]
+    parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=recipe.objective.learning_rate, weight_decay=recipe.objective.weight_decay
     )
@@ -59,6 +60,7 @@ def train_encoder(
         optimizer.zero_grad(set_to_none=True)
         terms.loss.backward()
         optimizer.step()
+        objective.after_step(model.encoder, loop.fraction)
         if loop.due:
             loop.log(
                 loss=terms.loss,
@@ -69,5 +71,5 @@ def train_encoder(
     stream.close()
     feed.account(stream)
     facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses()}
-    checkpoint.save(run.encoder, checkpoint.state(model=model.encoder), facts)
+    checkpoint.save(run.encoder, checkpoint.state(model=objective.kept(model.encoder)), facts)
     run.checkpoint("encoder").unlink(missing_ok=True)

@@ -174,6 +174,11 @@ class Loop:
                     self.save()
                     saved = time.monotonic()
 
+    @property
+    def fraction(self) -> float:
+        """The share of the stage that is done, 0 to 1."""
+        return self.budget.fraction(self.step, self.elapsed)
+
     def log(self, **terms: float | Tensor) -> None:
         """Write scalar terms of this step to ``metrics.jsonl``."""
         values = {name: float(torch.as_tensor(value).detach()) for name, value in terms.items()}

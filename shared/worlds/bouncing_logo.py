@@ -30,7 +30,7 @@ class BouncingLogo(World):
     This is the world of dvd-jepa (github.com/mandarwagh9/dvd-jepa), with frames of 8 bits.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 25}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 - gymnasium declares it per instance
     state_names = ("x", "y", "vx", "vy")
     control_rate = 25.0
     max_episode_steps = 63

@@ -1,0 +1,35 @@
+"""A convolutional branch each for the even and the odd channels: a dot and its walls, for example."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class TwoBranch(nn.Module):
+    """Two towers of four stride-2 convolutions; their halves of the latent stand side by side.
+
+    The first tower sees channels 0, 2, ..., the second 1, 3, ...: in a world of two channels (``two-room``: dot and
+    wall) each sees one kind of thing, however many frames are stacked. ``width`` channels in the first stage, doubled
+    in the second and kept. float (N, channels >= 2, H, W) in [-1, 1] to (N, dim); H and W at least 16 pixels.
+    After Lake-Wang's JEPA world model (github.com/Lake-Wang/Deep_Learning_JEPA_World_Model).
+    """
+
+    def __init__(self, channels: int, frame_size: tuple[int, int], dim: int, width: int) -> None:
+        super().__init__()
+        halves = ((channels + 1) // 2, channels // 2), ((dim + 1) // 2, dim // 2)
+        self.branches = nn.ModuleList(_tower(c, frame_size, d, width) for c, d in zip(*halves))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return torch.cat([branch(observation[:, i::2]) for i, branch in enumerate(self.branches)], 1)
+
+
+def _tower(channels: int, frame_size: tuple[int, int], dim: int, width: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for out in (width, 2 * width, 2 * width, 2 * width):
+        layers += [nn.Conv2d(channels, out, 3, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+        channels = out
+    places = math.prod(-(-side // 16) for side in frame_size)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * places, dim))
