@@ -74,7 +74,7 @@ class Objective(Section):
             for key, off in (("inverse_dynamics", 0), ("temporal_similarity", 0), ("target", "shared")):
                 if getattr(self, key) != off:
                     raise ValueError(f"{key} belongs to the views predictive: set objective.{key}={off}")
-        if self.target != "ema" and {"momentum", "momentum_end"} & self.model_fields_set:
+        if self.target != "ema" and (self.momentum, self.momentum_end) != (0.99, 0.99):
             raise ValueError("momentum belongs to the target ema: leave it out, or set objective.target=ema")
         if self.target == "ema" and (self.temporal_similarity or self.inverse_dynamics):
             raise ValueError(
