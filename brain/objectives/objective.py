@@ -46,9 +46,9 @@ class Objective(nn.Module):
     def after_step(self, encoder: nn.Module, fraction: float) -> None:
         """Called after every optimiser step; ``fraction`` of the training is over, 0 to 1."""
 
-    def kept(self, encoder: nn.Module) -> nn.Module:
-        """The encoder that the stage's work ends in."""
-        return encoder
+    def kept(self, encoder: nn.Module) -> dict[str, nn.Module]:
+        """What the stage leaves behind: ``model``, the encoder, and ``predictor`` if one was trained with it."""
+        return {"model": encoder}
 
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
         """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations."""

@@ -43,8 +43,8 @@ class Predictive(Objective):
         if self.ema is not None:
             self.ema.update(encoder, fraction)
 
-    def kept(self, encoder: nn.Module) -> nn.Module:
-        return encoder if self.ema is None else self.ema.encoder
+    def kept(self, encoder: nn.Module) -> dict[str, nn.Module]:
+        return {"model": encoder if self.ema is None else self.ema.encoder, "predictor": self.predictor}
 
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
         z, start, target = self._embed(encoder, batch)

@@ -95,6 +95,11 @@ class Prediction(Section):
     """Stage 2: the encoder is frozen; the predictor and its variance head are fitted to its latents."""
 
     predictor: Predictor = Field(default_factory=lambda: Predictor(), description="the network that is kept")
+    start: Literal["fresh", "joint"] = Field(
+        "fresh",
+        description="fresh = a new predictor of standardised latents; joint = go on with the predictor of stage 1 (views "
+        "predictive, the same predictor section), on the latents as they are",
+    )
     rollout: int = Field(1, ge=1, le=64, description="model steps unrolled in the loss")
     batch: int = Field(512, ge=2, description="windows per optimiser step")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
@@ -120,6 +125,15 @@ class Recipe(Section):
     objective: Objective = Field(default_factory=lambda: Objective(), description="stage 1, encoder")
     prediction: Prediction = Field(default_factory=lambda: Prediction(), description="stage 2, predictor")
     energy: Energy = Field(default_factory=lambda: Energy(), description="stage 3, energy")
+
+    @model_validator(mode="after")
+    def _joint_needs_one_predictor(self) -> Recipe:
+        if self.prediction.start == "joint":
+            if self.objective.views != "predictive":
+                raise ValueError("prediction.start joint needs the views predictive: set prediction.start=fresh")
+            if self.objective.predictor != self.prediction.predictor:
+                raise ValueError("prediction.start joint needs objective.predictor and prediction.predictor to be the same")
+        return self
 
 
 Objective.model_rebuild()

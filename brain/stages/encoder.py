@@ -71,5 +71,5 @@ def train_encoder(
     stream.close()
     feed.account(stream)
     facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses()}
-    checkpoint.save(run.encoder, checkpoint.state(model=objective.kept(model.encoder)), facts)
+    checkpoint.save(run.encoder, checkpoint.state(**objective.kept(model.encoder)), facts)
     run.checkpoint("encoder").unlink(missing_ok=True)

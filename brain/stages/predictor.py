@@ -35,7 +35,10 @@ def train_predictor(
     section = model.recipe.prediction
     known = progress(run, "predictor").get("known") or feed.known()
     table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents)
-    fit_scale(model.dynamics, table)
+    if section.start == "joint":
+        checkpoint.restore(run.encoder, model.dynamics.predictor, checkpoint.load(run.encoder)[0], "predictor")
+    else:
+        fit_scale(model.dynamics, table)
     optimizer = make_optimizer(model.dynamics, section)
     loop = Loop(
         run, "predictor", budget, {"model": model.dynamics}, optimizer,
