@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from shared.errors import TinyJEPAError
+from shared.store.source import URL
 
 
 class Duration(click.ParamType):
@@ -21,6 +22,16 @@ class Duration(click.ParamType):
         if not match or float(match[1]) <= 0:
             self.fail(f"'{value}' is no positive duration: write 90s, 10m or 1.5h", param, ctx)
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+class StorePlace(click.ParamType):
+    """A directory, or a URL such as ``s3://bucket/path``, which stays text."""
+
+    name = "path"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        text = str(value)
+        return text if URL.match(text) else Path(text)
 
 
 def default_store() -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from brain.commands.common import need_torch, show_summary
+from brain.commands.common import StorePlace, need_torch, show_summary
 from shared.errors import TinyJEPAError
 
 EXAMPLES = """\b
@@ -17,10 +17,10 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train.")
-@click.option("--store", type=click.Path(path_type=Path), help="Store to judge on. [the one it was trained on]")
+@click.option("--store", type=StorePlace(), help="Store to judge on. [the one it was trained on]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(run_path: Path, store: Path | None, device: str, quiet: bool) -> None:
+def command(run_path: Path, store: Path | str | None, device: str, quiet: bool) -> None:
     """Calibrate the energy on validation episodes, report on test episodes: judge.json and report.html."""
     need_torch()
     from brain.device import pick

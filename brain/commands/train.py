@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from brain import recipes
-from brain.commands.common import Duration, default_store, need_torch, show_summary
+from brain.commands.common import Duration, StorePlace, default_store, need_torch, show_summary
 
 EXAMPLES = """\b
 Examples:
@@ -18,14 +18,15 @@ Examples:
   brain train --set objective.covariance=0.2 --set encoder.width=32 --run runs/wider
   brain train --store /mnt/factory/car-racing --stage encoder --device cuda
   brain train --store /mnt/factory/car-racing --follow        begin while the factory still collects
-  brain train --store /mnt/factory/car-racing --on-corrupt skip"""
+  brain train --store /mnt/factory/car-racing --on-corrupt skip
+  brain train --store s3://bucket/car-racing                  needs pip install 'tinyjepa[remote]'"""
 
 
 @click.command(epilog=EXAMPLES)
 @click.option(
     "--store",
-    type=click.Path(path_type=Path),
-    help="Store to learn from. [$TINYJEPA_DATA or data, /car-racing]",
+    type=StorePlace(),
+    help="Store to learn from: a directory or a URL. [$TINYJEPA_DATA or data, /car-racing]",
 )
 @click.option("--run", "run_path", type=click.Path(path_type=Path), help="Run folder. [runs/RECIPE]")
 @click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
@@ -73,7 +74,7 @@ Examples:
 @click.option("--checkpoint-every", type=Duration(), default="15s", show_default=True, help="Time between checkpoints.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
-    store: Path | None,
+    store: Path | str | None,
     run_path: Path | None,
     recipe: str,
     overrides: tuple[str, ...],

@@ -17,6 +17,7 @@ from shared.store import layout
 from shared.store.codec import crc32c
 from shared.store.files import publish, sync_directory
 from shared.store.schema import IDENTITY, SCHEMA_VERSION, RunSpec, StoreSpec
+from shared.store.source import Local, Source
 
 
 class Description(NamedTuple):
@@ -50,7 +51,7 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
         document = spec.model_dump(mode="json")
         document["checksum"] = _checksum(document)
         publish(path / layout.DATASET, json.dumps(document, indent=1).encode() + b"\n")
-    found = load_spec(path).spec
+    found = load_spec(Local(path)).spec
     agree(path, found, spec)
     return found
 
@@ -66,16 +67,16 @@ def agree(path: Path, found: StoreSpec, asked: StoreSpec) -> None:
             )
 
 
-def load_spec(path: Path) -> Description:
-    """The description of the store at ``path``, of this schema or an older one.
+def load_spec(source: Source) -> Description:
+    """The description of the store at ``source``, of this schema or an older one.
 
     Raises ``StoreError`` when it is missing, foreign, newer or damaged.
     """
-    file = path / layout.DATASET
+    file, path = source.name(layout.DATASET), source.name()
     try:
-        text = file.read_text("utf-8")
+        text = source.read(layout.DATASET).decode()
     except (FileNotFoundError, NotADirectoryError):
-        if not path.exists():
+        if not source.exists():
             raise MissingStoreError(f"there is no store at {path}: collect one first, or name another") from None
         raise MissingStoreError(f"{path} is not a store, it has no {layout.DATASET}: name another") from None
     except UnicodeDecodeError as error:

@@ -63,8 +63,12 @@ def stream_directory(path: Path, stream: str) -> Path:
     return path / DATA / stream
 
 
+def log_name(stream: str) -> str:
+    return f"{stream}.jsonl"
+
+
 def log_file(path: Path, stream: str) -> Path:
-    return path / LOG / f"{stream}.jsonl"
+    return path / LOG / log_name(stream)
 
 
 def group_document(attributes: dict[str, Any]) -> bytes:

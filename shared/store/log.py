@@ -24,8 +24,9 @@ from shared.errors import StoreError
 from shared.store.codec import crc32c
 from shared.store.dataset import Description
 from shared.store.files import naming, sync_directory, write_all
-from shared.store.layout import fields, log_file
+from shared.store.layout import LOG, fields, log_name
 from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec
+from shared.store.source import Source
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}-w\d{2,6}-[0-9a-f]{8}")
 """What a stream may be called: never a path that leaves the store."""
@@ -85,7 +86,7 @@ class LogWriter:
 class CommittedStream:
     """What a reader knows of one stream: its committed shards and complete episodes, from its log alone."""
 
-    def __init__(self, path: Path, name: str, dataset: Description) -> None:
+    def __init__(self, source: Source, name: str, dataset: Description) -> None:
         self.name = name
         self.header: dict[str, Any] = {}
         """The log's first line; empty until it is there."""
@@ -98,7 +99,8 @@ class CommittedStream:
         self.updated = 0.0
         """Unix time of the newest line."""
         self.episodes: list[EpisodeRef] = []
-        self._path = log_file(path, name)
+        self._source = source
+        self._path = source.name(LOG, log_name(name))
         self._dataset = dataset
         self._offset = 0
         self._lines = 0
@@ -109,15 +111,18 @@ class CommittedStream:
         """Size in bytes and crc32c of a committed file."""
         return self._files[field][2 * shard], self._files[field][2 * shard + 1]
 
-    def poll(self) -> None:
-        """Take in the lines that were added. Raises ``StoreError`` with file and line for a damaged one.
+    def poll(self, size: int | None = None) -> None:
+        """Take in the lines that were added; ``size`` is that of the log, where listing logs told it.
 
-        Costs one open and two or three calls on it when nothing is new. (A fresh ``open`` is what makes a
-        network file system ask its server for the newest size.)
+        Raises ``StoreError`` with file and line for a damaged one. Costs one open and two or three calls on it when
+        nothing is new in a directory, nothing at all in an object store.
         """
         if self.closed:
             return
-        data = self._tail()
+        try:
+            data = self._source.tail(log_name(self.name), self._offset, size)
+        except OSError as error:
+            raise StoreError(f"{self._path}: cannot read the commit log: {error.strerror}: restore it") from error
         *lines, rest = data.split(b"\n")
         for line in lines:
             self._lines += 1
@@ -132,24 +137,6 @@ class CommittedStream:
         end = _SEAL.search(rest)
         if end is not None and end.end() < len(rest):
             raise self._damaged(self._lines + 1, "something else stands where its line should end")
-
-    def _tail(self) -> bytes:
-        parts = []
-        try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                size = os.fstat(fd).st_size
-                if size < self._offset:
-                    raise StoreError(f"{self._path}: the log shrank from {self._offset} to {size} bytes: restore it")
-                offset = self._offset
-                while offset < size and (part := os.pread(fd, min(size - offset, 1 << 24), offset)):
-                    parts.append(part)
-                    offset += len(part)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise StoreError(f"{self._path}: cannot read the commit log: {error.strerror}") from error
-        return b"".join(parts)
 
     def _take(self, body: dict[str, Any]) -> None:
         updated = float(body["time"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from shared.store.dataset import load_spec
 from shared.store.log import STREAM_NAME, CommittedStream
 from shared.store.schema import EpisodeRef, RunSpec, Split, StoreSpec
 from shared.store.shards import Cache, Chunk, CommittedFile, Shard
+from shared.store.source import locate
 
 OPEN_SHARDS = 256
 """Frame shards kept open per store (one file descriptor each)."""
@@ -23,9 +23,6 @@ OPEN_SHARDS = 256
 CACHED_CHUNK_BYTES = 128 << 20
 """Decoded chunks of the small fields kept per store."""
 
-
-READERS = 4
-"""Threads that hide the latency of local and network disks (measured)."""
 
 OnCorrupt = Literal["raise", "skip"]
 
@@ -48,15 +45,22 @@ class Store:
     """Every stream by name: rows, shards, header, whether it is closed."""
     damaged_logs: dict[str, str]
     """Streams whose log is damaged, and how; only where damage is skipped."""
-    readers = READERS
+    path: Path | str
+    """The directory or URL it was opened with."""
+    readers: int
     """Threads worth reading with."""
 
     def __init__(self, path: str | Path, on_corrupt: OnCorrupt = "raise") -> None:
-        """Raises ``MissingStoreError`` when there is no store, ``StoreError`` when it is foreign, newer or damaged."""
-        self.path = Path(path)
+        """``path`` is a directory or a URL, such as ``s3://bucket/path``.
+
+        Raises ``MissingStoreError`` when there is no store, ``StoreError`` when it is foreign, newer or damaged.
+        """
+        self._source = locate(path)
+        self.path = path
+        self.readers = self._source.readers
         self.on_corrupt = on_corrupt
         self.damaged_logs = {}
-        self._dataset = load_spec(self.path)
+        self._dataset = load_spec(self._source)
         self.spec = self._dataset.spec
         self.episodes = []
         self.rows = 0
@@ -78,15 +82,15 @@ class Store:
         """
         with self._refreshing:
             before = len(self._known)
-            for name in self._stream_names():
-                if name not in self.streams:
-                    self.streams[name] = CommittedStream(self.path, name, self._dataset)
+            sizes = self._logs()
+            for name in sorted(sizes.keys() - self.streams.keys()):
+                self.streams[name] = CommittedStream(self._source, name, self._dataset)
             try:
                 for name, stream in self.streams.items():
                     if name in self.damaged_logs:
                         continue
                     try:
-                        stream.poll()
+                        stream.poll(sizes.get(name))
                     except StoreError as error:
                         if self.on_corrupt == "raise":
                             raise
@@ -108,7 +112,7 @@ class Store:
     @property
     def address(self) -> str:
         """Where the store is, from any working directory."""
-        return str(self.path.resolve())
+        return self._source.address
 
     @property
     def runs(self) -> list[RunSpec]:
@@ -161,13 +165,14 @@ class Store:
         names = fields or ("frame", "action", "reward", "flags", "episode", "state")
         return {name: self.read(ref.stream, ref.first, ref.first + ref.rows, name) for name in names}
 
-    def _stream_names(self) -> list[str]:
+    def _logs(self) -> dict[str, int | None]:
+        """Stream names and, where they are known, sizes of their logs."""
         try:
-            names = [entry.name for entry in os.scandir(self.path / layout.LOG)]
+            files = self._source.logs()
         except OSError as error:
             raise StoreError(f"{error.filename}: {error.strerror}: it is part of the store") from error
-        stems = (name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
-        return sorted(stem for stem in stems if STREAM_NAME.fullmatch(stem))
+        stems = {name.removesuffix(".jsonl"): size for name, size in files.items() if name.endswith(".jsonl")}
+        return {stem: size for stem, size in stems.items() if STREAM_NAME.fullmatch(stem)}
 
     def _merge(self) -> None:
         """Bring ``episodes`` up to date with the streams."""
@@ -206,8 +211,7 @@ class Store:
         return self._shards.get((stream.name, field, i), load)
 
     def _file(self, stream: CommittedStream, field: str, i: int, size: int) -> CommittedFile:
-        directory = layout.stream_directory(self.path, stream.name)
-        path = directory / field / self._fields[field].chunk_key(i)
         first = i * self.spec.shard_rows
         rows = range(first, min(first + self.spec.shard_rows, stream.rows))
-        return CommittedFile(path, size, stream.name, rows)
+        key = self._fields[field].chunk_key(i)
+        return CommittedFile(self._source, size, stream.name, rows, layout.DATA, stream.name, field, key)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from shared.errors import DamageError, StoreError
 from shared.store.codec import decode_chunk, decode_tail, tail_size
+from shared.store.source import Source
 
 T = TypeVar("T")
 
@@ -43,33 +42,29 @@ class Cache(Generic[T]):
 
 
 class CommittedFile:
-    """A file of the size the log says. It is closed when the last thread that reads it lets go of it."""
+    """A file of the size the log says."""
 
-    def __init__(self, path: Path, size: int, stream: str, rows: range) -> None:
-        self.path = path
+    def __init__(self, source: Source, size: int, stream: str, rows: range, *parts: str) -> None:
+        self.path = source.name(*parts)
         self.size = size
         self.stream = stream
         self.rows = rows
-        self._fd = -1
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            found = os.fstat(self._fd).st_size
+            self._opened = source.open(size, *parts)
         except FileNotFoundError:
             raise self.wrong("the file is missing") from None
+        except ValueError as error:
+            raise self.wrong(str(error)) from error
         except OSError as error:
-            raise StoreError(f"{path} cannot be opened: {error.strerror}: check its rights and limits") from error
-        if found != size:
-            raise self.wrong(f"the file has {found} bytes, {size} were committed")
-
-    def __del__(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+            raise StoreError(f"{self.path} cannot be opened: {error.strerror}: check its rights and limits") from error
 
     def pread(self, offset: int, size: int) -> bytes:
         try:
-            data = os.pread(self._fd, size, offset)
-            while 0 < len(data) < size and (more := os.pread(self._fd, size - len(data), offset + len(data))):
-                data += more
+            data = self._opened.pread(offset, size)
+        except FileNotFoundError:
+            raise self.wrong("the file is missing") from None
+        except ValueError as error:
+            raise self.wrong(str(error)) from error
         except OSError as error:
             raise self.wrong(f"cannot be read ({error.strerror})") from error
         if len(data) != size:

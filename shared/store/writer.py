@@ -22,6 +22,7 @@ from shared.store.dataset import load_spec
 from shared.store.files import remove, sync_directory, write_file
 from shared.store.log import EPISODE_COLUMNS, LogWriter
 from shared.store.schema import FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, Episode, RunSpec, StoreSpec
+from shared.store.source import Local
 
 
 class StreamWriter:
@@ -48,7 +49,7 @@ class StreamWriter:
         when it cannot be written.
         """
         path = Path(path)
-        dataset = load_spec(path)
+        dataset = load_spec(Local(path))
         if dataset.spec != spec:
             raise StoreError(f"{path} was created with another spec: write with the one create_store returns")
         host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:40] or "host"
