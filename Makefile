@@ -1,5 +1,6 @@
 # make demo   the main job on this box: collect, train, judge, report
 # make test   every check: lint, types, import laws, tests
+# make results-quick   the bouncing logo's rows of docs/results.md, three seeds
 # make installs   the two partial installs, each in a fresh environment (minutes)
 VENV ?= .venv
 PYTHON ?= python3
@@ -11,7 +12,7 @@ DEMO_WORKERS ?= 2
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests install installs clean
+.PHONY: help demo results-quick test lint types tests install installs clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -29,6 +30,9 @@ $(VENV)/.installed-%: $(BIN)/python pyproject.toml constraints.txt
 demo: $(VENV)/.installed-all
 	$(BIN)/factory collect --world car-racing --workers $(DEMO_WORKERS) --frames $(DEMO_FRAMES) --seed $(SEED) --store data/demo-$(SEED)
 	$(BIN)/brain train --store data/demo-$(SEED) --run runs/demo-$(SEED) --recipe car-racing --budget $(DEMO_BUDGET) --seed $(SEED)
+
+results-quick: $(VENV)/.installed-all
+	$(BIN)/python -m benchmarks.results_logo
 
 test: lint types tests
 

@@ -97,8 +97,8 @@ class Prediction(Section):
     predictor: Predictor = Field(default_factory=lambda: Predictor(), description="the network that is kept")
     start: Literal["fresh", "joint"] = Field(
         "fresh",
-        description="fresh = a new predictor of standardised latents; joint = go on with the predictor of stage 1 (views "
-        "predictive, the same predictor section), on the latents as they are",
+        description="fresh = a new predictor of standardised latents; joint = go on with the predictor of stage 1 "
+        "(views predictive, the same predictor section), on the latents as they are",
     )
     rollout: int = Field(1, ge=1, le=64, description="model steps unrolled in the loss")
     batch: int = Field(512, ge=2, description="windows per optimiser step")
@@ -132,7 +132,7 @@ class Recipe(Section):
             if self.objective.views != "predictive":
                 raise ValueError("prediction.start joint needs the views predictive: set prediction.start=fresh")
             if self.objective.predictor != self.prediction.predictor:
-                raise ValueError("prediction.start joint needs objective.predictor and prediction.predictor to be the same")
+                raise ValueError("prediction.start joint needs the same objective.predictor and prediction.predictor")
         return self
 
 

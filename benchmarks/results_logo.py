@@ -1,0 +1,239 @@
+"""The bouncing logo: dvd-jepa's figures, reproduced and beaten, on worlds that training never saw.
+
+    python -m benchmarks.results_logo                  # 3 seeds of both recipes
+    python -m benchmarks.results_logo --seeds 0 --recipes bouncing-logo
+
+Per seed: 400 episodes of 64 frames are collected (run seed = training seed; the original trains on as many), the
+recipe's encoder and predictor are trained, and everything is measured on two stores of a run seed of their own:
+256 episodes of 134 frames, and 60 episodes of 44 frames with a teleport at frame 24. CPU seconds are those of the
+whole training commands, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import nn
+
+from brain.judge.probes import Ridge
+from brain.model import WorldModel
+from brain.networks.mlp_encoder import MLPEncoder
+from shared.store.reader import Store
+
+WORLD = "bouncing-logo"
+FRESH = 1000
+"""Run seed of the evaluation stores; training uses 0, 1, 2, ..."""
+HORIZONS = (1, 10, 30, 100)
+TELEPORT = 24
+DECODER_STEPS = 2000
+PENALTY = 1e-6
+SEEDING = threading.Lock()
+"""Held while weights are drawn from torch's global generator."""
+
+
+def run(*command: str) -> float:
+    """CPU seconds of a command of ours."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    arguments = [sys.executable, "-m", *command, "--quiet"]
+    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return usage.ru_utime + usage.ru_stime
+
+
+def collect(path: Path, seed: int, episodes: int, steps: int, *more: str) -> Store:
+    arguments = ["--world", WORLD, "--local", "--seed", str(seed), "--episodes", str(episodes)]
+    run("factory.cli", "collect", *arguments, "--max-episode-steps", str(steps), "--store", str(path), *more)
+    return Store(path)
+
+
+class Films:
+    """All episodes of a store in memory; they have one length."""
+
+    def __init__(self, store: Store) -> None:
+        read = [store.read_episode(ref, "frame", "state") for ref in store.episodes]
+        self.frames = np.stack([episode["frame"] for episode in read])
+        """uint8 (E, T, 16, 16, 1)"""
+        self.position = np.stack([episode["state"][:, :2] for episode in read]).astype(np.float64)
+        """(E, T, 2) pixels"""
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """float (E, T - 1, 512): two frames each, in [0, 1], the observation of frame t + 1."""
+        flat = self.frames.reshape(*self.frames.shape[:2], -1) / 255.0
+        return np.concatenate([flat[:, :-1], flat[:, 1:]], 2)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """float (E, T, 256) in [0, 1]"""
+        return self.frames.reshape(*self.frames.shape[:2], -1) / 255.0
+
+
+def embed(model: WorldModel, films: Films) -> torch.Tensor:
+    """Standardised latents (E, T - 1, D): row t belongs to frame t + 1."""
+    return model.encode(torch.from_numpy(films.frames))
+
+
+def rmse(error: np.ndarray) -> float:
+    """Per coordinate, in pixels."""
+    return float(np.sqrt(np.mean(error**2)))
+
+
+def fit_probe(features: np.ndarray, position: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Ridge in closed form: features (..., D) to positions (..., 2)."""
+    ridge = Ridge(features.reshape(-1, features.shape[-1]), position.reshape(-1, 2))
+
+    def read(values: np.ndarray) -> np.ndarray:
+        return ridge.predict(values.reshape(-1, values.shape[-1]), PENALTY).reshape(*values.shape[:-1], 2)
+
+    return read
+
+
+def fit_decoder(z: torch.Tensor, pixels: torch.Tensor, seed: int) -> nn.Module:
+    """Frozen latents (N, D) to frames in [0, 1], (N, 256), by mean squared error; dvd-jepa's decoder and budget."""
+    with SEEDING:
+        torch.manual_seed(seed)
+        wide, last = nn.Linear(64, 256), nn.Linear(256, 256)
+        layers = (nn.Linear(z.shape[1], 64), nn.GELU(), wide, nn.GELU(), last, nn.Sigmoid())
+    decoder = nn.Sequential(*layers)
+    optimizer = torch.optim.Adam(decoder.parameters(), 1e-3)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(DECODER_STEPS):
+        rows = torch.randint(len(z), (256,), generator=generator)
+        loss = (decoder(z[rows]) - pixels[rows]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return decoder.eval()
+
+
+@torch.no_grad()
+def judge(model: WorldModel, seed: int, train: Films, test: Films, anomalies: Films) -> dict[str, float]:
+    """Every figure of one run."""
+    z_train, z_test, z_odd = embed(model, train), embed(model, test), embed(model, anomalies)
+    read = fit_probe(z_train.numpy(), train.position[:, 1:])
+    with torch.enable_grad():
+        pixels = torch.from_numpy(train.pixels[:, 1:].astype(np.float32))
+        decoder = fit_decoder(z_train.flatten(0, 1), pixels.flatten(0, 1), seed)
+    figures = {"probe": rmse(read(z_test.numpy()) - test.position[:, 1:])}
+    figures["reconstruction"] = float(np.mean((decoder(z_test).numpy() - test.pixels[:, 1:]) ** 2))
+    raw = model.embed(torch.from_numpy(test.frames)).flatten(0, 1)
+    figures["std"] = float(raw.std(0).mean())
+    none = torch.zeros(len(z_test), max(HORIZONS), 0)
+    future = model.dynamics.rollout(z_test[:, 0], none)
+    for k in HORIZONS:
+        figures[f"position {k}"] = rmse(read(future[:, k - 1].numpy()) - test.position[:, 1 + k])
+        drawn = decoder(future[:, k - 1]).numpy()
+        figures[f"forecast {k}"] = float(np.mean((drawn - test.pixels[:, 1 + k]) ** 2))
+    count = z_odd.shape[1] - 1
+    predicted = model.dynamics.rollout(z_odd[:, :-1].flatten(0, 1), torch.zeros(len(z_odd) * count, 1, 0))[:, 0]
+    drawn = decoder(predicted).numpy().reshape(len(z_odd), count, -1)
+    surprise = ((drawn - anomalies.pixels[:, 2:]) ** 2).mean(2)
+    latent = (predicted.reshape(len(z_odd), count, -1) - z_odd[:, 1:]).square().mean(2).numpy()
+    for name, curve in (("pixel", surprise), ("latent", latent)):
+        peak, event = curve.max(1), curve.argmax(1) + 2
+        figures[f"anomaly {name}"] = float(np.median(peak / np.median(curve, 1)))
+        figures[f"found {name}"] = float(np.mean(np.abs(event - TELEPORT) <= 1))
+    return figures
+
+
+def floors(train: Films, test: Films) -> dict[str, dict[str, float]]:
+    """What needs no model: the mean, the present, the raw pixels, PCA of the latent's width."""
+    where = test.position[:, 1:]
+    mean = {"probe": rmse(where - train.position.mean((0, 1)))}
+    frozen = {f"position {k}": rmse(test.position[:, 1] - test.position[:, 1 + k]) for k in HORIZONS}
+    frozen |= {f"forecast {k}": float(np.mean((test.pixels[:, 1] - test.pixels[:, 1 + k]) ** 2)) for k in HORIZONS}
+    raw = {"probe": rmse(fit_probe(train.pairs, train.position[:, 1:])(test.pairs) - where)}
+    basis = PCA(32, random_state=0).fit(train.pairs.reshape(-1, 512))
+    ours, theirs = (basis.transform(films.pairs.reshape(-1, 512)) for films in (train, test))
+    found = fit_probe(ours.reshape(*train.pairs.shape[:2], -1), train.position[:, 1:])
+    pca = {"probe": rmse(found(theirs.reshape(*test.pairs.shape[:2], -1)) - where)}
+    told = {"probe": rmse(supervised(train)(test) - where)}
+    return {"mean": mean, "persistence": frozen, "PCA, 32": pca, "raw pixels": raw, "supervised": told}
+
+
+def supervised(train: Films, steps: int = 1500) -> Callable[[Films], np.ndarray]:
+    """The same encoder and a linear map, trained on the true position: the ceiling."""
+    torch.manual_seed(0)
+    network = nn.Sequential(MLPEncoder(2, (16, 16), 32, 128), nn.Linear(32, 2))
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    inputs = torch.from_numpy(train.pairs.reshape(-1, 512).astype(np.float32)) * 2 - 1
+    places = torch.from_numpy(train.position[:, 1:].reshape(-1, 2).astype(np.float32))
+    for _ in range(steps):
+        rows = torch.randint(len(inputs), (256,))
+        loss = (network(inputs[rows]) - places[rows]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+    def read(films: Films) -> np.ndarray:
+        with torch.no_grad():
+            pairs = torch.from_numpy(films.pairs.reshape(-1, 512).astype(np.float32)) * 2 - 1
+            return network(pairs).numpy().reshape(*films.pairs.shape[:2], 2)
+
+    return read
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--recipes", default="bouncing-logo-ema,bouncing-logo")
+    parser.add_argument("--data", type=Path, default=Path("data/results-logo"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/results-logo"))
+    options = parser.parse_args()
+    test = Films(collect(options.data / "test", FRESH, 256, 133))
+    anomalies = Films(collect(options.data / "teleports", FRESH + 1, 60, 43, "--option", f"teleport_at={TELEPORT}"))
+    torch.set_num_threads(1)
+    recipes, seeds = options.recipes.split(","), [int(seed) for seed in options.seeds.split(",")]
+    stores = {seed: collect(options.data / f"train-{seed}", seed, 400, 63) for seed in seeds}
+
+    def figures(job: tuple[str, int]) -> dict[str, float]:
+        recipe, seed = job
+        folder, store = options.runs / f"{recipe}-{seed}", stores[seed]
+        kept = folder / "logo.json"
+        if not kept.exists():
+            where = ("--store", str(store.path), "--run", str(folder), "--recipe", recipe, "--seed", str(seed))
+            seconds = sum(run("brain.cli", "train", *where, "--stage", stage) for stage in ("encoder", "predictor"))
+            model = WorldModel.load(folder, store.spec, torch.device("cpu"))
+            found = judge(model, seed, Films(store), test, anomalies)
+            kept.write_text(json.dumps(found | {"CPU s": seconds}, indent=1))
+        print(f"{recipe}, seed {seed}: done", file=sys.stderr, flush=True)
+        return dict(json.loads(kept.read_text()))
+
+    jobs = [(recipe, seed) for seed in seeds for recipe in recipes]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = dict(zip(jobs, pool.map(figures, jobs)))
+    table = {recipe: [found[recipe, seed] for seed in seeds] for recipe in recipes}
+    print_table(table, floors(Films(stores[seeds[0]]), test))
+
+
+def print_table(results: dict[str, list[dict[str, float]]], beside: dict[str, dict[str, float]]) -> None:
+    """Markdown: a row a figure; runs as mean [min-max] over the seeds."""
+    columns = [*results, *beside]
+    print("| | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))
+    for key in next(iter(results.values()))[0]:
+        cells = []
+        for rows in results.values():
+            values = [row[key] for row in rows]
+            cells.append(f"{statistics.mean(values):.3g} [{min(values):.3g}–{max(values):.3g}]")
+        cells += [f"{floor[key]:.3g}" if key in floor else "" for floor in beside.values()]
+        print(f"| {key} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
