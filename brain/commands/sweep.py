@@ -1,0 +1,69 @@
+"""``brain sweep``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from brain import recipes
+from brain.commands.common import StorePlace, default_store, need_torch
+from shared.errors import TinyJEPAError
+
+EXAMPLES = """\b
+Examples:
+  brain sweep --set objective.covariance=0.03,0.1,0.3 --budget 60s
+  brain sweep --recipe bouncing-logo --store data/bouncing-logo --set objective.target=shared,stop-gradient,ema
+  brain sweep --set objective.rollout=1,4 --set encoder.kind=cnn,resnet18 --seeds 0,1,2,3,4 --out sweeps/encoders"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
+@click.option("--store", type=StorePlace(), help="Store to learn from. [$TINYJEPA_DATA or data, /car-racing]")
+@click.option("--set", "varied", multiple=True, metavar="KEY=A,B,...", help="A key and its values; repeatable.")
+@click.option("--seeds", default="0,1,2", show_default=True, help="Training seeds, comma-separated.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs and the table. [sweeps/RECIPE]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time, one thread each. [GPUs, or CPU cores]")
+@click.option("--budget", metavar="DURATION", help="Time of each run's training stages, such as 60s.")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of each training stage instead.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+def command(
+    recipe: str,
+    store: Path | str | None,
+    varied: tuple[str, ...],
+    seeds: str,
+    out: Path | None,
+    jobs: int | None,
+    budget: str | None,
+    steps: int | None,
+    device: str,
+) -> None:
+    """Train and judge a recipe over values and seeds, and print a table with mean and 95 % interval.
+
+    Run it again to go on: runs that are judged are kept, interrupted ones go on from their checkpoint.
+    """
+    if budget and steps:
+        raise click.UsageError("--steps and --budget exclude each other: give one")
+    numbers = [part.strip() for part in seeds.split(",")]
+    if not all(number.isdigit() for number in numbers):
+        raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
+    name = recipes.load(recipe).name
+    need_torch()
+    from brain.sweep import sweep, table, write
+    from shared.store.reader import Store
+
+    where = store or default_store()
+    Store(where)  # refuse what is no store before anything is started
+    out = out or Path("sweeps") / name
+    more = ["--device", device, *(["--budget", budget] if budget else []), *(["--steps", str(steps)] if steps else [])]
+    plan = sweep(
+        recipe, str(where), out, varied, [int(number) for number in numbers], more=more, jobs=jobs,
+        say=lambda line: click.echo(line, err=True),
+    )  # fmt: skip
+    head, rows = table(plan)
+    for column, title in enumerate(head):
+        values = [row[column] for row in rows]
+        click.echo(f"{title:24} " + "   ".join(f"{value:>22}" for value in values))
+    click.echo(f"table: {write(plan, out).resolve()}")
+    if failed := sum(bool(job.failure) for job in plan):
+        raise TinyJEPAError(f"{failed} of {len(plan)} runs failed; their last lines are in {out / 'sweep.md'}")
