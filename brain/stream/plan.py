@@ -193,7 +193,7 @@ class Plan:
         """The batch after the last, once the collection has finished: when one epoch over everything is done."""
         inner = store.spec.inner_rows
         longest = max(LONGEST_BLOCK // shape.world_size, LONGEST_BLOCK // 4)  # smaller ones share out more evenly
-        rows = min(4 * shape.part_rows // shape.batch, longest)  # a batch meets a block 4 times at most
+        rows = min(shape.part_rows // shape.batch, longest)  # as many blocks as a batch has windows: one of each
         self._grid = max(rows // inner, 1) * inner
         self._look()
         if state is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from brain.stream.plan import Part
 from shared.errors import DamageError, StoreError
 from shared.store.reader import Store
 
+MOST_BUFFERS = 16
+
 PieceKey = tuple[str, int, int]
 """Stream, first row and rows of a piece."""
 
@@ -24,15 +27,33 @@ class Pool:
     """The rows of a part's pieces, end to end, and its windows in the order in which they are drawn."""
 
     frames: Tensor
-    """uint8 (R, H * W * C), in host memory or on the GPU"""
+    """uint8 (R or more, H * W * C), in host memory or on the GPU"""
     actions: Tensor
-    """float32 (R, A), beside them; (R, 0) where windows have no actions"""
+    """float32 (R or more, A), beside them; (R, 0) where windows have no actions"""
     starts: Tensor
     """int64 (W,): the row at which each window starts"""
     places: dict[PieceKey, int]
     """The first row of each piece."""
     lost: int
     """Windows that lie in damaged shards; others are drawn twice in their stead."""
+
+
+class Buffers:
+    """Host memory for batches, used again once nothing refers to it: fresh pages cost more than the copy into them."""
+
+    def __init__(self) -> None:
+        self._arrays: list[np.ndarray] = []
+
+    def empty(self, rows: int, width: int, dtype: torch.dtype) -> Tensor:
+        """An uninitialised (rows, width) tensor. Its memory is taken again when the last tensor or array on it dies."""
+        size = rows * width * dtype.itemsize
+        for i in range(len(self._arrays)):
+            if self._arrays[i].nbytes == size and sys.getrefcount(self._arrays[i]) == 2:  # the list and the call
+                return torch.from_numpy(self._arrays[i]).view(dtype).view(rows, width)
+        array = np.empty(size, np.uint8)
+        if len(self._arrays) < MOST_BUFFERS:
+            self._arrays.append(array)
+        return torch.from_numpy(array).view(dtype).view(rows, width)
 
 
 class Loader:
@@ -48,6 +69,8 @@ class Loader:
         self._staging = threading.local()
         self._lock = threading.Lock()
         self._with_actions = window.steps > 0
+        self._buffers = Buffers()
+        self._spare: list[tuple[Tensor, Tensor]] = []
         self.damaged: dict[tuple[str, int], tuple[int, int]] = {}
         """Damaged shards by stream and number, and the epoch and part in which each was found."""
         self.causes: dict[tuple[str, int], str] = {}
@@ -75,6 +98,11 @@ class Loader:
         order = self._order(part, blocks.episode[pieces], firsts, windows)
         return Pool(frames, actions, torch.from_numpy(starts[order]).to(self._device), dict(zip(keys, places)), lost)
 
+    def recycle(self, pool: Pool, others: list[Pool]) -> None:
+        """Let a later pool have the memory of one that is used no more, unless one of the others shares it."""
+        if all(pool.frames is not other.frames for other in others):
+            self._spare = [(pool.frames, pool.actions)]
+
     def gather(self, pool: Pool, position: int, batch: int, device: torch.device) -> Batch:
         """Batch ``position`` of a pool, on ``device``; positions past the last window begin again."""
         n = len(pool.starts)
@@ -93,7 +121,10 @@ class Loader:
         """``rows`` at every start plus every offset: (B * offsets, ...), on ``device``."""
         index = (starts[:, None] + torch.from_numpy(offsets).to(starts.device)).flatten()
         pin = device.type == "cuda" and self._device.type == "cpu"
-        out = torch.empty((len(index), rows.shape[1]), dtype=rows.dtype, device=self._device, pin_memory=pin)
+        if device.type == "cpu" and rows.shape[1]:
+            out = self._buffers.empty(len(index), rows.shape[1], rows.dtype)
+        else:
+            out = torch.empty((len(index), rows.shape[1]), dtype=rows.dtype, device=self._device, pin_memory=pin)
         torch.index_select(rows, 0, index, out=out)
         return out.to(device, non_blocking=pin)
 
@@ -102,8 +133,13 @@ class Loader:
     ) -> tuple[Tensor, Tensor]:
         """Frames and actions of the pieces, copied from ``held`` or read."""
         spec, total = self._store.spec, int(places[-1] + keys[-1][2])
-        frames = torch.empty((total, int(np.prod(spec.frame_shape))), dtype=torch.uint8, device=self._device)
-        actions = torch.zeros((total, spec.action_dim if self._with_actions else 0), device=self._device)
+        if self._spare and len(self._spare[0][0]) >= total:
+            frames, actions = self._spare.pop()
+        else:
+            self._spare.clear()
+            room = total + total // 16  # the next part is seldom larger, and can then have the same memory
+            frames = torch.empty((room, int(np.prod(spec.frame_shape))), dtype=torch.uint8, device=self._device)
+            actions = torch.zeros((room, spec.action_dim if self._with_actions else 0), device=self._device)
         reads: list[list[int | str]] = []
         for (stream, first, rows), place in zip(keys, places.tolist()):
             if held is not None and (stream, first, rows) in held.places:

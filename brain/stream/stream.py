@@ -114,10 +114,14 @@ class Stream:
         position = number - part.first
         key = (part.epoch, part.number)
         wanted = (key, (part.epoch, part.number + 1), (part.epoch + 1, 0))
-        self._pools = {name: pool for name, pool in self._pools.items() if name in wanted}
+        past = [future for name, future in self._pools.items() if name not in wanted]
+        self._pools = {name: future for name, future in self._pools.items() if name in wanted}
         if key not in self._pools:
             self._pools[key] = self._load(part)
         pool = self._pools[key].result()
+        for future in past:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._loader.recycle(future.result(), [pool])
         if self._follower is None or 4 * position >= 3 * part.batches:  # the later, the more will be known
             following = self._plan.locate(part.end)
             name = (following.epoch, following.number)
