@@ -20,3 +20,5 @@ class MissingStoreError(StoreError):
 
 class DamageError(StoreError):
     """Committed bytes of one shard are lost or altered; the rest of the store can be read."""
+
+    CURE = "restore the file from a copy, or set it aside with factory verify --quarantine"

@@ -111,6 +111,11 @@ class CommittedStream:
         """Size in bytes and crc32c of a committed file."""
         return self._files[field][2 * shard], self._files[field][2 * shard + 1]
 
+    @property
+    def good_bytes(self) -> int:
+        """Bytes of the log up to its last good line."""
+        return self._offset
+
     def poll(self, size: int | None = None) -> None:
         """Take in the lines that were added; ``size`` is that of the log, where listing logs told it.
 

@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 
 from shared.errors import StoreError
-from shared.store import layout
+from shared.store import layout, quarantine
 from shared.store.dataset import load_spec
 from shared.store.log import STREAM_NAME, CommittedStream
 from shared.store.schema import EpisodeRef, RunSpec, Split, StoreSpec
 from shared.store.shards import Cache, Chunk, CommittedFile, Shard
-from shared.store.source import locate
+from shared.store.source import Source, locate
 
 OPEN_SHARDS = 256
 """Frame shards kept open per store (one file descriptor each)."""
@@ -36,17 +36,16 @@ class Store:
     """
 
     spec: StoreSpec
-    episodes: list[EpisodeRef]
-    """Complete committed episodes, by run and index, each once. When an episode was made twice (a worker died
-    and another made it again), the one in the stream with the lowest name counts."""
-    rows: int
-    """Rows of ``episodes``."""
     streams: dict[str, CommittedStream]
     """Every stream by name: rows, shards, header, whether it is closed."""
     damaged_logs: dict[str, str]
     """Streams whose log is damaged, and how; only where damage is skipped."""
     path: Path | str
     """The directory or URL it was opened with."""
+    source: Source
+    """Where its bytes are."""
+    set_aside: quarantine.SetAside
+    """Damaged shards by stream, as of the opening: their episodes are not among ``episodes``."""
     readers: int
     """Threads worth reading with."""
 
@@ -55,15 +54,15 @@ class Store:
 
         Raises ``MissingStoreError`` when there is no store, ``StoreError`` when it is foreign, newer or damaged.
         """
-        self._source = locate(path)
+        self.source = locate(path)
         self.path = path
-        self.readers = self._source.readers
+        self.readers = self.source.readers
         self.on_corrupt = on_corrupt
         self.damaged_logs = {}
-        self._dataset = load_spec(self._source)
+        self._dataset = load_spec(self.source)
         self.spec = self._dataset.spec
-        self.episodes = []
-        self.rows = 0
+        self.set_aside = quarantine.load(self.source)
+        self._episodes: list[EpisodeRef] | None = None
         self.streams = {}
         self._fields = layout.fields(self.spec)
         self._known: dict[tuple[RunSpec, int], EpisodeRef] = {}
@@ -84,7 +83,7 @@ class Store:
             before = len(self._known)
             sizes = self._logs()
             for name in sorted(sizes.keys() - self.streams.keys()):
-                self.streams[name] = CommittedStream(self._source, name, self._dataset)
+                self.streams[name] = CommittedStream(self.source, name, self._dataset)
             try:
                 for name, stream in self.streams.items():
                     if name in self.damaged_logs:
@@ -99,6 +98,23 @@ class Store:
                 self._merge()
             return len(self._known) - before
 
+    @property
+    def episodes(self) -> list[EpisodeRef]:
+        """Complete committed episodes, by run and index, each once. Sorted when first asked for after a change.
+
+        When an episode was made twice (a worker died and another made it again), the one in the stream with the lowest
+        name counts.
+        """
+        with self._refreshing:
+            if self._episodes is None:
+                self._episodes = [self._known[key] for key in sorted(self._known.keys() - self._left_out)]
+            return self._episodes
+
+    @property
+    def rows(self) -> int:
+        """Rows of ``episodes``."""
+        return sum(ref.rows for ref in self.episodes)
+
     def split(self, name: Split) -> list[EpisodeRef]:
         """The episodes of one split, by run and index."""
         return [ref for ref in self.episodes if ref.split == name]
@@ -107,12 +123,12 @@ class Store:
         """Take episodes out of ``episodes``, for this reader."""
         with self._refreshing:
             self._left_out |= {(ref.run, ref.index) for ref in refs}
-            self._list()
+            self._episodes = None
 
     @property
     def address(self) -> str:
         """Where the store is, from any working directory."""
-        return self._source.address
+        return self.source.address
 
     @property
     def runs(self) -> list[RunSpec]:
@@ -168,28 +184,23 @@ class Store:
     def _logs(self) -> dict[str, int | None]:
         """Stream names and, where they are known, sizes of their logs."""
         try:
-            files = self._source.logs()
+            files = self.source.logs()
         except OSError as error:
             raise StoreError(f"{error.filename}: {error.strerror}: it is part of the store") from error
         stems = {name.removesuffix(".jsonl"): size for name, size in files.items() if name.endswith(".jsonl")}
         return {stem: size for stem, size in stems.items() if STREAM_NAME.fullmatch(stem)}
 
     def _merge(self) -> None:
-        """Bring ``episodes`` up to date with the streams."""
-        changed = False
+        """Take in the streams' new episodes."""
         for name, stream in self.streams.items():
             for ref in stream.episodes[self._merged.get(name, 0) :]:
+                if quarantine.touches(self.set_aside, ref, self.spec):
+                    continue
                 known = self._known.get((ref.run, ref.index))
                 if known is None or (ref.stream, ref.first) < (known.stream, known.first):
                     self._known[ref.run, ref.index] = ref
-                    changed = True
+                    self._episodes = None
             self._merged[name] = len(stream.episodes)
-        if changed:
-            self._list()
-
-    def _list(self) -> None:
-        self.episodes = [self._known[key] for key in sorted(self._known.keys() - self._left_out)]
-        self.rows = sum(ref.rows for ref in self.episodes)
 
     def _chunk(self, stream: CommittedStream, field: str, i: int) -> np.ndarray:
         """A small field of shard ``i``, (shard_rows, ...)."""
@@ -214,4 +225,4 @@ class Store:
         first = i * self.spec.shard_rows
         rows = range(first, min(first + self.spec.shard_rows, stream.rows))
         key = self._fields[field].chunk_key(i)
-        return CommittedFile(self._source, size, stream.name, rows, layout.DATA, stream.name, field, key)
+        return CommittedFile(self.source, size, stream.name, rows, layout.DATA, stream.name, field, key)

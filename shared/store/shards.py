@@ -75,8 +75,7 @@ class CommittedFile:
         """The error to raise: names stream, rows, file and cause."""
         rows = rows or self.rows
         return DamageError(
-            f"stream {self.stream}, rows {rows.start}..{rows.stop - 1}, file {self.path}: {why}: "
-            "restore the file from a copy, or collect into a new store"
+            f"stream {self.stream}, rows {rows.start}..{rows.stop - 1}, file {self.path}: {why}: {DamageError.CURE}"
         )
 
 
