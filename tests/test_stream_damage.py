@@ -13,6 +13,7 @@ import torch
 from brain import checkpoint
 from brain.run import Run
 from shared.errors import DamageError, StoreError
+from shared.store.quarantine import set_aside
 from shared.store.reader import Store
 from tests.dots import make_dot_store
 from tests.test_stream import LENGTHS, SMALL, WINDOWS, drawn, stream, write_numbered
@@ -80,6 +81,17 @@ def test_skipping_leaves_out_the_shard_and_nothing_else(numbered: Path, memory: 
     assert set(seen[source.windows :]) == WINDOWS - lost, "only before the damage is met may a pool draw from the shard"
     assert {shard for _, shard in source.damaged} == {1, 4}
     assert source.lost >= len(lost)
+    source.close()
+
+
+def test_what_is_set_aside_is_not_drawn_from(numbered: Path) -> None:
+    """After ``factory verify --quarantine`` training goes on without a word, without the episodes that it cost."""
+    damage(shard_files(numbered, "frame")[1], "flipped", random.Random(5))
+    before = Store(numbered)
+    set_aside(numbered, before.spec, {}, {next(iter(before.streams)): {1}})
+    cost = {episode for episode, _ in touching({1})}
+    source = stream(numbered, batch=1)
+    assert set(drawn(source, source.windows)) == {window for window in WINDOWS if window[0] not in cost}
     source.close()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared.store.quarantine import touches
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, RunSpec, Split
 
@@ -26,7 +27,7 @@ def select(store: Store, known: Known, split: Split | None) -> list[EpisodeRef]:
     found: dict[tuple[RunSpec, int], EpisodeRef] = {}
     for name, count in sorted(known.items()):
         for ref in store.streams[name].episodes[:count]:
-            if split is None or ref.split == split:
+            if (split is None or ref.split == split) and not touches(store.set_aside, ref, store.spec):
                 found.setdefault((ref.run, ref.index), ref)
     return [found[key] for key in sorted(found)]
 
@@ -125,7 +126,9 @@ class Blocks:
             taken = self._taken.get(name, 0)
             for place, ref in enumerate(self._store.streams[name].episodes[taken:count], taken):
                 key = (ref.run, ref.index)
-                if (self._split is None or ref.split == self._split) and key not in self._seen:
+                if key in self._seen or touches(self._store.set_aside, ref, self._store.spec):
+                    continue
+                if self._split is None or ref.split == self._split:
                     found.setdefault(key, (place, ref))
         return found
 
