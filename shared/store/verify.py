@@ -13,6 +13,7 @@ import numpy as np
 
 from shared.errors import DamageError, StoreError
 from shared.store import layout, quarantine
+from shared.store.files import write_file
 from shared.store.log import CommittedStream
 from shared.store.reader import Store
 from shared.store.schema import FIRST, LAST, TERMINATED, TRUNCATED, EpisodeRef
@@ -100,7 +101,12 @@ def set_damaged_aside(path: Path, verdict: Verdict) -> list[EpisodeRef]:
         if fault.shard is not None:
             shards.setdefault(fault.stream, set()).add(fault.shard)
     quarantine.set_aside(path, before.spec, before.set_aside, shards)
-    left = {(ref.run, ref.index) for ref in Store(path).episodes}
+    after = Store(path)
+    for stream in verdict.broken_logs:
+        for name, described in layout.fields(after.spec).items():
+            document = layout.array_document(described, after.spec, after.streams[stream].rows)
+            write_file(layout.stream_directory(path, stream) / name / "zarr.json", [document])
+    left = {(ref.run, ref.index) for ref in after.episodes}
     return [ref for ref in before.episodes if (ref.run, ref.index) not in left]
 
 
