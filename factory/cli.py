@@ -13,6 +13,7 @@ COMMANDS.register("status", "factory.commands.status:command", "Show what is in 
 COMMANDS.register("preview", "factory.commands.preview:command", "Draw a contact sheet and a video of a store.")
 COMMANDS.register("drive", "factory.commands.drive:command", "Drive a world by keyboard and record it.")
 COMMANDS.register("verify", "factory.commands.verify:command", "Check every byte of a store; set damage aside.")
+COMMANDS.register("gc", "factory.commands.gc:command", "Remove what killed writers left in a store.")
 COMMANDS.register("worlds", "factory.commands.worlds:command", "List the worlds.")
 
 HELP = """Simulate worlds on many CPU cores and write what happens to a Zarr store.

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from factory.cli import cli
@@ -21,7 +22,7 @@ from shared.store.reader import Store
 from shared.store.verify import set_damaged_aside, verify
 from shared.store.writer import StreamWriter
 from tests.collecting import small_run
-from tests.stores import RUN, check_episodes, noise_episode, read_everything, small_spec
+from tests.stores import RUN, noise_episode, read_everything, small_spec
 from tests.test_collect import assert_same_episodes
 
 
@@ -183,7 +184,8 @@ def test_a_damaged_list_is_refused(copy: Path) -> None:
     quarantine.save(copy, {min(Store(copy).streams): frozenset({0})})
     remaining = Store(copy)
     assert 0 < len(remaining.episodes) < 8
-    check_episodes(remaining)
+    for ref in remaining.episodes:
+        assert np.array_equal(remaining.read_episode(ref)["frame"], noise_episode(remaining.spec, ref.index, 13).frame)
     text = (copy / "quarantine.json").read_text()
     (copy / "quarantine.json").write_text(text.replace("0", "1", 1))
     with pytest.raises(StoreError, match=r"quarantine\.json is damaged"):

@@ -1,0 +1,120 @@
+"""Removing what killed writers left: only what no log mentions and nobody is writing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.store import layout
+from shared.store.files import PARTIAL
+from shared.store.log import STREAM_NAME, CommittedStream
+from shared.store.reader import Store
+
+CHUNK = re.compile(r"c\.(\d+)(?:\.0)*")
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file or folder that nothing needs."""
+
+    path: Path
+    bytes: int
+    why: str
+
+
+def leftovers(path: Path, older_than: float = DAY) -> list[Leftover]:
+    """What can go, in the store at ``path``.
+
+    A writer is over when its log is closed, or when it ran on this machine and its process is gone. Of a writer on
+    another machine, and of files without a log, only what was not touched for ``older_than`` seconds counts. Files of
+    unknown kinds, committed files, the quarantine and anything a living writer may own stay. Raises ``StoreError``
+    where there is no readable store.
+    """
+    store = Store(path)
+    found: list[Leftover] = []
+    now = time.time()
+    for entry in sorted((path / layout.DATA).iterdir()):
+        name = entry.name
+        if not entry.is_dir():
+            continue
+        if name.startswith(".") and name.endswith(PARTIAL):
+            if _untouched(entry, now) > older_than:
+                found.append(_leftover(entry, "a stream that was never opened"))
+        elif STREAM_NAME.fullmatch(name):
+            stream = store.streams.get(name)
+            if stream is not None and stream.header:
+                if _is_over(stream, entry, now, older_than):
+                    found += _uncommitted(entry, store, stream)
+            elif _untouched(entry, now) > older_than:
+                found.append(_leftover(entry, "a stream without a log"))
+    for log in sorted((path / layout.LOG).glob("*.jsonl")):
+        stream = store.streams.get(log.stem)
+        if stream is not None and not stream.header and _untouched(log, now) > older_than:
+            found.append(_leftover(log, "a log without a first line"))
+    for folder in (path, path / layout.LOG):
+        for file in sorted(folder.glob(f"*{PARTIAL}")):
+            if _untouched(file, now) > older_than:
+                found.append(_leftover(file, "a file that was never finished"))
+    return found
+
+
+def remove(found: list[Leftover]) -> int:
+    """Delete; returns the bytes that are free now. Raises ``OSError`` with the file's name."""
+    freed = 0
+    for leftover in found:
+        if leftover.path.is_dir():
+            shutil.rmtree(leftover.path)
+        else:
+            leftover.path.unlink(missing_ok=True)
+        freed += leftover.bytes
+    return freed
+
+
+def _uncommitted(directory: Path, store: Store, stream: CommittedStream) -> Iterator[Leftover]:
+    """Files of a finished stream beyond its committed shards, and its unfinished ones."""
+    for name in layout.fields(store.spec):
+        for file in sorted((directory / name).iterdir()):
+            match = CHUNK.fullmatch(file.name)
+            if match and int(match[1]) >= stream.shards:
+                yield _leftover(file, "a shard that was never committed")
+            elif file.name.endswith(PARTIAL):
+                yield _leftover(file, "a file that was never finished")
+
+
+def _is_over(stream: CommittedStream, directory: Path, now: float, older_than: float) -> bool:
+    if stream.closed:
+        return True
+    if stream.header.get("host") == socket.gethostname():
+        return not _lives(int(stream.header["pid"]))
+    return min(now - stream.updated, _untouched(directory, now)) > older_than
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process of that number runs here; another's counts too, to be on the safe side."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _untouched(path: Path, now: float) -> float:
+    """Seconds since the newest change in a file or folder."""
+    times = [path.stat().st_mtime]
+    if path.is_dir():
+        times += [inner.stat().st_mtime for inner in path.rglob("*")]
+    return now - max(times)
+
+
+def _leftover(path: Path, why: str) -> Leftover:
+    files = [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]
+    return Leftover(path, sum(file.stat().st_size for file in files), why)
