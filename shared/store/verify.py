@@ -65,10 +65,10 @@ def verify(path: Path, progress: Callable[[int, int], None] = lambda done, total
     """
     store = Store(path, on_corrupt="skip")
     verdict = Verdict(rows=sum(stream.rows for stream in store.streams.values()), episodes=len(store.episodes))
-    for stream, what in store.damaged_logs.items():
-        log = layout.log_file(path, stream)
-        verdict.faults.append(Fault(stream, _relative(path, log), None, what.partition(": ")[2] or what))
-        verdict.broken_logs[stream] = store.streams[stream].good_bytes
+    for name, what in store.damaged_logs.items():
+        log = layout.log_file(path, name)
+        verdict.faults.append(Fault(name, _relative(path, log), None, what.partition(": ")[2] or what))
+        verdict.broken_logs[name] = store.streams[name].good_bytes
     tasks = [
         (stream, number)
         for stream in store.streams.values()
@@ -144,7 +144,7 @@ def _shard_faults(store: Store, stream: CommittedStream, number: int) -> Iterato
                 yield fault(error, range(first + start, min(first + start + inner, rows.stop)))
 
 
-def _table_faults(store: Store, stream: CommittedStream, broken: set[tuple[str, int | None]]) -> Iterator[Fault]:
+def _table_faults(store: Store, stream: CommittedStream, broken: set[tuple[str, int]]) -> Iterator[Fault]:
     """Episodes of the log against the flags and episode columns; an open stream may end within an episode."""
     log = f"{layout.LOG}/{stream.name}.jsonl"
     aside = store.set_aside.get(stream.name, frozenset())

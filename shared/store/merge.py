@@ -1,0 +1,126 @@
+"""Joining stores of one world: hard links where the disk allows, copies elsewhere, no file rewritten."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import StoreError
+from shared.store import layout, quarantine
+from shared.store.dataset import create_store, load_spec
+from shared.store.files import PARTIAL, publish, sync_directory, write_file
+from shared.store.log import CommittedStream
+from shared.store.reader import Store
+from shared.store.schema import SCHEMA_VERSION, StoreSpec
+from shared.store.source import locate
+
+
+@dataclass
+class Merged:
+    """What a merge did."""
+
+    streams: int = 0
+    """Streams that were added."""
+    present: int = 0
+    """Streams that were there already."""
+    linked: int = 0
+    copied: int = 0
+    """Files."""
+    copied_bytes: int = 0
+
+
+def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None] = lambda done, total: None) -> Merged:
+    """Add every stream of the ``sources`` to the store at ``target``, which is created if need be.
+
+    A stream appears when its log does, last of all and at once; what a killed merge left is made again by the same
+    call. Of a stream whose writer is still open, what is committed now is taken. Episodes that several stores hold
+    count once, as in any store. What a source has set aside stays so. ``say`` is told streams done and in all.
+
+    Raises ``StoreError`` for a source that is missing, damaged, of schema 1, or of another world or layout; nothing
+    is changed then. ``OSError`` when the disk refuses; what is there stays readable.
+    """
+    stores = [Store(source) for source in sources]
+    if not stores:
+        raise StoreError("nothing to merge: name at least one store")
+    first = load_spec(locate(stores[0].path))
+    existing = load_spec(locate(target)) if (target / layout.DATASET).exists() else first
+    for store in stores:
+        if store.spec.schema_version != SCHEMA_VERSION:
+            raise StoreError(
+                f"{store.path} has schema {store.spec.schema_version}, whose logs name no run: collect anew"
+            )
+        if load_spec(locate(store.path)).checksum != existing.checksum:
+            with_which = target if existing is not first else stores[0].path
+            difference = _difference(store.spec, existing.spec)
+            raise StoreError(f"{store.path} cannot be merged with {with_which}: {difference}")
+        if target.exists() and target.resolve() == Path(store.path).resolve():
+            raise StoreError(f"{target} is a source and the target: leave it out of the sources")
+    create_store(target, first.spec)
+    known = Store(target, on_corrupt="skip")
+    aside = dict(known.set_aside)
+    for store in stores:
+        for name, numbers in store.set_aside.items():
+            aside[name] = aside.get(name, frozenset()) | numbers
+    if aside != known.set_aside:
+        quarantine.save(target, aside)
+    merged = Merged()
+    jobs = [(store, stream) for store in stores for stream in store.streams.values() if stream.header]
+    for done, (store, stream) in enumerate(jobs, 1):
+        if layout.log_file(target, stream.name).exists():
+            merged.present += 1
+        else:
+            _add(store, stream, target, merged)
+        say(done, len(jobs))
+    return merged
+
+
+def _add(store: Store, stream: CommittedStream, target: Path, merged: Merged) -> None:
+    """The stream's folder by one rename, then its log by one link."""
+    path = Path(store.path)
+    source, final = layout.stream_directory(path, stream.name), layout.stream_directory(target, stream.name)
+    staging = final.with_name(f".{stream.name}{PARTIAL}")
+    shutil.rmtree(staging, ignore_errors=True)
+    shutil.rmtree(final, ignore_errors=True)  # of a merge that was killed: it has no log
+    staging.mkdir()
+    shutil.copyfile(source / "zarr.json", staging / "zarr.json")
+    aside = store.set_aside.get(stream.name, frozenset())
+    for name, field in layout.fields(store.spec).items():
+        (staging / name).mkdir()
+        write_file(staging / name / "zarr.json", [layout.array_document(field, store.spec, stream.rows)])
+        for number in range(stream.shards):
+            if number not in aside:
+                file = source / name / field.chunk_key(number)
+                _bring(file, staging / name / file.name, merged)
+        sync_directory(staging / name)
+    sync_directory(staging)
+    staging.rename(final)
+    sync_directory(final.parent)
+    log = layout.log_file(path, stream.name).read_bytes()[: stream.good_bytes]
+    publish(layout.log_file(target, stream.name), log)
+    merged.streams += 1
+
+
+def _bring(source: Path, target: Path, merged: Merged) -> None:
+    """A hard link, or a durable copy where there can be none. Committed files never change, so both are as good."""
+    try:
+        os.link(source, target)
+        merged.linked += 1
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        data = source.read_bytes()
+        write_file(target, [data])
+        merged.copied += 1
+        merged.copied_bytes += len(data)
+
+
+def _difference(ours: StoreSpec, theirs: StoreSpec) -> str:
+    other = theirs.model_dump()
+    for name, value in ours.model_dump().items():
+        if other[name] != value:
+            return f"its {name} is {value}, not {other[name]}"
+    raise AssertionError("equal specs have equal checksums")
