@@ -1,0 +1,70 @@
+"""Minari (minari.farama.org): episodes with observations, actions, rewards, and the true state as info."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_storage import MinariStorage
+
+from shared.errors import TinyJEPAError
+from shared.store.reader import Store
+from shared.store.schema import EpisodeRef
+from shared.worlds import make_world
+
+BATCH = 16
+"""Episodes in memory at once."""
+
+
+def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
+    """A data set that ``minari.MinariDataset(path / "data")`` loads; frames are kept as they are, without JPEG.
+
+    An episode of L steps has L + 1 observations, L actions and rewards, and ``infos["state"]`` (L + 1, S). Raises
+    ``TinyJEPAError`` for a world without actions, which Minari cannot hold.
+    """
+    spec = store.spec
+    if spec.action_dim == 0:
+        raise TinyJEPAError(f"{spec.world} has no actions, and a Minari data set needs them: export as hdf5 or npz")
+    world = make_world(spec.world, spec.frame_shape[0], **spec.world_options)
+    path.mkdir()
+    space = gym.spaces.Box(0, 255, spec.frame_shape, np.uint8)
+    storage = MinariStorage.new(path / "data", space, world.action_space, jpeg_encoding=False)
+    for start in range(0, len(store.episodes), BATCH):
+        batch = store.episodes[start : start + BATCH]
+        storage.update_episodes(_buffers(store, batch, start, world.action_space))
+        progress(start + len(batch))
+    storage.update_metadata(
+        {
+            "dataset_id": f"tinyjepa/{spec.world.replace('/', '-').replace(':', '-')}-v0",
+            "algorithm_name": ", ".join(sorted({run.policy for run in store.runs})),
+            "author": set(),
+            "minari_version": version("minari"),
+            "state_names": list(spec.state_names),
+        }
+    )
+    world.close()
+
+
+def _buffers(store: Store, refs: list[EpisodeRef], first: int, space: gym.Space) -> Iterator[EpisodeBuffer]:
+    for number, ref in enumerate(refs, first):
+        data = store.read_episode(ref, "frame", "action", "reward", "state")
+        steps = ref.rows - 1
+        ends = np.zeros(steps, bool)
+        ends[-1:] = True
+        actions = data["action"][:-1]
+        if not isinstance(space, gym.spaces.Box):
+            actions = np.array([gym.spaces.unflatten(space, row) for row in actions])
+        yield EpisodeBuffer(
+            id=number,
+            seed=ref.seed,
+            observations=data["frame"],
+            actions=actions.reshape(steps, *(space.shape or ())),
+            rewards=data["reward"][:-1],
+            terminations=ends if ref.terminated else np.zeros(steps, bool),
+            truncations=np.zeros(steps, bool) if ref.terminated else ends,
+            infos={"state": data["state"]} if data["state"].size else None,
+        )
