@@ -1,7 +1,11 @@
-"""A state machine over writers that append, close and vanish, and a reader that follows, against a list."""
+"""A state machine over writers that append, close and vanish, a reader that follows, merge, gc and quarantine.
+
+The model is a list of episodes per stream, how many rows are committed, and which shards are set aside.
+"""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from shared.store import quarantine
 from shared.store.dataset import create_store
+from shared.store.gc import leftovers, remove
+from shared.store.merge import merge
 from shared.store.reader import Store
 from shared.store.schema import Episode
+from shared.store.verify import verify
 from shared.store.writer import StreamWriter
 from tests.stores import RUN, columns, fast_directory, noise_episode, small_spec
 
@@ -23,6 +31,17 @@ class Model:
         self.writer = writer
         self.episodes: list[Episode] = []
         self.closed = False
+        self.aside: set[int] = set()
+
+    @property
+    def shards(self) -> int:
+        return -(-self.committed // small_spec().shard_rows)
+
+    def readable(self, first: int, rows: int) -> bool:
+        """Whether rows of an episode are committed, and in no shard that is set aside."""
+        shard_rows = small_spec().shard_rows
+        touched = range(first // shard_rows, (first + rows - 1) // shard_rows + 1)
+        return first + rows <= self.committed and not self.aside & set(touched)
 
     @property
     def committed(self) -> int:
@@ -74,6 +93,53 @@ class Machine(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.store = Store(self.path)
 
+    @rule(data=st.data())
+    def set_aside(self, data: st.DataObject) -> None:
+        """A damaged shard is set aside: its episodes vanish, other copies of them may appear."""
+        names = sorted(name for name, model in self.models.items() if model.shards)
+        if not names:
+            return
+        name = data.draw(st.sampled_from(names))
+        number = data.draw(st.integers(0, self.models[name].shards - 1))
+        self.models[name].aside.add(number)
+        quarantine.set_aside(self.path, self.spec, Store(self.path).set_aside, {name: {number}})
+        self.store = Store(self.path)
+
+    @rule()
+    def collect_garbage(self) -> None:
+        """A leftover of a closed stream goes; nothing that is committed does."""
+        strays = []
+        for name, model in self.models.items():
+            if model.closed:
+                strays.append(self.path / "data.zarr" / name / "reward" / f"c.{model.shards + 1}")
+                strays[-1].write_bytes(b"never committed")
+        found = leftovers(self.path, older_than=3600)
+        assert {leftover.path for leftover in found} == set(strays)
+        remove(found)
+
+    @rule()
+    def join(self) -> None:
+        """A merge into another store has the same episodes, and every byte of it is right."""
+        target = Path(self.directory.name) / "merged"
+        merge([self.path], target)
+        merged = Store(target)
+        added = {name for name in self.models if name in merged.streams}
+        assert added == set(self.models)
+        for name, model in self.models.items():
+            assert merged.streams[name].rows <= model.committed
+        assert not verify(target).faults
+        for ref in merged.episodes[-3:]:
+            assert np.array_equal(merged.read_episode(ref)["frame"], self.episode_at(ref.stream, ref.first).frame)
+        shutil.rmtree(target)
+
+    def episode_at(self, name: str, first: int) -> Episode:
+        row = 0
+        for episode in self.models[name].episodes:
+            if row == first:
+                return episode
+            row += episode.rows
+        raise AssertionError((name, first))
+
     @rule()
     def follow(self) -> None:
         before = len(self.store.episodes)
@@ -89,7 +155,7 @@ class Machine(RuleBasedStateMachine):
         for name, model in sorted(self.models.items()):
             first = 0
             for episode in model.episodes:
-                if first + episode.rows <= model.committed:
+                if model.readable(first, episode.rows):
                     expected.setdefault(episode.index, (name, first, episode))
                 first += episode.rows
             assert store.streams[name].rows == model.committed
