@@ -65,8 +65,9 @@ class Tally:
 
     @property
     def per_worker(self) -> dict[int, float]:
-        """Frames per second of each simulator while it is at work."""
-        return {worker: rows / max(seconds, 1e-9) for worker, (rows, seconds) in sorted(self._busy.items())}
+        """Frames per second of each simulator while it is at work; a head start (below 0) is none of them."""
+        busy = sorted((worker, made) for worker, made in self._busy.items() if worker >= 0)
+        return {worker: rows / max(seconds, 1e-9) for worker, (rows, seconds) in busy}
 
     @property
     def bytes_committed(self) -> int:
