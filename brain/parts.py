@@ -2,6 +2,7 @@
 
 An encoder is ``Encoder(channels, frame_size, dim, width)``, float (N, channels, H, W) in [-1, 1] to (N, dim).
 A predictor is a ``brain.networks.predictor.Predictor(dim, action_dim, width, depth)``.
+A decoder is ``Decoder(dim, frame_shape)``, float (N, dim) to (N, H, W, C) in [0, 1].
 An objective is a ``brain.objectives.objective.Objective(recipe, action_dim)``, named by the views it compares.
 """
 
@@ -20,6 +21,10 @@ PREDICTORS.register("residual-mlp", "brain.networks.mlp:ResidualMLP", "next = cu
 PREDICTORS.register("mlp", "brain.networks.mlp:MLP", "next = MLP(current, action)")
 PREDICTORS.register("transformer", "brain.networks.transformer:Transformer", "causal attention over the past")
 PREDICTORS.register("gru", "brain.networks.gru:GRU", "a gated recurrent unit whose hidden state is the latent")
+
+DECODERS = Registry("decoder")
+DECODERS.register("mlp", "brain.networks.decoder:MLPDecoder", "two hidden layers, for small frames")
+DECODERS.register("conv", "brain.networks.decoder:ConvDecoder", "resize and convolve, four times")
 
 OBJECTIVES = Registry("views")
 OBJECTIVES.register("predictive", "brain.objectives.predictive:Predictive", "predicted and actual next embedding")

@@ -37,6 +37,10 @@ class Run:
         return self.path / "predictor.safetensors"
 
     @property
+    def decoder(self) -> Path:
+        return self.path / "decoder.safetensors"
+
+    @property
     def judgement(self) -> Path:
         return self.path / "judge.json"
 

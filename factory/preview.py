@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
 from shared.errors import StoreError
+from shared.film import BACKGROUND, grid, labelled, tile, write_video
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef
 
 SHEET_EPISODES, SHEET_TIMES = 12, 10
 VIDEO_COLUMNS, VIDEO_ROWS = 4, 2
 VIDEO_SECONDS = 20.0
-TILE_PIXELS = 128
-"""Frames are enlarged to at least this side."""
-LABEL_PIXELS = 18
-GAP = 2
-BACKGROUND, INK = 24, (235, 235, 235)
 
 
 def preview(path: Path, out: Path) -> tuple[Path, Path]:
@@ -49,12 +43,12 @@ def _write_sheet(store: Store, episodes: list[EpisodeRef], file: Path) -> None:
     bands = []
     for ref in episodes:
         times = np.linspace(0, ref.rows - 1, min(SHEET_TIMES, ref.rows)).round().astype(int)
-        frames = [_tile(store.read(ref.stream, ref.first + t, ref.first + t + 1, "frame")[0]) for t in times]
+        frames = [tile(store.read(ref.stream, ref.first + t, ref.first + t + 1, "frame")[0]) for t in times]
         frames += [np.full_like(frames[0], BACKGROUND)] * (SHEET_TIMES - len(frames))
         seconds = (ref.rows - 1) / store.spec.control_rate
         ended = ", terminated" if ref.terminated else ""
         label = f"episode {ref.index}: {ref.policy}, {ref.rows - 1} steps = {seconds:.1f} s{ended} ({ref.split})"
-        bands.append(_labelled(np.concatenate(frames, axis=1), label))
+        bands.append(labelled(np.concatenate(frames, axis=1), label))
     image = np.concatenate(bands, axis=0)
     if not cv2.imwrite(str(file), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
         raise StoreError(f"cannot write {file}: check the path, its rights and free space")
@@ -65,38 +59,10 @@ def _write_video(store: Store, episodes: list[EpisodeRef], file: Path) -> None:
     steps = min(max(ref.rows for ref in episodes), round(VIDEO_SECONDS * rate))
     films = [store.read(ref.stream, ref.first, ref.first + min(ref.rows, steps), "frame") for ref in episodes]
     names = [f"{ref.index} {ref.policy}" for ref in episodes]
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20", "preset": "veryfast"}
-        stream.height, stream.width = _grid(films, names, 0).shape[:2]
-        for t in range(steps):
-            picture = av.VideoFrame.from_ndarray(_grid(films, names, t), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
+    write_video(file, (_grid(films, names, t) for t in range(steps)), rate)
 
 
 def _grid(films: list[np.ndarray], names: list[str], t: int) -> np.ndarray:
     """All films at step ``t``, side by side; a film that has ended shows its last frame."""
-    tiles = [_labelled(_tile(film[min(t, len(film) - 1)]), name) for film, name in zip(films, names)]
-    columns = min(VIDEO_COLUMNS, len(tiles))
-    tiles += [np.full_like(tiles[0], BACKGROUND)] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
-    return np.concatenate(rows, axis=0)
-
-
-def _tile(frame: np.ndarray) -> np.ndarray:
-    """uint8 ``(H, W, C)`` as RGB, enlarged by a whole factor (sharp pixels), with a gap at the right and the bottom."""
-    factor = max(1, -(-TILE_PIXELS // frame.shape[0]))
-    colours = np.repeat(frame, 3, axis=2) if frame.shape[2] == 1 else frame[:, :, :3]
-    large = colours.repeat(factor, axis=0).repeat(factor, axis=1)
-    return np.pad(large, ((0, GAP), (0, GAP), (0, 0)), constant_values=BACKGROUND)
-
-
-def _labelled(picture: np.ndarray, text: str) -> np.ndarray:
-    """The picture under a line of text; sides are made even, as yuv420p asks."""
-    height, width = picture.shape[:2]
-    label = np.full((LABEL_PIXELS + (height % 2), width, 3), BACKGROUND, np.uint8)
-    cv2.putText(label, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, INK, 1, cv2.LINE_AA)
-    both = np.concatenate([label, picture], axis=0)
-    return np.pad(both, ((0, 0), (0, width % 2), (0, 0)), constant_values=BACKGROUND)
+    tiles = [labelled(tile(film[min(t, len(film) - 1)]), name) for film, name in zip(films, names)]
+    return grid(tiles, min(VIDEO_COLUMNS, len(tiles)))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from shared.errors import TinyJEPAError
 from shared.store.source import URL
+
+if TYPE_CHECKING:
+    from brain.run import Run
+    from shared.store.reader import Store
 
 
 class Duration(click.ParamType):
@@ -54,3 +59,21 @@ def show_summary(run_path: Path) -> None:
         for line in headline(run_path):
             click.echo(line)
         click.echo(f"report: {report.resolve()}")
+
+
+def open_store(run: Run, place: Path | str | None) -> Store:
+    """The store at ``place``, or the one a run was trained on; refused where it shows another world."""
+    from shared.store.reader import Store
+
+    facts = run.facts()
+    opened = Store(place or facts["store"])
+    for key, value in (
+        ("world", opened.spec.world),
+        ("frame_shape", list(opened.spec.frame_shape)),
+        ("action_dim", opened.spec.action_dim),
+    ):
+        if facts[key] != value:
+            raise TinyJEPAError(
+                f"{opened.path} has {key} {value}, but the run was trained with {facts[key]}: give its --store"
+            )
+    return opened

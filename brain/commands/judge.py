@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from brain.commands.common import StorePlace, need_torch, show_summary
-from shared.errors import TinyJEPAError
+from brain.commands.common import StorePlace, need_torch, open_store, show_summary
 
 EXAMPLES = """\b
 Examples:
@@ -27,19 +26,8 @@ def command(run_path: Path, store: Path | str | None, device: str, quiet: bool) 
     from brain.model import WorldModel
     from brain.run import Run
     from brain.stages.energy import judge_energy
-    from shared.store.reader import Store
 
     run = Run(run_path)
-    facts = run.facts()
-    opened = Store(store or facts["store"])
-    for key, value in (
-        ("world", opened.spec.world),
-        ("frame_shape", list(opened.spec.frame_shape)),
-        ("action_dim", opened.spec.action_dim),
-    ):
-        if facts[key] != value:
-            raise TinyJEPAError(
-                f"{opened.path} has {key} {value}, but the run was trained with {facts[key]}: give its --store"
-            )
+    opened = open_store(run, store)
     judge_energy(run, WorldModel.load(run_path, opened.spec, pick(device)), opened, quiet=quiet)
     show_summary(run_path)
