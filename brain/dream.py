@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ def write_dreams(run: Run, found: list[Dream], step_seconds: float, shown: int) 
     return files
 
 
-def _pictures(found: list[Dream], step_seconds: float) -> Any:
+def _pictures(found: list[Dream], step_seconds: float) -> Iterator[np.ndarray]:
     """The film's pictures: a row per episode, truth, forecast and reconstruction, with the error so far."""
     curves = [one.errors() for one in found]
     for k in range(len(found[0].truth)):
@@ -185,11 +185,14 @@ def _curve(errors: dict[str, np.ndarray], step_seconds: float, file: Path) -> No
 
     figure = Figure(figsize=(7, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    colours: dict[str, str] = {"forecast": "#c2410c", "reconstruction": "#15803d", "persistence": "#737373"}
-    labels: Callable[[str], str] = {"persistence": "persistence (the present kept)"}.get  # type: ignore[assignment]
+    styles = {
+        "forecast": ("#c2410c", "forecast"),
+        "reconstruction": ("#15803d", "reconstruction"),
+        "persistence": ("#737373", "persistence (the present kept)"),
+    }
     for name, values in errors.items():
-        seconds = np.arange(1, len(values) + 1) * step_seconds
-        axes.plot(seconds, values, color=colours[name], label=labels(name) or name)
+        colour, label = styles[name]
+        axes.plot(np.arange(1, len(values) + 1) * step_seconds, values, color=colour, label=label)
     axes.set(xlabel="seconds after the last frame seen", ylabel="mean squared pixel error", yscale="log")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import time
@@ -189,8 +190,6 @@ def held_action(world: World, held: set[str]) -> np.ndarray:
 
 def _with_pictures(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """Options that make the world draw for people too, where it can."""
-    import inspect
-
     if name in WORLDS and "render_mode" in inspect.signature(WORLDS.get(name)).parameters:
         return {**options, "render_mode": "rgb_array"}
     return options

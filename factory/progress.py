@@ -158,10 +158,14 @@ class Plain(Quiet):
 
 
 class JsonLines(Quiet):
-    """An object on stdout every five seconds: ``{"event": "progress", "progress", "goal", "unit", ...}``."""
+    """An object on stdout every five seconds: ``{"event": "progress", "progress", "goal", "unit", ...}``.
+
+    On the stdout of the moment it is made: while Ray runs, what others print there is sent to stderr.
+    """
 
     def __init__(self, goal: int, unit: Unit) -> None:
         self._goal, self._unit = goal, unit
+        self._out = sys.stdout
         self._due = time.perf_counter()
 
     def show(self, progress: int, tally: Tally, note: str = "") -> None:
@@ -177,7 +181,7 @@ class JsonLines(Quiet):
             "note": note,
             **tally.facts(),
         }
-        print(json.dumps(event), flush=True)
+        print(json.dumps(event), file=self._out, flush=True)
 
 
 class Live:

@@ -172,6 +172,14 @@ def test_json_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().out)["frames"] == 0
 
 
+def test_json_through_ray_is_all_that_stdout_has(tmp_path: Path) -> None:
+    small = [part for part in SMALL if part not in ("--local", "--quiet")]
+    done = factory(*small, "--frames", "1500", "--workers", "2", "--json", "--store", tmp_path / "store")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["progress"] * (len(events) - 1) + ["done"] and len(events) > 1
+
+
 def test_dry_run_says_what_would_be_refused(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli, "factory", [*SMALL, "--store", str(store), "--dry-run", "--seed", "3"]) == 2
     assert_one_line(capsys.readouterr(), ["--append"])
