@@ -10,6 +10,7 @@ from shared.registry import Registry
 COMMANDS = Registry("command")
 COMMANDS.register("train", "brain.commands.train:command", "Train on a store and judge the result.")
 COMMANDS.register("judge", "brain.commands.judge:command", "Calibrate the energy and report on test episodes.")
+COMMANDS.register("probe", "brain.commands.probe:command", "Ask what the encoder knows of the true state.")
 COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecasts beside reality.")
 COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds; print a table.")
 COMMANDS.register("recipes", "brain.commands.recipes:command", "List the stock recipes, or explain one.")

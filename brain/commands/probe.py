@@ -1,0 +1,54 @@
+"""``brain probe``"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from brain.commands.common import StorePlace, need_torch, open_store
+
+EXAMPLES = """\b
+Examples:
+  brain probe --run runs/car-racing
+  brain probe --run runs/bouncing-logo --store data/logo-fresh"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train.")
+@click.option("--store", type=StorePlace(), help="Store to probe on. [the one it was trained on]")
+@click.option(
+    "--steps", type=click.IntRange(min=10), default=600, show_default=True, help="Of the MLP probe and the ceiling."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(run_path: Path, store: Path | str | None, steps: int, device: str, quiet: bool) -> None:
+    """Ask what the frozen encoder knows of the world's true state.
+
+    Per state: R2 of a linear and of an MLP probe, beside floors (untrained encoder, PCA, pixels) and a ceiling (the
+    same network trained on the state), and the linear probe's error in the state's own unit. Fitted on train
+    episodes, scored on test episodes. Writes probe.json and probe.png into the run folder.
+    """
+    need_torch()
+    from brain.device import pick
+    from brain.model import WorldModel
+    from brain.probe import draw_bars, probe_run
+    from brain.run import Run, write_whole
+
+    run = Run(run_path)
+    opened = open_store(run, store)
+    model = WorldModel.load(run_path, opened.spec, pick(device))
+    say = (lambda line: None) if quiet else (lambda line: print(f"probe: {line}", file=sys.stderr, flush=True))
+    scores = probe_run(model, opened, steps, int(run.facts()["seed"]), say)
+    plain = {space: {name: dataclasses.asdict(score) for name, score in each.items()} for space, each in scores.items()}
+    write_whole(run_path / "probe.json", json.dumps({"steps": steps, "scores": plain}, indent=1) + "\n")
+    draw_bars(scores, run_path / "probe.png")
+    spaces = [space for space in scores if space != "mean"]
+    click.echo(f"{'R2':18}" + "".join(f"{space:>16}" for space in spaces) + f"{'linear RMSE':>16}{'mean RMSE':>12}")
+    for name in opened.spec.state_names:
+        cells = "".join(f"{scores[space][name].r2:16.3f}" for space in spaces)
+        click.echo(f"{name:18}{cells}{scores['linear'][name].rmse:16.4g}{scores['mean'][name].rmse:12.4g}")
+    click.echo(str((run_path / "probe.png").resolve()))
