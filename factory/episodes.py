@@ -33,8 +33,10 @@ def run_episode(world: World, policy: str, run_seed: int, k: int, max_steps: int
     actions: list[Any] = []
 
     frames[0], _ = world.reset(seed=seed)
-    states[0] = world.state()
     policy, driver = make_policy(policy, world, rng)
+    if (options := getattr(driver, "reset_options", None)) is not None:
+        frames[0], _ = world.reset(seed=seed, options=options)
+    states[0] = world.state()
     step, terminated, truncated = 0, False, False
     while not (terminated or truncated) and step < max_steps:
         action = driver.act(frames[step], states[step])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from factory.policies import check_policy
+from shared.errors import TinyJEPAError
+from shared.registry import closest
 from shared.store.schema import RunSpec, StoreSpec
-from shared.worlds import canonical_name, make_world
+from shared.worlds import WORLDS, canonical_name, make_world
 from shared.worlds.base import action_dim
 
 INNER_CHUNK_BYTES = 1 << 20
@@ -30,12 +32,22 @@ def make_job(
     frame_size: int | None = None,
     max_episode_steps: int | None = None,
     options: dict[str, Any] | None = None,
+    dataset: str | None = None,
 ) -> Job:
     """Check the arguments against the world, which is made once; raises ``TinyJEPAError`` for bad ones.
 
-    ``policy``, ``frame_size`` (pixels) and ``max_episode_steps`` are the world's own unless given.
+    ``policy``, ``frame_size`` (pixels) and ``max_episode_steps`` are the world's own unless given; ``dataset`` names one
+    of the world's ``datasets``, which then sets what is not given.
     """
     name = canonical_name(world)
+    if dataset is not None:
+        known = WORLDS.get(name).datasets if name in WORLDS else {}
+        if dataset not in known:
+            reason = closest(dataset, list(known), f"dataset of world {name}") if known else f"{name} has no datasets"
+            raise TinyJEPAError(reason)
+        named = known[dataset]
+        policy, max_episode_steps = policy or named.policy, max_episode_steps or named.max_episode_steps
+        options = named.options | (options or {})
     made = make_world(name, frame_size, **(options or {}))
     try:
         policy = policy or made.default_policy

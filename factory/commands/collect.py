@@ -29,8 +29,11 @@ DEFAULT_FRAMES = 100_000
 @click.option("--workers", type=click.IntRange(1), help="Simulator processes.  [default: the CPU cores]")
 @click.option("--frames", type=click.IntRange(1), help="Frames wanted in all.  [default: 100,000]")
 @click.option("--episodes", type=click.IntRange(1), help="Episodes wanted in all, instead of frames.")
+@click.option("--dataset", help="A named data set of the world (factory worlds): its policy, options and length.")
 @click.option("--policy", help="Who acts: a policy, or a mix drawn per episode.  [default: the world's, often mixed]")
-@click.option("--store", type=click.Path(path_type=Path), help="The store's directory.  [default: DATA/WORLD]")
+@click.option(
+    "--store", type=click.Path(path_type=Path), help="The store's directory.  [default: DATA/WORLD[-DATASET]]"
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Directory of stores.  [default: $TINYJEPA_DATA or data]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
 @click.option("--append", is_flag=True, help="Add a run of another policy, seed or episode limit to the store.")
@@ -51,6 +54,7 @@ def command(
     workers: int | None,
     frames: int | None,
     episodes: int | None,
+    dataset: str | None,
     policy: str | None,
     store: Path | None,
     data: Path | None,
@@ -79,6 +83,7 @@ def command(
       factory collect --frames 1000000 --dry-run
       factory collect --episodes 50 --policy pursuit --seed 1 --append
       factory collect --world car-racing --world CartPole-v1 --frames 20000 --data /mnt/shared
+      factory collect --world two-room --dataset wall_other --episodes 1000
       factory collect --frame-size 96 --option hud=false --store data/cars-96
     """
     if local and (address is not None or (workers or 1) > 1):
@@ -92,10 +97,12 @@ def command(
     from factory.job import make_job
 
     given = world_options(options)
-    jobs = [make_job(world, policy, seed, frame_size, max_episode_steps, given) for world in dict.fromkeys(worlds)]
+    jobs = [
+        make_job(world, policy, seed, frame_size, max_episode_steps, given, dataset) for world in dict.fromkeys(worlds)
+    ]
     workers = 1 if local else workers or (None if address else os.cpu_count() or 1)
     for job in jobs:
-        path = store or default_store(job.spec.world, data)
+        path = store or default_store(job.spec.world, data, dataset)
         if dry_run:
             _foretell(path, job, frames, episodes, workers, append, as_json)
         else:
@@ -158,9 +165,12 @@ def _foretell(
         click.echo("that is more than the disk has left: free some space, or choose another --store")
 
 
-def default_store(world: str, data: Path | None = None) -> Path:
-    """``DATA/WORLD``, where DATA is ``$TINYJEPA_DATA`` or ``data``; what cannot be in a file name becomes a dash."""
-    name = world.replace("/", "-").replace(":", "-")
+def default_store(world: str, data: Path | None = None, dataset: str | None = None) -> Path:
+    """``DATA/WORLD`` or ``DATA/WORLD-DATASET``; DATA is ``$TINYJEPA_DATA`` or ``data``.
+
+    What cannot be in a file name becomes a dash.
+    """
+    name = world.replace("/", "-").replace(":", "-") + (f"-{dataset}" if dataset else "")
     return (data or Path(os.environ.get("TINYJEPA_DATA") or "data")) / name
 
 

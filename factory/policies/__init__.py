@@ -10,7 +10,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 
-from factory.policies.base import Policy, has_centre_line
+from factory.policies.base import Policy, has_centre_line, has_rooms
 from shared.errors import TinyJEPAError
 from shared.registry import Registry, closest
 from shared.worlds.base import World, action_dim
@@ -38,6 +38,10 @@ POLICIES.register(
     "pursuit, bursts of random action and recovery",
 )
 POLICIES.register("none", "factory.policies.none:NoAction", "nobody acts (worlds without actions)")
+POLICIES.register("wander", "factory.policies.rooms:Wander", "steps whose heading wanders (worlds with rooms)")
+POLICIES.register("crossing", "factory.policies.rooms:Crossing", "wander whose first 16 steps lead through the door")
+POLICIES.register("charge", "factory.policies.rooms:Charge", "straight at the wall, a quarter at the door")
+POLICIES.register("expert", "factory.policies.rooms:Expert", "from one room to the other, through the door")
 
 DRIVING_MIX = {
     "pursuit-noise": 0.40,
@@ -47,6 +51,9 @@ DRIVING_MIX = {
     "ornstein-uhlenbeck": 0.05,
 }
 """Shares of ``mixed`` on a world with a centre line."""
+
+ROOM_MIX = {"wander": 0.9, "crossing": 0.1}
+"""Shares of ``mixed`` on a world with rooms."""
 
 CONTINUOUS_MIX = {"ornstein-uhlenbeck": 0.5, "uniform-held": 0.5}
 """Shares of ``mixed`` on any other world with Box actions."""
@@ -65,6 +72,8 @@ def mix(world: World) -> dict[str, float]:
         return NO_MIX
     if has_centre_line(world):
         return DRIVING_MIX
+    if has_rooms(world):
+        return ROOM_MIX
     return CONTINUOUS_MIX if isinstance(world.action_space, gym.spaces.Box) else DISCRETE_MIX
 
 
@@ -78,6 +87,8 @@ def check_policy(name: str, world: World) -> None:
         raise TinyJEPAError(f"policy '{name}' does not fit: the world {one} actions; use {other}, or mixed")
     if name.startswith("pursuit") and not has_centre_line(world):
         raise TinyJEPAError(f"policy '{name}' needs a world with a centre line and steer, gas and brake; use mixed")
+    if name in ("wander", "crossing", "charge", "expert") and not has_rooms(world):
+        raise TinyJEPAError(f"policy '{name}' needs a world with rooms; use mixed")
     if name == "ornstein-uhlenbeck" and not isinstance(world.action_space, gym.spaces.Box):
         raise TinyJEPAError(f"policy '{name}' needs continuous (Box) actions, not {world.action_space}; use mixed")
 

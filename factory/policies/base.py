@@ -23,7 +23,11 @@ class CentreLine(Protocol):
 
 
 class Policy(Protocol):
-    """One episode's driver."""
+    """One episode's driver.
+
+    A policy that chooses where the episode starts has an attribute ``reset_options`` as well: the world is then reset
+    again, with the same seed and these options, before the first step.
+    """
 
     def __init__(self, world: World, rng: np.random.Generator) -> None: ...
 
@@ -34,3 +38,12 @@ class Policy(Protocol):
 def has_centre_line(world: World) -> bool:
     """Whether the world is a track with actions (steer, gas, brake), so that ``pursuit`` can drive."""
     return set(STATE_NAMES) <= set(world.state_names) and isinstance(world.action_space, gym.spaces.Box)
+
+
+ROOM_NAMES = ("x", "y", "wall_x", "door_y")
+"""What a policy for rooms reads of the state."""
+
+
+def has_rooms(world: World) -> bool:
+    """Whether the world is two rooms and a door, entered by steps in pixels."""
+    return set(ROOM_NAMES) <= set(world.state_names)

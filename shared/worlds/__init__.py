@@ -29,6 +29,12 @@ WORLDS.register(
 WORLDS.register(
     "bouncing-logo", "shared.worlds.bouncing_logo:BouncingLogo", "a logo bounces in a 16x16 box; nobody acts"
 )
+WORLDS.register(
+    "two-room", "shared.worlds.two_room:TwoRoom", "a dot, two rooms, a door: the wall world of PLDM and eb_jepa"
+)
+
+VECTORISED = {"two-room": "shared.worlds.two_room:TwoRoomBatch"}
+"""Worlds that also come as one array program for many episodes."""
 
 
 def gymnasium_id(name: str) -> str:
@@ -37,7 +43,12 @@ def gymnasium_id(name: str) -> str:
 
 
 for _name in WORLDS:
-    gym.register(gymnasium_id(_name), entry_point=WORLDS.path(_name), max_episode_steps=World.max_episode_steps)
+    gym.register(
+        gymnasium_id(_name),
+        entry_point=WORLDS.path(_name),
+        vector_entry_point=VECTORISED.get(_name),
+        max_episode_steps=World.max_episode_steps,
+    )
 
 
 def canonical_name(name: str) -> str:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+
+
+class Dataset(NamedTuple):
+    """A named way to collect a world: what ``factory collect --dataset`` sets where no flag does."""
+
+    policy: str
+    max_episode_steps: int
+    options: dict[str, Any]
+    """World options."""
+    summary: str
+    """One line on what it is."""
 
 
 class World(gym.Env[np.ndarray, Any]):
@@ -37,6 +48,9 @@ class World(gym.Env[np.ndarray, Any]):
 
     keys: ClassVar[dict[str, tuple[float, ...]]] = {}
     """For ``factory drive``: pygame's name of a key to the action it adds while held; empty: nobody can drive."""
+
+    datasets: ClassVar[dict[str, Dataset]] = {}
+    """Data sets of this world that have a name, in the field or here."""
 
     shard_rows: ClassVar[int] = 4096
     """Rows of a store shard: about 15 to 60 seconds of one worker's simulation."""

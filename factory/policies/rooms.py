@@ -1,0 +1,139 @@
+"""Policies for two rooms and a door: the four data sets of PLDM's wall environment.
+
+After github.com/vladisai/PLDM, ``pldm_envs/wall/data`` (Sobal et al. 2025). A step is (dx, dy) in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from shared.worlds.base import World
+from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW
+
+STEP_MEAN, STEP_STD, STEP_LOW, STEP_HIGH = 1.0, 0.4, 0.2, 1.8
+"""Length of a wandering step, pixels: a truncated normal."""
+CONCENTRATION = 5.0
+"""Of the von Mises distribution of a turn."""
+STEPS = 16
+"""Steps of the field's short episodes: ``Crossing`` is through the door within them, ``Charge`` at the wall."""
+
+
+def layout(world: World) -> tuple[float, float]:
+    """The wall's x and the door's y, pixels."""
+    values = dict(zip(world.state_names, world.state().tolist()))
+    return values["wall_x"], values["door_y"]
+
+
+class Wander:
+    """Step lengths from a normal (1, 0.4) truncated to [0.2, 1.8]; a uniform heading that turns by von Mises (5)."""
+
+    def __init__(self, world: World, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._heading = rng.uniform(-math.pi, math.pi)
+        self._plan: list[np.ndarray] = []
+        """Steps that are fixed already, the next one last."""
+
+    def act(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
+        if self._plan:
+            return self._plan.pop()
+        step = self._step(self._heading)
+        self._heading += self._rng.vonmises(0.0, CONCENTRATION)
+        return step
+
+    def _step(self, heading: float) -> np.ndarray:
+        length = 0.0
+        while not STEP_LOW <= length <= STEP_HIGH:
+            length = self._rng.normal(STEP_MEAN, STEP_STD)
+        return np.array([length * math.cos(heading), length * math.sin(heading)], np.float32)
+
+    def _path(self, heading: float, count: int) -> tuple[list[np.ndarray], float]:
+        """``count`` steps from a heading, and the last of their headings."""
+        steps = []
+        for number in range(count):
+            heading += self._rng.vonmises(0.0, CONCENTRATION) if number else 0.0
+            steps.append(self._step(heading))
+        return steps, heading
+
+
+class Crossing(Wander):
+    """Wanders, with 16 steps first that would lead through the door if nothing were in the way.
+
+    They are built from the door outwards: a place in the door (y from a normal (door, 1.4) truncated to it), a heading
+    within 45 degrees of the x axis, and wandering paths to both sides, k steps to one and 16 - k to the other.
+    """
+
+    def __init__(self, world: World, rng: np.random.Generator) -> None:
+        super().__init__(world, rng)
+        wall, door = layout(world)
+        y = math.inf
+        while abs(y - door) > HALF_DOOR:
+            y = rng.normal(door, 1.4)
+        at_door = np.array([rng.uniform(wall - HALF_WALL, wall + HALF_WALL), y])
+        before = int(rng.integers(1, STEPS + 1))
+        side = 0.0 if rng.random() < 0.5 else math.pi
+        heading = side + rng.uniform(-math.pi / 4, math.pi / 4)
+        back, _ = self._path(heading + math.pi, before)
+        on, self._heading = self._path(heading, STEPS - before)
+        self._plan = [*on[::-1], *(-step for step in back)]
+        start = at_door + np.sum(back, 0)
+        self.reset_options: dict[str, Any] = {"start": start}
+
+
+class Charge:
+    """Steps of one pixel straight to the right or to the left, from within reach of the wall.
+
+    A quarter starts within 2 pixels of the door's height, the others as often above as below.
+    """
+
+    def __init__(self, world: World, rng: np.random.Generator) -> None:
+        wall, door = layout(world)
+        if rng.random() < 0.25:
+            y = rng.uniform(door - 2, door + 2)
+        else:
+            y = rng.uniform(LOW, door - 2) if rng.random() < 0.5 else rng.uniform(door + 2, HIGH)
+        reach = STEPS - 1
+        if rng.random() < 0.5:
+            x, way = rng.uniform(max(LOW, wall - reach), wall - 2), 1.0
+        else:
+            x, way = rng.uniform(wall + 2, min(HIGH, wall + reach)), -1.0
+        self._action = np.array([way, 0.0], np.float32)
+        self.reset_options: dict[str, Any] = {"start": (x, y)}
+
+    def act(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
+        return self._action
+
+
+class Expert:
+    """Steps of 0.9 pixels to one side of the door, through it, and to a goal in the other room; there it stays.
+
+    Start and goal are uniform in their rooms; the door is passed at a height within 3 pixels of its middle.
+    """
+
+    SPEED, MARGIN, HALF_WAY = 0.9, 1.0, 3.0
+    """Pixels a step; between the path and a jamb; from the wall's middle to the points beside the door."""
+
+    def __init__(self, world: World, rng: np.random.Generator) -> None:
+        wall, door = layout(world)
+        left = rng.uniform((LOW + 0.01, LOW + 0.01), (wall - HALF_WALL, HIGH - 0.01))
+        right = rng.uniform((wall + HALF_WALL, LOW + 0.01), (HIGH - 0.01, HIGH - 0.01))
+        y = rng.uniform(door - HALF_DOOR + self.MARGIN, door + HALF_DOOR - self.MARGIN)
+        beside = [np.array([wall - self.HALF_WAY, y]), np.array([wall + self.HALF_WAY, y])]
+        start, goal = left, right
+        if rng.random() < 0.5:
+            start, goal = right, left
+            beside.reverse()
+        self._way = [*beside, goal]
+        self.reset_options: dict[str, Any] = {"start": start}
+
+    def act(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
+        at = state[:2].astype(np.float64)
+        while self._way:
+            ahead = self._way[0] - at
+            distance = float(np.hypot(*ahead))
+            if distance > 0.05:
+                return (ahead * min(1.0, self.SPEED / distance)).astype(np.float32)
+            self._way.pop(0)
+        return np.zeros(2, np.float32)
