@@ -29,6 +29,9 @@ WORLDS.register(
 WORLDS.register(
     "bouncing-logo", "shared.worlds.bouncing_logo:BouncingLogo", "a logo bounces in a 16x16 box; nobody acts"
 )
+WORLDS.register(
+    "double-pendulum", "shared.worlds.double_pendulum:DoublePendulum", "a chaotic pendulum; nobody acts, or two torques"
+)
 
 
 def gymnasium_id(name: str) -> str:
