@@ -47,10 +47,10 @@ def lyapunov_exponents(starts: np.ndarray, seconds: float, settle: float = 5.0, 
     return growth / (rounds * BETWEEN * SUBSTEP)
 
 
-def lyapunov_time(seconds: float = 100.0, starts: int = 128, seed: int = 0) -> float:
+def lyapunov_time(seconds: float = 100.0, starts: int = 128, settle: float = 5.0, seed: int = 0) -> float:
     """Seconds in which a small error grows by e: 1 over the mean exponent of ``starts`` starts of the world.
 
     A pure function of its arguments; see ``lyapunov_exponents``, which may raise ``ValueError``.
     """
     drawn = np.random.default_rng(seed).uniform(-START, START, (starts, 4))
-    return float(1 / lyapunov_exponents(drawn, seconds, seed=seed).mean())
+    return float(1 / lyapunov_exponents(drawn, seconds, settle, seed).mean())

@@ -17,7 +17,7 @@ from shared.worlds.double_pendulum.physics import START, SUBSTEP, State, advance
 SUBSTEPS = 20
 """Integrator steps between two frames."""
 
-MAX_TORQUE = 4.0
+MAX_TORQUE = 2.0
 """Torque of a joint at action 1, N m. Against gravity the pivot can need 29.4, the elbow 9.8."""
 
 HALF_WIDTH = 2.2
@@ -53,7 +53,7 @@ class DoublePendulum(World):
       vertical, counter-clockwise positive), ``omega1``, ``omega2`` (rad/s, their rates). It is complete: with the
       torques it determines the future. A store keeps it beside every frame, so that one store serves models of
       pixels and models of coordinates.
-    * Action: none, ``Box`` of shape (0,); with ``torque``, float32 ``(2,)`` in [-1, 1], clipped, times 4 N m, held for
+    * Action: none, ``Box`` of shape (0,); with ``torque``, float32 ``(2,)`` in [-1, 1], clipped, times 2 N m, held for
       a step: the pivot's on rod 1, and the elbow's on rod 2 and back on rod 1. Reward: always 0. It never terminates.
     * Dynamics: ``physics.accelerations``, integrated in 20 Runge-Kutta steps of 2.5 ms to a step of 50 ms.
     * Start: uniform, angles in (-pi, pi), velocities in (-1, 1) rad/s. Episodes so differ in energy, and the calm ones
