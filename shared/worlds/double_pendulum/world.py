@@ -18,7 +18,10 @@ SUBSTEPS = 20
 """Integrator steps between two frames."""
 
 MAX_TORQUE = 2.0
-"""Torque of a joint at action 1, N m. Against gravity the pivot can need 29.4, the elbow 9.8."""
+"""Torque of a joint at action 1, N m; against gravity the pivot can need 29.4, the elbow 9.8.
+
+In 10 s the random policies change the energy by 6 +- 12 J. Whoever always pushes along the motion reaches 39 rad/s,
+still less than half a turn a step (63 rad/s)."""
 
 HALF_WIDTH = 2.2
 """From the frame's centre to a pixel before its border, m."""
@@ -61,8 +64,8 @@ class DoublePendulum(World):
     * Option ``torque``: whether there are actions; ``factory drive`` then has keys, left and right for the pivot
       (right is counter-clockwise), up and down for the elbow.
 
-    Raises ``TinyJEPAError`` for a ``frame_size`` below 8, an unknown ``render_mode``, or a start that is not four
-    finite numbers. Chaos in this system: Shinbrot, Grebogi, Wisdom and Yorke, American Journal of Physics 60 (1992).
+    Raises ``TinyJEPAError`` for a ``frame_size`` below 8, an unknown ``render_mode``, or a start whose numbers are not
+    four or not finite. On its chaos: Shinbrot, Grebogi, Wisdom and Yorke, American Journal of Physics 60 (1992).
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - gymnasium declares it per instance
