@@ -16,7 +16,7 @@ from brain.judge.metrics import r2
 PENALTIES = tuple(10.0**power for power in range(-4, 5))
 """Ridge penalties tried, per training row."""
 
-ANGLES = ("angle", "heading", "heading_error")
+ANGLES = ("angle", "heading", "heading_error", "theta1", "theta2")
 """States on a circle, rad: probed as sine and cosine, scored by the mean R2 of the two."""
 
 HALF_ROAD = 40 / 6

@@ -30,6 +30,9 @@ WORLDS.register(
     "bouncing-logo", "shared.worlds.bouncing_logo:BouncingLogo", "a logo bounces in a 16x16 box; nobody acts"
 )
 WORLDS.register(
+    "double-pendulum", "shared.worlds.double_pendulum:DoublePendulum", "a chaotic pendulum; nobody acts, or two torques"
+)
+WORLDS.register(
     "two-room", "shared.worlds.two_room:TwoRoom", "a dot, two rooms, a door: the wall world of PLDM and eb_jepa"
 )
 

@@ -1,0 +1,132 @@
+"""The double pendulum as a world: its start, its two motors and its picture."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from gymnasium import spaces
+
+from shared.errors import TinyJEPAError
+from shared.worlds.base import World
+from shared.worlds.double_pendulum.physics import START, SUBSTEP, State, advance
+
+SUBSTEPS = 20
+"""Integrator steps between two frames."""
+
+MAX_TORQUE = 2.0
+"""Torque of a joint at action 1, N m; against gravity the pivot can need 29.4, the elbow 9.8.
+
+In 10 s the random policies change the energy by 6 +- 12 J. Whoever always pushes along the motion reaches 39 rad/s,
+still less than half a turn a step (63 rad/s)."""
+
+HALF_WIDTH = 2.2
+"""From the frame's centre to a pixel before its border, m."""
+
+BOB_RADIUS = 0.18
+"""Drawn radius of a bob, m; antialiasing adds about half a pixel."""
+
+ROD_COLOUR, BOB_COLOURS = (110, 110, 110), ((255, 64, 64), (64, 160, 255))
+"""RGB. Red exceeds blue on bob 1 alone, blue exceeds red on bob 2 alone."""
+
+FRACTION_BITS = 8
+"""OpenCV takes places to 1/256 of a pixel."""
+
+PICTURE_SIDE = 480
+
+KEYS: dict[str, tuple[float, ...]] = {
+    "left": (-1.0, 0.0),
+    "right": (1.0, 0.0),
+    "up": (0.0, 1.0),
+    "down": (0.0, -1.0),
+}
+
+
+class DoublePendulum(World):
+    """Two 1 kg points on two massless 1 m rods, hung from a frictionless pivot, g = 9.81 m/s^2, no damping.
+
+    * Observation: RGB uint8 ``(N, N, 3)``, N the ``frame_size``: on black, grey rods, a red bob 1 (the elbow) and a
+      blue bob 2. The pivot is at ((N - 1) / 2, (N - 1) / 2), gravity points down, 1 m is (N / 2 - 1) / 2.2 pixels: 14.1
+      at N = 64. Neither bob is ever hidden, as each is 1 m from what it hangs on, so one frame shows both angles; it
+      does not show the velocities.
+    * State, float32 ``(4,)``: ``theta1``, ``theta2`` (rad, in [-pi, pi], each rod's own angle from the downward
+      vertical, counter-clockwise positive), ``omega1``, ``omega2`` (rad/s, their rates). It is complete: with the
+      torques it determines the future. A store keeps it beside every frame, so that one store serves models of
+      pixels and models of coordinates.
+    * Action: none, ``Box`` of shape (0,); with ``torque``, float32 ``(2,)`` in [-1, 1], clipped, times 2 N m, held for
+      a step: the pivot's on rod 1, and the elbow's on rod 2 and back on rod 1. Reward: always 0. It never terminates.
+    * Dynamics: ``physics.accelerations``, integrated in 20 Runge-Kutta steps of 2.5 ms to a step of 50 ms.
+    * Start: uniform, angles in (-pi, pi), velocities in (-1, 1) rad/s. Episodes so differ in energy, and the calm ones
+      are not chaotic. ``reset(options={"state": (theta1, theta2, omega1, omega2)})`` starts there instead.
+    * Option ``torque``: whether there are actions; ``factory drive`` then has keys, left and right for the pivot
+      (right is counter-clockwise), up and down for the elbow.
+
+    Raises ``TinyJEPAError`` for a ``frame_size`` below 8, an unknown ``render_mode``, or a start whose numbers are not
+    four or not finite. On its chaos: Shinbrot, Grebogi, Wisdom and Yorke, American Journal of Physics 60 (1992).
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - gymnasium declares it per instance
+    state_names = ("theta1", "theta2", "omega1", "omega2")
+    control_rate = 1 / (SUBSTEPS * SUBSTEP)
+    max_episode_steps = 200
+    default_policy: ClassVar[str] = "mixed"
+
+    def __init__(self, frame_size: int = 64, torque: bool = False, render_mode: str | None = None) -> None:
+        if frame_size < 8:
+            raise TinyJEPAError(f"DoublePendulum: frame_size is {frame_size}; it must be at least 8 pixels")
+        if render_mode not in (None, "rgb_array"):
+            raise TinyJEPAError(f"DoublePendulum: unknown render_mode '{render_mode}'. Choices: rgb_array")
+        self.render_mode = render_mode
+        self.observation_space = spaces.Box(0, 255, (frame_size, frame_size, 3), np.uint8)
+        self.action_space = spaces.Box(-1, 1, (2 if torque else 0,), np.float32)
+        if torque:
+            self.keys = KEYS  # type: ignore[misc]  # without torques nobody can drive
+        self._size = frame_size
+        self._torque = torque
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        start = self.np_random.uniform(-START, START)
+        if options and "state" in options:
+            start = np.array(options["state"], np.float64)
+            if start.shape != (4,) or not np.isfinite(start).all():
+                raise TinyJEPAError(f"DoublePendulum: a start is four finite numbers, not {options['state']!r}")
+        self._state: State = (*start.tolist(),)
+        return self._frame(self._size), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        torques = (0.0, 0.0)
+        if self._torque:
+            pivot, elbow = (MAX_TORQUE * min(max(float(part), -1.0), 1.0) for part in action)
+            torques = pivot, elbow
+        self._state = advance(self._state, SUBSTEPS, torques)
+        return self._frame(self._size), 0.0, False, False, {}
+
+    def state(self) -> np.ndarray:
+        theta1, theta2, omega1, omega2 = self._state
+        wrapped = math.remainder(theta1, math.tau), math.remainder(theta2, math.tau)
+        return np.array([*wrapped, omega1, omega2], np.float32)
+
+    def render(self) -> np.ndarray | None:
+        """The frame at a higher resolution: RGB uint8 ``(480, 480, 3)``; None without ``render_mode``."""
+        return None if self.render_mode is None else self._frame(PICTURE_SIDE)
+
+    def _frame(self, size: int) -> np.ndarray:
+        unit = 1 << FRACTION_BITS
+        metre = unit * (size / 2 - 1) / HALF_WIDTH
+        x = y = unit * (size - 1) / 2
+        joints = [(round(x), round(y))]
+        for angle in self._state[:2]:
+            x, y = x + metre * math.sin(angle), y + metre * math.cos(angle)
+            joints.append((round(x), round(y)))
+        frame = np.zeros((size, size, 3), np.uint8)
+        for above, below in itertools.pairwise(joints):
+            cv2.line(frame, above, below, ROD_COLOUR, max(1, round(size / 64)), cv2.LINE_AA, FRACTION_BITS)
+        for bob, colour in zip(joints[1:], BOB_COLOURS):
+            cv2.circle(frame, bob, round(BOB_RADIUS * metre), colour, -1, cv2.LINE_AA, FRACTION_BITS)
+        return frame
