@@ -91,7 +91,8 @@ class SIGReg(nn.Module):
 
     float (N, D) to a scalar >= 0. It does not vanish at its target: the sampling noise of N standard normal points
     is worth 1.05 on average, whatever N (on all of t, sqrt(2 pi) (1 - 1 / sqrt(3)) = 1.06); N points in one place,
-    the origin, are worth 0.40 N.
+    the origin, are worth 0.40 N. The force that parts near points is proportional to their distance: an encoder must
+    begin with latents that vary over the batch, by a BatchNorm before its last map, say.
     """
 
     def __init__(self, directions: int = 256, knots: int = 17, limit: float = 3.0) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from brain.collapse import embedding_std
 from brain.networks.attention import Attention, FeedForward
 from brain.networks.patches import sinusoids, sinusoids_2d, tubelets
 from brain.networks.vit import ViT
@@ -69,6 +70,7 @@ def test_vit_takes_every_frame_size_and_knows_its_places() -> None:
     for height, width in ((16, 16), (65, 40), (64, 64)):
         encoder = ViT(channels=6, frame_size=(height, width), dim=12, width=32)
         assert encoder(torch.rand(2, 6, height, width) * 2 - 1).shape == (2, 12)
+    encoder.eval()
     frames = torch.rand(2, 6, 64, 64) * 2 - 1
     moved = frames.roll(8, 3)  # the same patches in other places
     assert (encoder(frames) - encoder(moved)).abs().max() > 1e-3
@@ -81,4 +83,14 @@ def test_vit_takes_every_frame_size_and_knows_its_places() -> None:
 def test_vit_is_small() -> None:
     encoder = ViT(channels=6, frame_size=(64, 64), dim=128, width=64)
     block = 4 * 64 * 64 + 4 * 64 + 8 * 64 * 64 + 5 * 64 + 2 * 2 * 64
-    assert sum(p.numel() for p in encoder.parameters()) == (6 * 64 + 1) * 64 + 4 * block + 2 * 64 + 65 * 128
+    assert sum(p.numel() for p in encoder.parameters()) == (6 * 64 + 1) * 64 + 4 * block + 2 * 2 * 64 + 65 * 128
+
+
+def test_vit_begins_with_latents_that_vary() -> None:
+    """One square of 4x4 pixels that moves; without BatchNorm the spread is 0.004."""
+    torch.manual_seed(0)
+    frames = torch.full((64, 3, 64, 64), -0.5)
+    for i, frame in enumerate(frames):
+        frame[:, i : i + 4, 60 - i : 64 - i] = 0.5
+    encoder = ViT(channels=3, frame_size=(64, 64), dim=16, width=64)
+    assert embedding_std(encoder(frames).detach()) > 0.3

@@ -100,7 +100,11 @@ class VideoEncoder(nn.Module):
         return self.norm(tokens)
 
     def features(self, video: Tensor, keep: Tensor | None = None) -> Tensor:
-        """The mean over space: (B, T', width), or (B, K, width)."""
+        """The mean over space: (B, T', width), or (B, K, width).
+
+        Before training it hardly varies between like videos (``brain.networks.vit``): put a BatchNorm behind it where a
+        loss acts on it.
+        """
         return self(video, keep).mean(2)
 
     def encode_long(self, video: Tensor, chunk: int, overlap: int = 0, pool: bool = False) -> Tensor:
