@@ -77,7 +77,7 @@ def epps_pulley(x: np.ndarray, limit: float) -> float:
     return len(x) * quad(integrand, -limit, limit, limit=400, epsabs=1e-10)[0]
 
 
-@pytest.mark.parametrize(("limit", "knots", "tolerance"), [(3.0, 17, 5e-3), (5.0, 401, 1e-4)])
+@pytest.mark.parametrize(("limit", "knots", "tolerance"), [(3.0, 17, 5e-3), (5.0, 401, 1e-4), (1.0, 33, 5e-3)])
 def test_sigreg_is_the_integral_by_quadrature(z: torch.Tensor, limit: float, knots: int, tolerance: float) -> None:
     loss = SIGReg(directions=8, knots=knots, limit=limit)
     directions = loss.draw(6, torch.Generator().manual_seed(3))
