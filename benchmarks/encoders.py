@@ -17,6 +17,7 @@ from torch import nn
 
 from brain.networks.cnn import ConvEncoder
 from brain.networks.resnet import ResNet18
+from brain.networks.vit import ViT
 
 
 def four_stages() -> nn.Module:
@@ -58,6 +59,7 @@ def main(repeats: int, threads: int, batch: int) -> None:
         "cnn, float32, channels-last (ours)": (ConvEncoder(**small, dim=128, width=32), True, False),
         "cnn, float32, contiguous": (ConvEncoder(**small, dim=128, width=32), False, False),
         "cnn, bfloat16, channels-last": (ConvEncoder(**small, dim=128, width=32), True, True),
+        "vit, width 64, float32, channels-last": (ViT(**small, dim=128, width=64), True, False),
         "resnet18 (11 M), float32, channels-last": (ResNet18(**small, dim=512, width=64), True, False),
     }
     rates: dict[str, list[float]] = {name: [] for name in variants}

@@ -15,6 +15,7 @@ ENCODERS.register("cnn", "brain.networks.cnn:ConvEncoder", "a few strided convol
 ENCODERS.register("resnet18", "brain.networks.resnet:ResNet18", "ResNet-18 (He et al. 2016)")
 ENCODERS.register("mlp", "brain.networks.mlp_encoder:MLPEncoder", "two hidden layers on the pixels")
 ENCODERS.register("two-branch", "brain.networks.two_branch:TwoBranch", "a tower each for even and odd channels")
+ENCODERS.register("vit", "brain.networks.vit:ViT", "a small vision transformer on 8x8 patches")
 
 PREDICTORS = Registry("predictor")
 PREDICTORS.register("residual-mlp", "brain.networks.mlp:ResidualMLP", "next = current + MLP update")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from brain.collapse import effective_rank, embedding_std
-from brain.losses import CovarianceLoss, GaussianNLL, InvarianceLoss, InverseDynamics, VarianceLoss
+from brain.losses import CovarianceLoss, GaussianNLL, InvarianceLoss, InverseDynamics, SIGReg, VarianceLoss
 
 
 @pytest.fixture
@@ -65,6 +65,64 @@ def test_gradients_reach_both_views() -> None:
     InvarianceLoss()(a, b).backward()
     assert a.grad is not None and b.grad is not None and a.grad.abs().sum() > 0
     torch.testing.assert_close(a.grad, -b.grad)
+
+
+def epps_pulley(x: np.ndarray, limit: float) -> float:
+    """The statistic of one shadow, by adaptive quadrature in float64."""
+    from scipy.integrate import quad
+
+    def integrand(t: float) -> float:
+        return float(abs(np.exp(1j * t * x).mean() - np.exp(-(t**2) / 2)) ** 2 * np.exp(-(t**2) / 2))
+
+    return len(x) * quad(integrand, -limit, limit, limit=400, epsabs=1e-10)[0]
+
+
+@pytest.mark.parametrize(("limit", "knots", "tolerance"), [(3.0, 17, 5e-3), (5.0, 401, 1e-4), (1.0, 33, 5e-3)])
+def test_sigreg_is_the_integral_by_quadrature(z: torch.Tensor, limit: float, knots: int, tolerance: float) -> None:
+    loss = SIGReg(directions=8, knots=knots, limit=limit)
+    directions = loss.draw(6, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(directions.norm(dim=0), torch.ones(8))
+    shadows = (z.double() @ directions.double()).numpy().T
+    expected = np.mean([epps_pulley(shadow, limit) for shadow in shadows])
+    assert float(loss(z, torch.Generator().manual_seed(3))) == pytest.approx(expected, rel=tolerance)
+
+
+def test_sigreg_of_a_standard_normal_is_its_sampling_noise() -> None:
+    """E|ecf - cf|^2 = (1 - exp(-t^2)) / N, whatever N; against the weight, sqrt(2 pi) (1 - 1 / sqrt(3))."""
+    generator = torch.Generator().manual_seed(0)
+    loss = SIGReg(limit=5.0, knots=33)
+    for n in (32, 256):
+        noise = np.mean([float(loss(torch.randn(n, 32, generator=generator), generator)) for _ in range(30)])
+        assert noise == pytest.approx(np.sqrt(2 * np.pi) * (1 - 3**-0.5), rel=0.05)
+
+
+def test_sigreg_sees_every_way_to_be_no_isotropic_gaussian() -> None:
+    n, generator = 512, torch.Generator().manual_seed(0)
+    normal = torch.randn(n, 8, generator=generator)
+    collapsed = np.sqrt(2 * np.pi) * (1 - np.sqrt(2) + 3**-0.5) * n
+    assert float(SIGReg(limit=5.0, knots=33)(torch.zeros(n, 8), generator)) == pytest.approx(collapsed, rel=1e-3)
+    flat = normal.clone()
+    flat[:, 4:] = 0
+    clusters = 0.95 * torch.sign(normal[:, :1]) + 0.3 * torch.randn(n, 8, generator=generator)
+    shells = normal * torch.where(torch.arange(n) % 2 == 0, 0.2, 1.4)[:, None]  # white, but no Gaussian
+    for bad in (flat, clusters, shells, 0.5 * normal, 2 * normal, normal + 1, normal[:, :1].expand(n, 8)):
+        assert float(SIGReg()(bad, generator)) > 5 * float(SIGReg()(normal, generator))
+
+
+def test_sigreg_spreads_a_collapsed_batch_to_a_sphere() -> None:
+    """In 200 steps 256 points almost in one place become a cloud of unit covariance; the generator decides all."""
+    loss, generator = SIGReg(directions=32), torch.Generator().manual_seed(0)
+    points = (0.01 * torch.randn(256, 4, generator=generator) + 1).requires_grad_()
+    optimizer = torch.optim.Adam([points], 0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(points, generator).backward()
+        optimizer.step()
+    cloud = points.detach()
+    torch.testing.assert_close(cloud.T.cov(), torch.eye(4), atol=0.1, rtol=0)
+    assert cloud.mean(0).abs().max() < 0.1
+    again = [loss(cloud, torch.Generator().manual_seed(1)) for _ in range(2)]
+    assert again[0] == again[1] and again[0] != loss(cloud, torch.Generator().manual_seed(2))
 
 
 @pytest.mark.parametrize("rank", [1, 3, 8])
