@@ -53,7 +53,7 @@ def test_frames_and_state_are_what_the_world_says(name: str) -> None:
     world = make_world(name, frame_size=32)
     episode = drive(world, 5)
     shape = world.observation_space.shape
-    assert shape is not None and shape[:2] == (32, 32) and shape[2] in (1, 3)
+    assert shape is not None and shape[:2] == (32, 32) and shape[2] in (1, 2, 3)
     assert episode["frames"].dtype == np.uint8 and episode["frames"].shape[1:] == shape
     assert episode["frames"].std() > 0
     assert episode["states"].dtype == np.float32 and episode["states"].shape[1:] == (len(world.state_names),)

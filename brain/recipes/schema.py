@@ -24,7 +24,7 @@ class Observation(Section):
 class Encoder(Section):
     """Observation to latent."""
 
-    kind: str = Field("cnn", description="registered encoder: cnn, resnet18, mlp, two-branch")
+    kind: str = Field("cnn", description="registered encoder: cnn, resnet18, mlp, two-branch, vit")
     dim: int = Field(128, ge=2, le=4096, description="width of the latent")
     width: int = Field(32, ge=4, le=512, description="channels of the first stage; later stages double it")
 

@@ -47,9 +47,7 @@ class TwoRoomBatch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._walls = geometry.draw_walls(self.wall, self.door)
         return self.frames(), {}
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         self.move(actions)
         never = np.zeros(self.num_envs, bool)
         return self.frames(), np.zeros(self.num_envs), never, never.copy(), {}
