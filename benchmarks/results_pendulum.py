@@ -3,10 +3,10 @@
     python -m benchmarks.results_pendulum                       # 3 seeds of both recipes and two ablations
     python -m benchmarks.results_pendulum --seeds 0
 
-Per seed: 250 episodes of 201 frames are collected (run seed = training seed), encoder and predictor are trained, ``brain
-probe`` and ``brain dream`` run on the test episodes of that store, and forecasts are measured on 80 episodes of a run seed
-that training never used. Angles of a forecast are read by ridge regression of sines, cosines and velocities, fitted on
-training latents; the error is the RMSE of the two angles on the circle, in degrees.
+Per seed: 250 episodes of 201 frames are collected (run seed = training seed), encoder and predictor are trained,
+``brain probe`` and ``brain dream`` run on the test episodes of that store, and forecasts are measured on 80 episodes of
+a run seed that training never used. Angles of a forecast are read by ridge regression of sines, cosines and velocities,
+fitted on training latents; the error is the RMSE of the two angles on the circle, in degrees.
 """
 
 from __future__ import annotations

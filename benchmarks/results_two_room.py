@@ -202,8 +202,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/results-two-room"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    wanted = {"probe-normal": ("normal", 1, 10_000), "probe-expert": ("expert", 1, 3000), "expert": ("expert", 0, 1000)}
-    wanted |= {name: (name, 0, 4000) for name in TESTS}
+    wanted = {"probe-normal": ("normal", 2, 10_000), "probe-expert": ("expert", 2, 3000), "expert": ("expert", 1, 1000)}
+    wanted |= {name: (name, 1, 4000) for name in TESTS}
     sets = {}
     for name, (dataset, offset, count) in wanted.items():
         sets[name] = load(collect(options.data / name, WORLD, FRESH + offset, count, "--dataset", dataset))
