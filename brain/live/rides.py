@@ -83,7 +83,7 @@ class WorldRide:
         if policy.startswith(RECORDED):
             ref = self._recordings.draw(policy, self._rng)
             self._script, seed = self._recordings.read(ref, "action")["action"][:-1], ref.seed
-            self.title = f"test episode {ref.index}, driven again as by {ref.policy}"
+            self.title = _title(ref)
         else:
             seed = next(s for s in (int(self._rng.integers(2**31)) for _ in itertools.count()) if split_of(s) == "test")
             self.title = f"seed {seed}, held out"
@@ -130,7 +130,7 @@ class StoredRide:
         self._frames, self._actions = read["frame"], read["action"]
         self._row, self.frame = 0, self._frames[0]
         self.lead = len(self._frames) // 4
-        self.title = f"test episode {ref.index}, stored ({ref.policy})"
+        self.title = _title(ref)
 
     def step(self, policy: str, held: frozenset[str]) -> np.ndarray | None:
         if self._row + 1 >= len(self._frames):
@@ -139,6 +139,10 @@ class StoredRide:
         self.frame = self._frames[self._row]
         action: np.ndarray = self._actions[self._row - 1]
         return action
+
+
+def _title(ref: EpisodeRef) -> str:
+    return f"test episode {ref.index}" + (f" ({ref.policy})" if ref.policy != "none" else "")
 
 
 def keyed_action(world: World, held: frozenset[str]) -> np.ndarray:

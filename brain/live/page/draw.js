@@ -115,6 +115,7 @@ export function chart(canvas, points, state) {
 
 function bands(context, points, state, x, top, bottom, right) {
   const labels = Object.fromEntries(state.tricks);
+  let free = 44; // where the next label may begin
   for (let i = 0; i < points.length; i++) {
     const trick = points[i][3];
     if (!trick) continue;
@@ -129,7 +130,10 @@ function bands(context, points, state, x, top, bottom, right) {
     context.fillRect(start, top, Math.max(stop - start, 2), 2);
     const text = `▾ ${labels[trick] || trick}`;
     const half = context.measureText(text).width / 2;
-    context.fillText(text, Math.min(Math.max((start + stop) / 2, 44 + half), right - half), top - 9);
+    const centre = Math.max(Math.min((start + stop) / 2, right - half), free + half);
+    if (centre + half > right + 1) continue;
+    context.fillText(text, centre, top - 9);
+    free = centre + half + 8;
   }
 }
 
@@ -181,11 +185,9 @@ export function bars(canvas, z, foreseen) {
 
 export function plane(canvas, cloud, points) {
   const [context, width, height] = fresh(canvas);
-  const scale = Math.min(width, height) / 6.4;
-  const at = ([x, y]) => [
-    Math.min(Math.max(width / 2 + x * scale * 1.25, 4), width - 4),
-    Math.min(Math.max(height / 2 - y * scale, 4), height - 4),
-  ];
+  const reach = [0, 1].map((axis) => 1.15 * cloud.reduce((most, place) => Math.max(most, Math.abs(place[axis])), 1));
+  const inside = (share, size) => Math.min(Math.max((size * (1 + share)) / 2, 5), size - 5);
+  const at = ([x, y]) => [inside(x / reach[0], width), inside(-y / reach[1], height)];
   context.fillStyle = colours.faint;
   for (const place of cloud) dot(context, ...at(place), 1.6);
   const trail = points.slice(-TRAIL).filter((point) => point[5] !== null);

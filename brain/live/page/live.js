@@ -5,6 +5,7 @@ import { SHOWN, bars, chart, picture, plane, readColours } from "./draw.js";
 const at = (id) => document.getElementById(id);
 const ARROWS = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" };
 const SIGNS = { left: "◀", right: "▶", up: "▲", down: "▼" };
+const TIMES = new Intl.NumberFormat("en", { maximumSignificantDigits: 2, useGrouping: false });
 const NUMBERS = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: false });
 
 let socket = null;
@@ -77,13 +78,11 @@ function hear(news) {
     const seconds = NUMBERS.format(state.stride / state.rate);
     at("latent-text").textContent = `${Math.min(state.dim, 128)} of ${state.dim} dimensions; marks: foreseen ${seconds} s before`;
     at("foreseen-text").textContent = state.decoder ? `${seconds} s before` : "this run has no decoder";
-    at("foreseen").parentElement.classList.toggle("empty", !state.decoder);
     at("drive-help").hidden = !state.keys.length;
     for (const id of ["world", "foreseen", "dream", "elsewhere"]) blank(at(id));
   }
-  at("run").value = state.run;
-  at("policy").value = state.policy;
-  at("speed").value = String(state.speed);
+  const chosen = { run: state.run, policy: state.policy, speed: String(state.speed) };
+  for (const [id, value] of Object.entries(chosen)) if (document.activeElement !== at(id)) at(id).value = value;
   at("play").innerHTML = `${state.playing ? "Pause" : "Play"} <kbd>Space</kbd>`;
   at("title").textContent = state.title;
   at("title").title = state.title;
@@ -143,7 +142,7 @@ function events() {
   const labels = Object.fromEntries(state.tricks);
   const rows = [...state.events].reverse().map((event) => {
     const row = document.createElement("tr");
-    const times = state.threshold ? ` (${NUMBERS.format(event.peak / state.threshold)}× threshold)` : "";
+    const times = state.threshold ? ` (${TIMES.format(event.peak / state.threshold)}×)` : "";
     row.append(element("td", labels[event.name]), element("td", event.start), element("td", NUMBERS.format(event.peak) + times));
     const none = event.open ? "…" : "–";
     if (event.seen !== null) row.append(element("td", after(event.seen - event.start), "yes"));
@@ -203,9 +202,9 @@ function texts() {
   verdict.textContent = energy === null ? "looking" : state.threshold === null ? "no threshold" : alarm ? "✕ impossible" : "✓ plausible";
   for (const button of at("tricks").children) button.classList.toggle("on", button.dataset.trick === trick);
   const dream = view.dream;
-  at("dream").parentElement.classList.toggle("empty", !dream || !state.decoder);
+  if (!dream) blank(at("dream"));
   if (dream) at("dream-text").textContent = `step ${dream.done} of ${dream.steps}, error ${NUMBERS.format(dream.error)}`;
-  else at("dream-text").textContent = state.decoder ? "press D: the model goes on alone" : "no decoder: only its error";
+  else at("dream-text").textContent = state.decoder ? "press Dream: the model goes on alone" : "no decoder: only its error";
 }
 
 // --- what people do
