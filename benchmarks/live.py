@@ -25,10 +25,7 @@ from brain.live.access import Access
 from brain.live.loaded import load
 from brain.live.server import Server
 from brain.run import Run
-from tests.chromium import Page, chromium
-
-CHOOSE = "(e => {{ e.value = '{value}'; e.dispatchEvent(new Event('change')); return 0 }})(document.getElementById('{id}'))"
-"""Chooses an option of a field of the page."""
+from tests.chromium import CHOOSE, Page, chromium
 
 
 @contextlib.asynccontextmanager

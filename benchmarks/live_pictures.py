@@ -1,6 +1,6 @@
 """The pictures of the live page in ``docs/images``, from a real run in a real browser.
 
-    python -m benchmarks.live_pictures --run runs/car-racing --run runs/bouncing-logo
+python -m benchmarks.live_pictures --run runs/car-racing --run runs/bouncing-logo
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks.live import CHOOSE, serving
-from tests.chromium import Chromium, chromium
+from benchmarks.live import serving
+from tests.chromium import CHOOSE, Chromium, chromium
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 

@@ -21,7 +21,6 @@ from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.store.schema import StoreSpec
 
-
 FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
 """What ``run.json`` holds, beside versions."""
 

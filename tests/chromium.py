@@ -24,6 +24,12 @@ FLAGS = (
     "--disable-renderer-backgrounding", "--remote-debugging-port=0",
 )  # fmt: skip
 
+CHOOSE = (
+    "(field => {{ field.value = '{value}'; field.dispatchEvent(new Event('change')); return 0 }})"
+    "(document.getElementById('{id}'))"
+)
+"""The script that chooses an option of a field."""
+
 
 class Page:
     """A tab. ``problems`` are console errors and exceptions, ``requests`` the addresses it asked."""

@@ -75,7 +75,7 @@ def _picture(scene: Scene, moments: deque[Moment], low: float, high: float) -> n
     _paste(picture, now.frame, 20, 20, WORLD)
     alarm = threshold is not None and now.energy is not None and now.energy > threshold
     verdict = "" if now.energy is None or threshold is None else "IMPOSSIBLE" if alarm else "plausible"
-    tiles = {"elsewhere": now.elsewhere, "foreseen": now.drawn}
+    tiles = {"foreseen": now.drawn, "elsewhere": now.elsewhere}
     for n, (name, frame) in enumerate(tiles.items()):
         if frame is not None:
             _paste(picture, frame, 20 + n * (TILE + 12), 364, TILE)
@@ -106,14 +106,16 @@ def _chart(picture: np.ndarray, moments: deque[Moment], threshold: float | None,
         cv2.line(picture, (left, y), (right, y), GRID, 1)
         _text(picture, f"{10.0**power:g}", (left - 38, y + 4), SOFT, 0.38)
     last = ""
+    marked = np.zeros(WIDTH, bool)
     for moment in moments:
         if moment.trick:
             x = place(moment.number, 1.0)[0]
-            band = picture[top:bottom, max(x - 2, left) : x + 2]
-            band[:] = (0.75 * band + 0.25 * np.array(TRICK)).astype(np.uint8)
+            marked[max(x - 2, left) : x + 2] = True
             if moment.trick != last:
                 _text(picture, TRICKS[moment.trick].label, (min(x, right - 90), top - 6), TRICK, 0.42)
         last = moment.trick or ""
+    band = picture[top:bottom, marked]
+    picture[top:bottom, marked] = (0.75 * band + 0.25 * np.array(TRICK)).astype(np.uint8)
     if threshold is not None:
         y = place(newest, threshold)[1]
         for x in range(left, right, 14):

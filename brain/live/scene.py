@@ -13,7 +13,7 @@ from torch import Tensor
 from brain.dream import decode
 from brain.judge.episodes import Timing
 from brain.live.loaded import Loaded
-from brain.live.rides import KEYS, RECORDED, Ride
+from brain.live.rides import KEYS, RECORDED
 from brain.live.tricks import TRICKS, Shown
 from brain.live.watcher import Dream, Watcher, Window
 from shared.errors import TinyJEPAError
@@ -118,7 +118,7 @@ class Scene:
         self._held: frozenset[str] = frozenset()
         self._trick: tuple[str, Iterator[Shown]] | None = None
         self._dream: Dream | None = None
-        self._dream_error: float | None = None
+        self._dream_error = 0.0
         self._dream_frame: np.ndarray | None = None
         self._z: Tensor | None = None
         self._ride, self._other = self.loaded.rides(self.seed)
@@ -181,10 +181,9 @@ class Scene:
             self.past = [*self.past[1 - PAST :], shown]
         reading = self._watcher.see(frame, action, self._other_window.observation())
         self._z = reading.z
-        if self._dream and action is not None:
-            if self._dream.hear(action):
-                self._dream_frame = self._draw(self._dream.z)
-                self._dream_error = self._dream.error(reading.z) if reading.z is not None else None
+        if self._dream and action is not None and self._dream.hear(action):
+            self._dream_frame = self._draw(self._dream.z)
+            self._dream_error = self._dream.error(reading.z) if reading.z is not None else 0.0
         if trick:
             self._mark(trick)
         for event in self.events:
@@ -277,7 +276,7 @@ class Scene:
     def _dreamt(self) -> tuple[int, int, float, np.ndarray | None] | None:
         if self._dream is None:
             return None
-        return self._dream.done, self._dream.steps, self._dream_error or 0.0, self._dream_frame
+        return self._dream.done, self._dream.steps, self._dream_error, self._dream_frame
 
     def _fit_plane(self) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """The two directions in which latents vary most, (mean (D,), (D, 2)), and the latents there, (N, 2)."""

@@ -74,7 +74,8 @@ class Server:
         self._over.set()
         if self._runner is not None:
             await self._runner.cleanup()
-        await asyncio.to_thread(self.show.join, 5)
+        if self.show.is_alive():
+            await asyncio.to_thread(self.show.join, 5)
 
     def _address(self, port: int) -> str:
         host = self.access.host
@@ -200,4 +201,3 @@ def serve(runs: Mapping[str, Loaded], access: Access, port: int, ready: Callable
             await server.stop()
 
     asyncio.run(main())
-
