@@ -256,7 +256,11 @@ def test_viewers_command_and_one_that_stalls_costs_nothing(loaded: Loaded) -> No
             assert state["events"][-1]["seen"] == state["events"][-1]["start"]
             await viewer.send_json({"do": "pause"})
             await until(viewer, lambda found: found.get("playing") is False)
-            for wrong in ({"do": "speed", "value": 99}, {"do": "dream", "value": "x"}, {"do": "run", "value": "../x"}):
+            for what, value in (
+                ("speed", 99), ("speed", []), ("dream", "x"), ("dream", True), ("run", "../x"), ("run", []),
+                ("trick", {}), ("policy", "x"), ("policy", None), ("trick", "rm"),
+            ):  # fmt: skip
+                wrong = {"do": what, "value": value}
                 await viewer.send_json(wrong)
                 assert (await until(viewer, lambda found: "problem" in found))["problem"], wrong
             await viewer.send_str("no JSON")
@@ -267,7 +271,7 @@ def test_viewers_command_and_one_that_stalls_costs_nothing(loaded: Loaded) -> No
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"do": "rm"}', '{"do": 3}', '{"value": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "[" * 4000, '{"do": "rm"}', '{"do": 3}', '{"value": 1}'])
 def test_what_is_no_command(text: str) -> None:
     with pytest.raises(TinyJEPAError):
         Command.parse(text)

@@ -45,13 +45,13 @@ class Command:
         """Raises ``TinyJEPAError`` for anything that is no command."""
         try:
             content = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise TinyJEPAError("a command is JSON") from None
         if not isinstance(content, dict) or content.get("do") not in COMMANDS:
             raise TinyJEPAError(f"a command is an object with do, one of: {', '.join(COMMANDS)}")
         value = content.get("value")
         if content["do"] == "keys":
-            value = [key for key in value if isinstance(key, str)][:8] if isinstance(value, list) else []
+            value = [key[:20] for key in value if isinstance(key, str)][:8] if isinstance(value, list) else []
         return cls(content["do"], value)
 
 

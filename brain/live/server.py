@@ -128,12 +128,17 @@ class Server:
                 if received.type != WSMsgType.TEXT:
                     break
                 try:
-                    self.show.ask(mailbox, Command.parse(received.data))
+                    command = Command.parse(received.data)
                 except TinyJEPAError as error:
                     await ws.close(code=1008, message=str(error).encode()[:120])
+                    break
+                if command.do == "keys":
+                    self.show.hold(mailbox, command.value)
+                else:
+                    self.show.ask(command)
         finally:
             self.hall.leave(mailbox)
-            self.show.ask(mailbox, Command("keys", []))
+            self.show.hold(mailbox, ())
             self.show.watched(len(self.hall.mailboxes))
             sender.cancel()
         return ws

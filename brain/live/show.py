@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from brain.live.loaded import Loaded
@@ -42,18 +43,26 @@ class Show(threading.Thread):
         self.runs = runs
         self.rate = 0.0
         self._audience, self._on_failure = audience, on_failure
-        self._commands: queue.Queue[tuple[object, Command]] = queue.Queue(WAITING)
+        self._commands: queue.Queue[Command] = queue.Queue(WAITING)
         self._watched = threading.Event()
         self._stopping = False
         self._keys: dict[object, frozenset[str]] = {}
+        self._holding = threading.Lock()
         self._run = next(iter(runs))
         self._playing, self._speed, self._problem = True, 1.0, ""
         self._scenes = 0
 
-    def ask(self, viewer: object, command: Command) -> None:
-        """Queue a command of a viewer; dropped where too many wait."""
+    def ask(self, command: Command) -> None:
+        """Queue a command; dropped where too many wait."""
         with contextlib.suppress(queue.Full):
-            self._commands.put_nowait((viewer, command))
+            self._commands.put_nowait(command)
+
+    def hold(self, viewer: object, keys: Iterable[str]) -> None:
+        """The keys that a viewer holds now; the world hears those of all viewers."""
+        with self._holding:
+            self._keys.pop(viewer, None)
+            if found := frozenset(keys):
+                self._keys[viewer] = found
 
     def watched(self, by: int) -> None:
         """How many look. A show that nobody watches waits."""
@@ -92,7 +101,8 @@ class Show(threading.Thread):
                 time.sleep(max(0.0, due - now))
 
     def _advance(self) -> None:
-        held = frozenset().union(*self._keys.values())
+        with self._holding:
+            held = frozenset(itertools.chain.from_iterable(self._keys.values()))
         before = [(event.start, event.stop, event.open, event.seen) for event in self._scene.events]
         try:
             moment = self._scene.advance(held)
@@ -110,27 +120,21 @@ class Show(threading.Thread):
         """Does what was asked; whether one frame is wanted. Waits for a command for a moment where told to."""
         step, changed = False, False
         with contextlib.suppress(queue.Empty):
-            viewer, command = self._commands.get(timeout=0.1) if wait else self._commands.get_nowait()
+            command = self._commands.get(timeout=0.1) if wait else self._commands.get_nowait()
             while True:
-                changed |= command.do != "keys"
+                changed, self._problem = True, ""
                 step |= command.do == "step"
                 try:
-                    self._do(viewer, command)
+                    self._do(command)
                 except TinyJEPAError as error:
                     self._problem = str(error)
-                viewer, command = self._commands.get_nowait()
+                command = self._commands.get_nowait()
         if changed:
             self._tell()
         return step
 
-    def _do(self, viewer: object, command: Command) -> None:
+    def _do(self, command: Command) -> None:
         value = command.value
-        if command.do == "keys":
-            self._keys.pop(viewer, None)
-            if value:
-                self._keys[viewer] = frozenset(value)
-            return
-        self._problem = ""
         if command.do == "play":
             self._playing = True
         elif command.do in ("pause", "step"):
@@ -140,8 +144,8 @@ class Show(threading.Thread):
                 raise TinyJEPAError(f"speed is one of {', '.join(str(speed) for speed in SPEEDS)}")
             self._speed = value
         elif command.do == "trick":
-            if value not in TRICKS:
-                raise TinyJEPAError(f"there is no trick '{value}': choose from {', '.join(TRICKS)}")
+            if not isinstance(value, str) or value not in TRICKS:
+                raise TinyJEPAError(f"a trick is one of {', '.join(TRICKS)}")
             self._scene.play(value)
             self._playing = True
         elif command.do == "policy":
@@ -155,7 +159,7 @@ class Show(threading.Thread):
             self._scene.dream(steps)
             self._playing = True
         elif command.do == "run":
-            if value not in self.runs:
+            if not isinstance(value, str) or value not in self.runs:
                 raise TinyJEPAError("there is no such run")
             self._open(value)
 
@@ -163,7 +167,6 @@ class Show(threading.Thread):
         self._scene = Scene(self.runs[run])
         self._run = run
         self._scenes += 1
-        self._keys.clear()
         self._tell(fresh=True)
 
     def _tell(self, fresh: bool = False) -> None:
