@@ -2,14 +2,15 @@
 
     python -m benchmarks.live --run runs/car-racing --seconds 20 --minutes 3
 
-The server runs in this process, the viewers are tabs of a headless Chromium on the same machine, so that both read the
-same clock. Latency is from the moment a frame is known and judged to the end of the drawing that shows it.
+The server runs in this process, the viewers are headless Chromiums on the same machine, so that all read the same
+clock. Latency is from the moment a frame is known and judged to the end of the drawing that shows it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -45,13 +46,16 @@ async def measure(page: Page, seconds: float) -> str:
     """Pictures drawn a second, frames simulated a second, and latency."""
     await page.do("live.stats.latency.length = 0; 0")
     before, started = await page.do("[live.stats.drawn, live.points.at(-1)[0]]"), time.perf_counter()
+    cpu = time.process_time()
     await asyncio.sleep(seconds)
     after, took = await page.do("[live.stats.drawn, live.points.at(-1)[0]]"), time.perf_counter() - started
     latency = np.percentile(await page.do("live.stats.latency"), [50, 95, 99])
     drawn, shown = ((b - a) / took for a, b in zip(before, after))
+    cpu = 1e3 * (time.process_time() - cpu) / max(1, after[1] - before[1])
     return (
         f"{drawn:5.1f} pictures drawn/s, {shown:5.1f} frames simulated and judged/s, "
-        "latency ms median {:.0f}, 95 % {:.0f}, 99 % {:.0f}".format(*latency)
+        "latency ms median {:.0f}, 95 % {:.0f}, 99 % {:.0f}, ".format(*latency)
+        + f"server CPU {cpu:.1f} ms a frame, load of the machine {os.getloadavg()[0]:.1f}"
     )
 
 
@@ -62,7 +66,8 @@ async def stalled(url: str, session: aiohttp.ClientSession) -> aiohttp.ClientWeb
 
 async def bench(run: Path, seconds: float, minutes: float) -> None:
     process = psutil.Process()
-    async with serving([run]) as server, chromium() as browser, aiohttp.ClientSession() as session:
+    others = contextlib.AsyncExitStack()
+    async with serving([run]) as server, chromium() as browser, aiohttp.ClientSession() as session, others:
         page = await browser.page()
         await page.open(server.url)
         await page.until("window.live && live.points.length > 100", 20)
@@ -70,7 +75,7 @@ async def bench(run: Path, seconds: float, minutes: float) -> None:
         await page.do(CHOOSE.format(id="speed", value=2))
         print(f"as fast as 2x asks:      {await measure(page, seconds)}")
         await page.do(CHOOSE.format(id="speed", value=1))
-        second = await browser.page()
+        second = await (await others.enter_async_context(chromium())).page()  # a tab behind another draws nothing
         await second.open(server.url)
         await second.until("window.live && live.points.length > 100", 20)
         print(f"two viewers, the first:  {await measure(page, seconds)}")
@@ -78,7 +83,7 @@ async def bench(run: Path, seconds: float, minutes: float) -> None:
         print(f"and a third that stalls: {await measure(page, seconds)}")
         print(f"   the second of them:   {await measure(second, seconds)}")
         await third.close()
-        await second.send("Page.close")
+        await others.aclose()
         deadline, sizes = time.monotonic() + 60 * minutes, []
         while time.monotonic() < deadline:
             await page.key("tfr"[len(sizes) % 3])

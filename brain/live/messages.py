@@ -123,6 +123,7 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "stack": loaded.timing.stack,
         "stride": loaded.timing.stride,
         "dim": loaded.model.latent_dim,
+        "spread": scene.spread,
         "events": [asdict(event) for event in scene.events],
         "cloud": [[_round(x), _round(y)] for x, y in scene.cloud.tolist()],
     }
@@ -138,7 +139,7 @@ def _policy_label(name: str, simulated: bool) -> str:
 
 
 def _bars(z: np.ndarray | None) -> list[float] | None:
-    return None if z is None else [round(float(value), 2) for value in z[:BARS]]
+    return None if z is None else [float(f"{value:.3g}") for value in z[:BARS]]
 
 
 def _reduced(picture: np.ndarray) -> np.ndarray:

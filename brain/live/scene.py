@@ -30,8 +30,8 @@ TRICK_STEPS = 3
 EVENTS = 6
 """Events that are remembered."""
 
-PLANE_OBSERVATIONS = 200
-"""Observations that the plane of the trajectory is fitted to."""
+PLANE_EPISODES, PLANE_OBSERVATIONS, PLANE_GAP = 12, 16, 4
+"""The plane of the trajectory is fitted to so many episodes, observations of each, and frames between them at least."""
 
 PATIENCE = 100
 """Frames after which an event that is not over is given up."""
@@ -117,14 +117,15 @@ class Scene:
         self._watcher = Watcher(self.loaded.model, timing, self.loaded.calibration.kind)
         self._held: frozenset[str] = frozenset()
         self._trick: tuple[str, Iterator[Shown]] | None = None
+        self._waiting: str | None = None
         self._dream: Dream | None = None
         self._dream_error = 0.0
         self._dream_frame: np.ndarray | None = None
         self._z: Tensor | None = None
         self._ride, self._other = self.loaded.rides(self.seed)
         self._other_window = Window(timing)
-        self._begin_other()
         self._plane, self.cloud = self._fit_plane()
+        self._begin_other()
         self.restart()
 
     @property
@@ -150,10 +151,13 @@ class Scene:
         self._starting = True
 
     def play(self, trick: str) -> bool:
-        """Begin a trick with the next frame; False where one runs, or the film is too short for it."""
-        if self.why_not(trick) or self._trick or self._starting or len(self.past) < 2:
+        """Begin a trick with the next frame, or when the one that runs is over; of several that wait, the last counts.
+
+        False where it cannot be played here, or the film is too short for it.
+        """
+        if self.why_not(trick) or self._starting or len(self.past) < 2:
             return False
-        self._trick = trick, TRICKS[trick].play(self, self.trick_frames)
+        self._waiting = trick
         return True
 
     def dream(self, steps: int) -> bool:
@@ -225,11 +229,17 @@ class Scene:
             if shown is not None:
                 return name, shown
             self._trick = None
+        if self._waiting:
+            self._trick, self._waiting = self._start(self._waiting), None
+            return self._next()
         return None, self.drive()
+
+    def _start(self, trick: str) -> tuple[str, Iterator[Shown]]:
+        return trick, TRICKS[trick].play(self, self.trick_frames)
 
     def _begin(self) -> None:
         self._ride.begin(self.policy)
-        self._starting, self._trick, self._dream = False, None, None
+        self._starting, self._trick, self._waiting, self._dream = False, None, None, None
         self._watcher.forget()
         self.past = [(self._ride.frame, np.zeros(self.loaded.spec.action_dim, np.float32))]
         for event in self.events:
@@ -279,15 +289,21 @@ class Scene:
         return self._dream.done, self._dream.steps, self._dream_error, self._dream_frame
 
     def _fit_plane(self) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        """The two directions in which latents vary most, (mean (D,), (D, 2)), and the latents there, (N, 2)."""
+        """The two directions in which latents vary most, (mean (D,), (D, 2)), and the latents there, (N, 2).
+
+        Sets ``spread`` as well, the standard deviation of those latents over all dimensions.
+        """
         windows: list[np.ndarray] = []
-        stride = self.loaded.timing.stride
-        for frame in range(PLANE_OBSERVATIONS * stride):
-            self._step_other()
-            window = self._other_window.observation()
-            if window is not None and frame % stride == 0:
-                windows.append(window)
+        gap = max(self.loaded.timing.stride, PLANE_GAP)
+        for _ in range(PLANE_EPISODES):
+            self._begin_other()
+            for frame in range(PLANE_OBSERVATIONS * gap):
+                self._step_other()
+                window = self._other_window.observation()
+                if window is not None and frame % gap == 0:
+                    windows.append(window)
         z = self.loaded.model.encode(torch.from_numpy(np.stack(windows)))[:, 0].cpu().numpy()
+        self.spread = max(float(z.std()), 1e-6)
         mean = z.mean(0)
         _, scale, directions = np.linalg.svd(z - mean, full_matrices=False)
         width = np.maximum(scale[:2] / np.sqrt(len(z)), 1e-6)

@@ -58,7 +58,7 @@ function fitRange(points, threshold) {
   const newest = points.length ? points[points.length - 1][0] : 0;
   const ease = newest < range.last || range.last < 0 ? 1 : 0.08;
   range.last = newest;
-  const [bottom, top] = [Math.max(Math.log10(low) - 0.12, -6), Math.log10(high) + 0.3];
+  const [bottom, top] = [Math.max(Math.log10(low) - 0.12, -9), Math.log10(high) + 0.3];
   range.low = bottom < range.low ? bottom : range.low + ease * (bottom - range.low);
   range.high = top > range.high ? top : range.high + ease * (top - range.high);
 }
@@ -167,15 +167,14 @@ function dot(context, x, y, radius) {
   context.fill();
 }
 
-export function bars(canvas, z, foreseen) {
+export function bars(canvas, z, foreseen, spread) {
   const [context, width, height] = fresh(canvas);
   const middle = height / 2;
   context.strokeStyle = colours.line;
   line(context, [[0, Math.round(middle) + 0.5], [width, Math.round(middle) + 0.5]]);
   if (!z) return;
   const step = width / z.length;
-  const scale = (middle - 4) / 3.5;
-  const reach = (value) => Math.min(Math.max(value, -3.5), 3.5) * scale;
+  const reach = (value) => Math.min(Math.max(value / spread / 3.5, -1), 1) * (middle - 4);
   context.fillStyle = colours.true;
   z.forEach((value, i) => context.fillRect(i * step + step * 0.12, middle, step * 0.76, -reach(value)));
   if (!foreseen) return;

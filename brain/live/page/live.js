@@ -5,8 +5,9 @@ import { SHOWN, bars, chart, picture, plane, readColours } from "./draw.js";
 const at = (id) => document.getElementById(id);
 const ARROWS = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" };
 const SIGNS = { left: "◀", right: "▶", up: "▲", down: "▼" };
-const TIMES = new Intl.NumberFormat("en", { maximumSignificantDigits: 2, useGrouping: false });
-const NUMBERS = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: false });
+const FEW = new Intl.NumberFormat("en", { maximumSignificantDigits: 2, useGrouping: false });
+const SOME = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: false });
+const figure = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : SOME.format(value));
 
 let socket = null;
 let state = null;
@@ -74,8 +75,8 @@ function hear(news) {
     at("notes").replaceChildren(...state.notes.map((note) => element("li", note)));
     at("notes").hidden = !state.notes.length;
     at("threshold-key").hidden = state.threshold === null;
-    at("threshold").textContent = state.threshold === null ? "" : NUMBERS.format(state.threshold);
-    const seconds = NUMBERS.format(state.stride / state.rate);
+    at("threshold").textContent = state.threshold === null ? "" : figure(state.threshold);
+    const seconds = figure(state.stride / state.rate);
     at("latent-text").textContent = `${Math.min(state.dim, 128)} of ${state.dim} dimensions; marks: foreseen ${seconds} s before`;
     at("foreseen-text").textContent = state.decoder ? `${seconds} s before` : "this run has no decoder";
     at("drive-help").hidden = !state.keys.length;
@@ -142,8 +143,8 @@ function events() {
   const labels = Object.fromEntries(state.tricks);
   const rows = [...state.events].reverse().map((event) => {
     const row = document.createElement("tr");
-    const times = state.threshold ? ` (${TIMES.format(event.peak / state.threshold)}×)` : "";
-    row.append(element("td", labels[event.name]), element("td", event.start), element("td", NUMBERS.format(event.peak) + times));
+    const times = state.threshold ? ` (${FEW.format(event.peak / state.threshold)}×)` : "";
+    row.append(element("td", labels[event.name]), element("td", event.start), element("td", figure(event.peak) + times));
     const none = event.open ? "…" : "–";
     if (event.seen !== null) row.append(element("td", after(event.seen - event.start), "yes"));
     else row.append(element("td", event.open || state.threshold === null ? none : "not noticed", "missed"));
@@ -185,7 +186,7 @@ function draw() {
     picture(at(name), pixels.subarray(offset, offset + size), width, height);
     offset += size;
   }
-  bars(at("bars"), view.z, view.foreseen);
+  bars(at("bars"), view.z, view.foreseen, state.spread);
   texts();
   stats.drawn++;
   stats.latency.push(performance.timeOrigin + performance.now() - view.clock * 1000);
@@ -194,8 +195,8 @@ function draw() {
 
 function texts() {
   const [, energy, other, trick] = points[points.length - 1];
-  at("now").textContent = energy === null ? "–" : NUMBERS.format(energy);
-  at("other").textContent = other === null ? "–" : NUMBERS.format(other);
+  at("now").textContent = energy === null ? "–" : figure(energy);
+  at("other").textContent = other === null ? "–" : figure(other);
   const verdict = at("verdict");
   const alarm = state.threshold !== null && energy !== null && energy > state.threshold;
   verdict.className = `verdict ${alarm ? "alarm" : energy !== null && state.threshold !== null ? "fine" : ""}`;
@@ -203,7 +204,7 @@ function texts() {
   for (const button of at("tricks").children) button.classList.toggle("on", button.dataset.trick === trick);
   const dream = view.dream;
   if (!dream) blank(at("dream"));
-  if (dream) at("dream-text").textContent = `step ${dream.done} of ${dream.steps}, error ${NUMBERS.format(dream.error)}`;
+  if (dream) at("dream-text").textContent = `step ${dream.done} of ${dream.steps}, error ${figure(dream.error)}`;
   else at("dream-text").textContent = state.decoder ? "press Dream: the model goes on alone" : "no decoder: only its error";
 }
 
