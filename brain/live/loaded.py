@@ -83,10 +83,10 @@ def load(path: Path, store: Store | None, device: torch.device, *, replay: bool 
     notes = []
     decoder = load_decoder(run, model) if run.decoder.exists() else None
     if decoder is None:
-        notes.append(f"No decoder: latents cannot be drawn. Make one with: brain dream --run {path.name}")
+        notes.append(f"No decoder: latents cannot be drawn. Make one with: brain dream --run {path}")
     calibration = _calibration(run, judgement, model)
     if calibration.threshold is None:
-        notes.append(f"Not calibrated: no threshold is drawn. Make one with: brain judge --run {path.name}")
+        notes.append(f"Not calibrated: no threshold is drawn. Make one with: brain judge --run {path}")
     shortest = Timing(model.recipe.observation.stack, model.recipe.observation.stride)
     recordings = Recordings.of(store, shortest.history + LEAST_STEPS * shortest.stride + 1)
     keys: tuple[str, ...] = ()
