@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -350,6 +356,25 @@ def test_the_film(logo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert len(pictures) == 75 and pictures[0].shape == (480, 1280, 3)
     assert run(cli, "brain", ["judge", "--run", str(logo), "--video", str(tmp_path / "no" / "film.mp4")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_the_command(logo: Path) -> None:
+    """A real process: two runs of one name, a token, Ctrl-C."""
+    command = [sys.executable, "-m", "brain.cli", "live", "--run", str(logo), "--run", f"{logo}/../logo", "--port", "0"]
+    environment = os.environ | {"TINYJEPA_LIVE_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as live:
+        try:
+            assert live.stdout and live.stderr
+            url = live.stdout.readline().strip()
+            assert url.startswith("http://127.0.0.1:") and url.endswith(f"/?token={TOKEN}"), live.stderr.read()
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert b"TinyJEPA" in answer.read()
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(url.split("?")[0], timeout=10)
+            live.send_signal(signal.SIGINT)
+            assert live.wait(20) == 0 and live.stderr.read() == ""
+        finally:
+            live.kill()
 
 
 def test_a_port_is_bound_once() -> None:

@@ -172,7 +172,7 @@ class Show(threading.Thread):
     def _tell(self, fresh: bool = False) -> None:
         state = {
             "scene": self._scenes,
-            "runs": [[key, self._name(loaded), loaded.spec.world] for key, loaded in self.runs.items()],
+            "runs": [[key, self._label(loaded), loaded.spec.world] for key, loaded in self.runs.items()],
             "run": self._run,
             "playing": self._playing,
             "speed": self._speed,
@@ -182,7 +182,7 @@ class Show(threading.Thread):
         }
         self._audience.state(state | scene_state(self._scene), fresh)
 
-    def _name(self, loaded: Loaded) -> str:
+    def _label(self, loaded: Loaded) -> str:
         """The folder's name; its path where another run's is the same."""
         names = [one.path.resolve().name for one in self.runs.values()]
         name = loaded.path.resolve().name
