@@ -82,8 +82,8 @@ class Page:
             text = key if len(key) == 1 and one == "keyDown" else ""
             await self.send("Input.dispatchKeyEvent", type=one, key=key, code=code or key, text=text)
 
-    async def picture(self, file: Path, whole: bool = False) -> None:
-        shot = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    async def picture(self, file: Path) -> None:
+        shot = await self.send("Page.captureScreenshot", format="png")
         file.write_bytes(base64.b64decode(shot["data"]))
 
     async def _read(self) -> None:

@@ -80,7 +80,7 @@ def test_the_page(logo: Path, bare: Path) -> None:
         assert above[event["start"]] and not above[event["over"]]
         assert [n for n, _, trick in found if trick == "teleport"] == [event["start"]]
         row = await page.until("document.querySelector('#events tr').innerText")
-        assert "Teleport" in row and "at once" in row and "after" in row
+        assert "Teleport" in row and "at once" in row and "+2" in row
 
         # pause, step, play, by keyboard
         await page.key(" ", "Space")

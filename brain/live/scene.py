@@ -27,10 +27,10 @@ TRICK_FRAMES = 12
 TRICK_STEPS = 3
 """Model steps that a trick lasts at least."""
 
-EVENTS = 6
+EVENTS = 5
 """Events that are remembered."""
 
-PLANE_EPISODES, PLANE_OBSERVATIONS, PLANE_GAP = 12, 16, 4
+PLANE_EPISODES, PLANE_OBSERVATIONS, PLANE_GAP = 8, 16, 4
 """The plane of the trajectory is fitted to so many episodes, observations of each, and frames between them at least."""
 
 PATIENCE = 100
@@ -294,7 +294,7 @@ class Scene:
         Sets ``spread`` as well, the standard deviation of those latents over all dimensions.
         """
         windows: list[np.ndarray] = []
-        gap = max(self.loaded.timing.stride, PLANE_GAP)
+        gap = max(self.loaded.timing.stride, PLANE_GAP, self._other.lead // 12)
         for _ in range(PLANE_EPISODES):
             self._begin_other()
             for frame in range(PLANE_OBSERVATIONS * gap):

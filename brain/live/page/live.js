@@ -156,7 +156,7 @@ function events() {
 }
 
 function after(frames) {
-  return frames === 0 ? "at once" : `after ${frames} frame${frames === 1 ? "" : "s"}`;
+  return frames === 0 ? "at once" : `+${frames}`;
 }
 
 // --- what is drawn
