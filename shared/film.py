@@ -17,8 +17,8 @@ GAP = 2
 BACKGROUND, INK = 24, (235, 235, 235)
 
 
-def colours(frame: np.ndarray) -> np.ndarray:
-    """uint8 ``(H, W, C)`` as RGB uint8 ``(H, W, 3)``.
+def as_rgb(frame: np.ndarray) -> np.ndarray:
+    """uint8 ``(H, W, C)`` to ``(H, W, 3)``.
 
     One channel is grey; of two, the first is green and the second grey; of more than three, the first three count.
     """
@@ -32,9 +32,9 @@ def colours(frame: np.ndarray) -> np.ndarray:
 
 
 def tile(frame: np.ndarray) -> np.ndarray:
-    """uint8 ``(H, W, C)`` as RGB (``colours``), enlarged by a whole factor, with a gap at the right and the bottom."""
+    """uint8 ``(H, W, C)`` as RGB, enlarged by a whole factor (sharp pixels), with a gap at the right and the bottom."""
     factor = max(1, -(-TILE_PIXELS // frame.shape[0]))
-    large = colours(frame).repeat(factor, axis=0).repeat(factor, axis=1)
+    large = as_rgb(frame).repeat(factor, axis=0).repeat(factor, axis=1)
     return np.pad(large, ((0, GAP), (0, GAP), (0, 0)), constant_values=BACKGROUND)
 
 

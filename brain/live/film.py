@@ -14,7 +14,7 @@ import numpy as np
 from brain.live.loaded import Loaded
 from brain.live.scene import Moment, Scene
 from brain.live.tricks import TRICKS
-from shared.film import colours, write_video
+from shared.film import as_rgb, write_video
 
 WIDTH, HEIGHT, WORLD, TILE = 1280, 480, 320, 96
 CHART = (380, 56, WIDTH - 24, HEIGHT - 62)
@@ -134,7 +134,7 @@ def _paste(picture: np.ndarray, frame: np.ndarray, left: int, top: int, side: in
     scale = side / max(frame.shape[:2])
     shrinking = scale < 1
     method = cv2.INTER_AREA if shrinking else cv2.INTER_NEAREST
-    large = cv2.resize(colours(frame), None, fx=scale, fy=scale, interpolation=method)[:side, :side]
+    large = cv2.resize(as_rgb(frame), None, fx=scale, fy=scale, interpolation=method)[:side, :side]
     picture[top : top + large.shape[0], left : left + large.shape[1]] = large
 
 

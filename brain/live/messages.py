@@ -19,7 +19,7 @@ from brain.live.rides import KEYS, RANDOM, RECORDED
 from brain.live.scene import Moment, Scene
 from brain.live.tricks import TRICKS
 from shared.errors import TinyJEPAError
-from shared.film import colours
+from shared.film import as_rgb
 
 LARGEST = 128
 """Pictures are reduced to this side before they are sent."""
@@ -78,7 +78,7 @@ def pack(moment: Moment) -> Packed:
             pictures["dream"] = picture
     tiles, parts = [], []
     for name, frame in pictures.items():
-        picture = _reduced(colours(frame))
+        picture = _reduced(as_rgb(frame))
         tiles.append([name, picture.shape[1], picture.shape[0]])
         parts.append(np.ascontiguousarray(picture).tobytes())
     view = {
