@@ -21,6 +21,9 @@ from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.store.schema import StoreSpec
 
+FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
+"""What ``run.json`` holds, beside versions."""
+
 
 class Run:
     """A run folder. Raises ``TinyJEPAError`` where it belongs to another recipe, seed or world."""
@@ -96,9 +99,12 @@ class Run:
         path = self._existing("run.json")
         try:
             facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return facts
-        except ValueError as error:
+            missing = [key for key in FACTS if key not in facts]
+        except (ValueError, TypeError) as error:
             raise TinyJEPAError(f"{path} is damaged ({error}): give another --run") from None
+        if missing:
+            raise TinyJEPAError(f"{path} is damaged ({', '.join(missing)} missing): give another --run")
+        return facts
 
     def log(self, stage: str, step: int, **terms: float) -> None:
         """Append one line to ``metrics.jsonl``."""

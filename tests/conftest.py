@@ -11,3 +11,11 @@ from tests.dots import make_dot_store
 def dots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished store of 40 short episodes; read it, never write to it."""
     return make_dot_store(tmp_path_factory.mktemp("store") / "dots")
+
+
+@pytest.fixture(scope="session")
+def logo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the bouncing logo, with decoder and threshold; its store is beside it. Copy it to change it."""
+    from tests.living import make_run
+
+    return make_run(tmp_path_factory.mktemp("live"))

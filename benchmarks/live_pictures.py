@@ -1,0 +1,60 @@
+"""The pictures of the live page in ``docs/images``, from a real run in a real browser.
+
+python -m benchmarks.live_pictures --run runs/car-racing --run runs/bouncing-logo
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+import torch
+
+from benchmarks.live import serving
+from tests.chromium import CHOOSE, Chromium, chromium
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+
+
+async def shoot(browser: Chromium, url: str, name: str, size: tuple[int, int], dark: bool, run: int = 0) -> None:
+    """Opens the page, teleports, runs the film backwards, begins a dream, and takes a picture."""
+    page = await browser.page()
+    await page.open(url, *size, dark=dark)
+    await page.until("window.live && live.state && live.points.length > 20")
+    if run:
+        await page.do(CHOOSE.format(id="run", value=run))
+    await page.until(f"live.state.run === '{run}' && live.points.length > 40", 20)
+    await page.send("Emulation.setScrollbarsHidden", hidden=True)
+    await page.until("live.points.length >= 300", 30)
+    await page.key("n")
+    await asyncio.sleep(2.5)
+    await page.key("t")
+    await asyncio.sleep(1.2)
+    await page.key("r")
+    await asyncio.sleep(1.0)
+    await page.key("d")
+    await asyncio.sleep(0.9)
+    await page.picture(IMAGES / f"live-{name}.png")
+    print(IMAGES / f"live-{name}.png", page.problems)
+    await page.send("Page.close")
+
+
+async def main_async(runs: list[Path]) -> None:
+    async with serving(runs) as server, chromium() as browser:
+        await shoot(browser, server.url, "light", (1280, 920), dark=False)
+        await shoot(browser, server.url, "dark", (1280, 920), dark=True)
+        await shoot(browser, server.url, "phone", (390, 844), dark=False)
+        if len(runs) > 1:
+            await shoot(browser, server.url, "logo", (1280, 920), dark=False, run=1)
+
+
+@click.command()
+@click.option("--run", "runs", type=click.Path(path_type=Path), multiple=True, required=True)
+def main(runs: tuple[Path, ...]) -> None:
+    torch.set_num_threads(1)
+    asyncio.run(main_async(list(runs)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Who may look: a token where others can reach the page, and no page of another site may ask in a visitor's name."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from shared.errors import TinyJEPAError
+
+SHORTEST_TOKEN = 16
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name is this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
+@dataclass(frozen=True)
+class Access:
+    """The rules of one server."""
+
+    host: str
+    """what it binds to"""
+    token: str | None
+    """None: whoever reaches the loopback address may look"""
+
+    @classmethod
+    def make(cls, host: str, token: str | None) -> Access:
+        """With a fresh token where ``host`` is no loopback address and none is given.
+
+        Raises ``TinyJEPAError`` for a token that is short or does not fit into a URL.
+        """
+        if token is None:
+            return cls(host, None if is_loopback(host) else secrets.token_urlsafe(24))
+        if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.replace("-", "").replace("_", "").isalnum():
+            raise TinyJEPAError(
+                f"--token needs {SHORTEST_TOKEN} characters or more, letters, digits, - and _ only: "
+                "leave it out and one is made"
+            )
+        return cls(host, token)
+
+    def knows(self, *given: str | None) -> bool:
+        """Whether one of the tokens given is the right one; compared in constant time."""
+        if self.token is None:
+            return True
+        found = False
+        for one in given:
+            found |= hmac.compare_digest(self.token.encode(), (one or "").encode())
+        return found
+
+    def refuses(self, headers: Mapping[str, str]) -> str | None:
+        """Why a request is refused by where it says that it goes and comes from; None where it is not.
+
+        A page of another site that had its name point here (DNS rebinding) gives itself away by the ``Host`` header,
+        one that connects across sites by ``Origin``.
+        """
+        host = headers.get("Host", "")
+        if not self._is_ours(_name(host)):
+            return f"'{_name(host)[:60]}' is not the name of this server: open it by its address"
+        origin = headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return "a page of another site may not ask here"
+        return None
+
+    def _is_ours(self, name: str) -> bool:
+        if is_loopback(name):
+            return True
+        if is_loopback(self.host):
+            return False
+        try:
+            ipaddress.ip_address(name)
+            return True  # an address cannot be rebound
+        except ValueError:
+            own = socket.gethostname().lower()
+            return name.lower() in {self.host.lower(), own, f"{own}.local", socket.getfqdn().lower()}
+
+
+def _name(host: str) -> str:
+    """The name of a ``Host`` header, without port and brackets."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

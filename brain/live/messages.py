@@ -1,0 +1,153 @@
+"""What goes over the wire: the state as JSON, and moments as numbers and pictures.
+
+A moment is binary: the header's length (uint32, little endian), the header (JSON), and the pictures of
+``header.view.tiles`` one after the other, RGB, 3 bytes a pixel, rows from the top.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from brain.live.rides import KEYS, RANDOM, RECORDED
+from brain.live.scene import Moment, Scene
+from brain.live.tricks import TRICKS
+from shared.errors import TinyJEPAError
+from shared.film import as_rgb
+
+LARGEST = 128
+"""Pictures are reduced to this side before they are sent."""
+
+BARS = 128
+"""Dimensions of the latent that are sent at most."""
+
+COMMANDS = ("play", "pause", "step", "speed", "trick", "policy", "run", "dream", "restart", "keys")
+
+Point = list[Any]
+"""[frame number, energy, energy elsewhere, trick, whether an episode begins, x, y]; null for what is not known"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a viewer asks for."""
+
+    do: str
+    value: Any = None
+
+    @classmethod
+    def parse(cls, text: str) -> Command:
+        """Raises ``TinyJEPAError`` for anything that is no command."""
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError):
+            raise TinyJEPAError("a command is JSON") from None
+        if not isinstance(content, dict) or content.get("do") not in COMMANDS:
+            raise TinyJEPAError(f"a command is an object with do, one of: {', '.join(COMMANDS)}")
+        value = content.get("value")
+        if content["do"] == "keys":
+            value = [key[:20] for key in value if isinstance(key, str)][:8] if isinstance(value, list) else []
+        return cls(content["do"], value)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A moment, ready to be sent to any number of viewers."""
+
+    point: Point
+    view: bytes
+    """JSON"""
+    pixels: bytes
+
+
+def pack(moment: Moment) -> Packed:
+    """A moment as bytes."""
+    pictures = {"world": moment.frame, "elsewhere": moment.elsewhere}
+    if moment.drawn is not None:
+        pictures["foreseen"] = moment.drawn
+    dream = None
+    if moment.dream is not None:
+        done, steps, error, picture = moment.dream
+        dream = {"done": done, "steps": steps, "error": _round(error)}
+        if picture is not None:
+            pictures["dream"] = picture
+    tiles, parts = [], []
+    for name, frame in pictures.items():
+        picture = _reduced(as_rgb(frame))
+        tiles.append([name, picture.shape[1], picture.shape[0]])
+        parts.append(np.ascontiguousarray(picture).tobytes())
+    view = {
+        "tiles": tiles,
+        "z": _bars(moment.z),
+        "foreseen": _bars(moment.foreseen),
+        "dream": dream,
+        "clock": time.time(),
+    }
+    x, y = moment.place or (None, None)
+    point = [
+        moment.number, _round(moment.energy), _round(moment.elsewhere_energy), moment.trick, int(moment.cut),
+        _round(x), _round(y),
+    ]  # fmt: skip
+    return Packed(point, json.dumps(view).encode(), b"".join(parts))
+
+
+def message(points: Sequence[Point], packed: Packed) -> bytes:
+    """One binary message: all points since the last, and the newest view."""
+    header = b'{"points":' + json.dumps(points).encode() + b',"view":' + packed.view + b"}"
+    return len(header).to_bytes(4, "little") + header + packed.pixels
+
+
+def scene_state(scene: Scene) -> dict[str, Any]:
+    """What a page has to know of a scene, apart from its moments."""
+    loaded = scene.loaded
+    return {
+        "world": loaded.spec.world,
+        "recipe": loaded.model.recipe.name,
+        "source": "simulator" if loaded.simulated else "stored episodes",
+        "title": scene.title,
+        "notes": list(loaded.notes),
+        "policy": scene.policy,
+        "policies": [[name, _policy_label(name, loaded.simulated)] for name in loaded.policies],
+        "keys": list(loaded.keys),
+        "tricks": [[name, trick.label, trick.summary, scene.why_not(name)] for name, trick in TRICKS.items()],
+        "decoder": loaded.decoder is not None,
+        "threshold": loaded.calibration.threshold,
+        "form": loaded.calibration.kind,
+        "false_alarms": loaded.calibration.false_alarms,
+        "rate": loaded.spec.control_rate,
+        "stack": loaded.timing.stack,
+        "stride": loaded.timing.stride,
+        "dim": loaded.model.latent_dim,
+        "spread": scene.spread,
+        "events": [asdict(event) for event in scene.events],
+        "cloud": [[_round(x), _round(y)] for x, y in scene.cloud.tolist()],
+    }
+
+
+def _policy_label(name: str, simulated: bool) -> str:
+    if name.startswith(RECORDED):
+        policy = name.removeprefix(RECORDED)
+        if not simulated:
+            return f"as stored: {policy}"
+        return f"as recorded: {policy}" if policy != "none" else "nobody acts"
+    return {KEYS: "you, by keyboard", RANDOM: "random, held"}[name]
+
+
+def _bars(z: np.ndarray | None) -> list[float] | None:
+    return None if z is None else [float(f"{value:.3g}") for value in z[:BARS]]
+
+
+def _reduced(picture: np.ndarray) -> np.ndarray:
+    scale = LARGEST / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(f"{value:.5g}")

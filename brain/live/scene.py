@@ -1,0 +1,316 @@
+"""One run, watched frame by frame: the course that is shown, another beside it, tricks, events and dreams."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from brain.dream import decode
+from brain.judge.episodes import Timing
+from brain.live.loaded import Loaded
+from brain.live.rides import KEYS, RECORDED
+from brain.live.tricks import TRICKS, Shown
+from brain.live.watcher import Dream, Watcher, Window
+from shared.errors import TinyJEPAError
+
+PAST = 64
+"""Frames that can be played backwards."""
+
+TRICK_FRAMES = 12
+"""Frames that a trick lasts at least."""
+
+TRICK_STEPS = 3
+"""Model steps that a trick lasts at least."""
+
+EVENTS = 5
+"""Events that are remembered."""
+
+PLANE_EPISODES, PLANE_OBSERVATIONS, PLANE_GAP = 8, 16, 4
+"""The plane of the trajectory is fitted to so many episodes, observations of each, and frames between them at least."""
+
+PATIENCE = 100
+"""Frames after which an event that is not over is given up."""
+
+
+@dataclass
+class Event:
+    """An impossible event, and what the energy made of it. Times are frame numbers."""
+
+    name: str
+    start: int
+    stop: int
+    """first honest frame after it"""
+    peak: float = 0.0
+    seen: int | None = None
+    """first frame above the threshold"""
+    over: int | None = None
+    """frame from which the energy stays below the threshold"""
+    open: bool = True
+    calm: int = 0
+
+    def follow(self, number: int, energy: float | None, threshold: float | None, timing: Timing) -> None:
+        """Take in a frame's energy.
+
+        Its peak, and whether it is seen, count while a frame of it is still part of a judged transition. It is over
+        once the energy stays below the threshold for a model step.
+        """
+        if energy is None:
+            return
+        above = threshold is not None and energy > threshold
+        if number < self.stop + timing.history + timing.stride:
+            self.peak = max(self.peak, energy)
+            if above and self.seen is None:
+                self.seen = number
+        self.calm = 0 if above or number < self.stop else self.calm + 1
+        if self.calm >= timing.stride and self.seen is not None:
+            self.over = number - self.calm + 1
+        self.open = self.over is None and number < self.stop + PATIENCE
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One frame and everything that is known of it."""
+
+    number: int
+    frame: np.ndarray
+    """uint8 (H, W, C), as shown"""
+    elsewhere: np.ndarray
+    """of the other course, uint8 (H, W, C)"""
+    energy: float | None
+    elsewhere_energy: float | None
+    trick: str | None
+    """the trick that made this frame"""
+    cut: bool
+    """whether an episode begins here"""
+    z: np.ndarray | None
+    """standardised latent, float32 (D,)"""
+    foreseen: np.ndarray | None
+    """what was expected here one model step before, float32 (D,)"""
+    place: tuple[float, float] | None
+    """of the latent in the plane"""
+    drawn: np.ndarray | None
+    """``foreseen`` decoded, uint8 (H, W, C); None without a decoder"""
+    dream: tuple[int, int, float, np.ndarray | None] | None
+    """model steps done, steps in all, error, decoded frame"""
+
+
+@dataclass
+class Scene:
+    """Advances frame by frame. Deterministic: the same run, seed, commands and keys give the same moments."""
+
+    loaded: Loaded
+    seed: int = 0
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS))
+
+    def __post_init__(self) -> None:
+        self.policy = self.loaded.policies[0]
+        self.number = 0
+        timing = self.loaded.timing
+        self.trick_frames = max(TRICK_FRAMES, TRICK_STEPS * timing.stride)
+        self.past: list[Shown] = []
+        self.other_action = np.zeros(self.loaded.spec.action_dim, np.float32)
+        self._watcher = Watcher(self.loaded.model, timing, self.loaded.calibration.kind)
+        self._held: frozenset[str] = frozenset()
+        self._trick: tuple[str, Iterator[Shown]] | None = None
+        self._waiting: str | None = None
+        self._dream: Dream | None = None
+        self._dream_error = 0.0
+        self._dream_frame: np.ndarray | None = None
+        self._z: Tensor | None = None
+        self._ride, self._other = self.loaded.rides(self.seed)
+        self._other_window = Window(timing)
+        self._plane, self.cloud = self._fit_plane()
+        self._begin_other()
+        self.restart()
+
+    @property
+    def title(self) -> str:
+        return self._ride.title
+
+    def why_not(self, trick: str) -> str | None:
+        """Why a trick cannot be played in this world; None where it can."""
+        if TRICKS[trick].needs_actions and self.loaded.spec.action_dim == 0:
+            return "nobody acts in this world"
+        return None
+
+    def choose_policy(self, policy: str) -> None:
+        """Let somebody else act. A recorded policy begins another episode."""
+        if policy not in self.loaded.policies:
+            raise TinyJEPAError(f"nobody called '{policy}' can act here")
+        self.policy = policy
+        if policy.startswith(RECORDED):
+            self.restart()
+
+    def restart(self) -> None:
+        """Begin another episode with the next frame."""
+        self._starting = True
+
+    def play(self, trick: str) -> bool:
+        """Begin a trick with the next frame, or when the one that runs is over; of several that wait, the last counts.
+
+        False where it cannot be played here, or the film is too short for it.
+        """
+        if self.why_not(trick) or self._starting or len(self.past) < 2:
+            return False
+        self._waiting = trick
+        return True
+
+    def dream(self, steps: int) -> bool:
+        """Begin to dream ``steps`` model steps from the frame that is shown; False where nothing was seen yet."""
+        if self._z is None or self._starting:
+            return False
+        self._dream = Dream(self.loaded.model, self._z, self.loaded.timing.stride, steps)
+        self._dream_error = 0.0
+        self._dream_frame = self._draw(self._z)
+        return True
+
+    def advance(self, held: frozenset[str] = frozenset()) -> Moment:
+        """The next frame, with these keys held."""
+        timing = self.loaded.timing
+        self._held = held
+        self.number += 1
+        self._step_other()
+        trick, shown = self._next()
+        cut = shown is None
+        if shown is None:
+            self._begin()
+            frame, action = self._ride.frame, None
+        else:
+            frame, action = shown
+            self.past = [*self.past[1 - PAST :], shown]
+        reading = self._watcher.see(frame, action, self._other_window.observation())
+        self._z = reading.z
+        if self._dream and action is not None and self._dream.hear(action):
+            self._dream_frame = self._draw(self._dream.z)
+            self._dream_error = self._dream.error(reading.z) if reading.z is not None else 0.0
+        if trick:
+            self._mark(trick)
+        for event in self.events:
+            if event.open:
+                event.follow(self.number, reading.energy, self.loaded.calibration.threshold, timing)
+        z = None if reading.z is None else reading.z[0].cpu().numpy()
+        return Moment(
+            number=self.number,
+            frame=frame,
+            elsewhere=self._other.frame,
+            energy=reading.energy,
+            elsewhere_energy=reading.elsewhere,
+            trick=trick,
+            cut=cut,
+            z=z,
+            foreseen=None if reading.foreseen is None else reading.foreseen[0].cpu().numpy(),
+            place=None if z is None else self._place(z),
+            drawn=None if reading.foreseen is None else self._draw(reading.foreseen),
+            dream=self._dreamt(),
+        )
+
+    def drive(self) -> Shown | None:
+        action = self._ride.step(self.policy, self._held)
+        return None if action is None else (self._ride.frame, action)
+
+    def swap(self) -> None:
+        self._ride, self._other = self._other, self._ride
+        self._other_window.clear()
+        for frame, _ in self.past:
+            self._other_window.add(frame)
+
+    def _next(self) -> tuple[str | None, Shown | None]:
+        """The trick that is on and what is shown next; nothing where an episode has to begin."""
+        if self._starting:
+            return None, None
+        if self._trick:
+            name, frames = self._trick
+            shown = next(frames, None)
+            if shown is not None:
+                return name, shown
+            self._trick = None
+        if self._waiting:
+            self._trick, self._waiting = self._start(self._waiting), None
+            return self._next()
+        return None, self.drive()
+
+    def _start(self, trick: str) -> tuple[str, Iterator[Shown]]:
+        return trick, TRICKS[trick].play(self, self.trick_frames)
+
+    def _begin(self) -> None:
+        self._ride.begin(self.policy)
+        self._starting, self._trick, self._waiting, self._dream = False, None, None, None
+        self._watcher.forget()
+        self.past = [(self._ride.frame, np.zeros(self.loaded.spec.action_dim, np.float32))]
+        for event in self.events:
+            event.open = False
+
+    def _step_other(self) -> None:
+        action = self._other.step(self._other_policy, frozenset())
+        if action is None:
+            self._begin_other()
+        else:
+            self.other_action = action
+            self._other_window.add(self._other.frame)
+
+    def _begin_other(self) -> None:
+        """The other course begins anew and runs ahead."""
+        self._other.begin(self._other_policy)
+        self._other_window.clear()
+        self._other_window.add(self._other.frame)
+        for _ in range(self._other.lead):
+            action = self._other.step(self._other_policy, frozenset())
+            if action is None:
+                break
+            self.other_action = action
+            self._other_window.add(self._other.frame)
+
+    @property
+    def _other_policy(self) -> str:
+        """Nobody steers the other course by hand."""
+        return self.policy if self.policy != KEYS else self.loaded.policies[0]
+
+    def _mark(self, trick: str) -> None:
+        """A frame of a trick: the event it belongs to begins, or goes on."""
+        latest = self.events[-1] if self.events else None
+        if latest and latest.name == trick and latest.stop == self.number:
+            latest.stop = self.number + 1
+            return
+        if latest:
+            latest.open = False
+        self.events.append(Event(trick, self.number, self.number + 1))
+
+    def _draw(self, z: Tensor) -> np.ndarray | None:
+        return None if self.loaded.decoder is None else decode(self.loaded.decoder, z)[0]
+
+    def _dreamt(self) -> tuple[int, int, float, np.ndarray | None] | None:
+        if self._dream is None:
+            return None
+        return self._dream.done, self._dream.steps, self._dream_error, self._dream_frame
+
+    def _fit_plane(self) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """The two directions in which latents vary most, (mean (D,), (D, 2)), and the latents there, (N, 2).
+
+        Sets ``spread`` as well, the standard deviation of those latents over all dimensions.
+        """
+        windows: list[np.ndarray] = []
+        gap = max(self.loaded.timing.stride, PLANE_GAP, self._other.lead // 12)
+        for _ in range(PLANE_EPISODES):
+            self._begin_other()
+            for frame in range(PLANE_OBSERVATIONS * gap):
+                self._step_other()
+                window = self._other_window.observation()
+                if window is not None and frame % gap == 0:
+                    windows.append(window)
+        z = self.loaded.model.encode(torch.from_numpy(np.stack(windows)))[:, 0].cpu().numpy()
+        self.spread = max(float(z.std()), 1e-6)
+        mean = z.mean(0)
+        _, scale, directions = np.linalg.svd(z - mean, full_matrices=False)
+        width = np.maximum(scale[:2] / np.sqrt(len(z)), 1e-6)
+        axes = directions[:2].T / width
+        return (mean, axes), (z - mean) @ axes
+
+    def _place(self, z: np.ndarray) -> tuple[float, float]:
+        mean, axes = self._plane
+        x, y = (z - mean) @ axes
+        return float(x), float(y)

@@ -1,0 +1,189 @@
+"""A scene in time: a thread that advances it at its pace and does what viewers ask for."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from brain.live.loaded import Loaded
+from brain.live.messages import Command, Packed, pack, scene_state
+from brain.live.scene import Scene
+from brain.live.tricks import TRICKS
+from shared.errors import TinyJEPAError
+
+SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+"""Of real time; what the machine cannot keep up with runs as fast as it goes."""
+
+LONGEST_DREAM = 60
+"""Model steps."""
+
+WAITING = 256
+"""Commands that wait at most; more are dropped."""
+
+
+class Audience(Protocol):
+    """Who is shown everything; called from the show's thread."""
+
+    def state(self, state: dict[str, Any], fresh: bool) -> None:
+        """The state changed; ``fresh`` when another scene begins, so that earlier points mean nothing now."""
+
+    def moment(self, packed: Packed) -> None: ...
+
+
+class Show(threading.Thread):
+    """Runs one scene at a time. All methods but ``run`` may be called from any thread."""
+
+    def __init__(self, runs: Mapping[str, Loaded], audience: Audience, on_failure: Callable[[BaseException], None]):
+        super().__init__(name="show", daemon=True)
+        self.runs = runs
+        self.rate = 0.0
+        self._audience, self._on_failure = audience, on_failure
+        self._commands: queue.Queue[Command] = queue.Queue(WAITING)
+        self._watched = threading.Event()
+        self._stopping = False
+        self._keys: dict[object, frozenset[str]] = {}
+        self._holding = threading.Lock()
+        self._run = next(iter(runs))
+        self._playing, self._speed, self._problem = True, 1.0, ""
+        self._scenes = 0
+
+    def ask(self, command: Command) -> None:
+        """Queue a command; dropped where too many wait."""
+        with contextlib.suppress(queue.Full):
+            self._commands.put_nowait(command)
+
+    def hold(self, viewer: object, keys: Iterable[str]) -> None:
+        """The keys that a viewer holds now; the world hears those of all viewers."""
+        with self._holding:
+            self._keys.pop(viewer, None)
+            if found := frozenset(keys):
+                self._keys[viewer] = found
+
+    def watched(self, by: int) -> None:
+        """How many look. A show that nobody watches waits."""
+        if by:
+            self._watched.set()
+        else:
+            self._watched.clear()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._watched.set()
+
+    def run(self) -> None:
+        try:
+            self._open(self._run)
+            self._play()
+        except BaseException as error:
+            self._on_failure(error)
+
+    def _play(self) -> None:
+        due, last = time.perf_counter(), 0.0
+        while not self._stopping:
+            self._watched.wait()
+            once = self._obey(wait=not self._playing)
+            if not (self._playing or once):
+                continue
+            self._advance()
+            now = time.perf_counter()
+            if last:
+                self.rate += 0.05 * (min(1 / max(now - last, 1e-6), 1e3) - self.rate)
+            last = now
+            due += 1 / (self._scene.loaded.spec.control_rate * self._speed)
+            if due < now - 0.2 or not self._playing:
+                due = now  # too slow, or just woken: no race to make up for it
+            else:
+                time.sleep(max(0.0, due - now))
+
+    def _advance(self) -> None:
+        with self._holding:
+            held = frozenset(itertools.chain.from_iterable(self._keys.values()))
+        before = [(event.start, event.stop, event.open, event.seen) for event in self._scene.events]
+        try:
+            moment = self._scene.advance(held)
+        except TinyJEPAError as error:  # bytes of a stored episode are damaged: say so, and let people choose another
+            self._problem, self._playing = str(error), False
+            self._scene.restart()
+            self._tell()
+            return
+        self._audience.moment(pack(moment))
+        after = [(event.start, event.stop, event.open, event.seen) for event in self._scene.events]
+        if moment.cut or before != after:
+            self._tell()
+
+    def _obey(self, wait: bool) -> bool:
+        """Does what was asked; whether one frame is wanted. Waits for a command for a moment where told to."""
+        step, changed = False, False
+        with contextlib.suppress(queue.Empty):
+            command = self._commands.get(timeout=0.1) if wait else self._commands.get_nowait()
+            while True:
+                changed, self._problem = True, ""
+                step |= command.do == "step"
+                try:
+                    self._do(command)
+                except TinyJEPAError as error:
+                    self._problem = str(error)
+                command = self._commands.get_nowait()
+        if changed:
+            self._tell()
+        return step
+
+    def _do(self, command: Command) -> None:
+        value = command.value
+        if command.do == "play":
+            self._playing = True
+        elif command.do in ("pause", "step"):
+            self._playing = False
+        elif command.do == "speed":
+            if value not in SPEEDS:
+                raise TinyJEPAError(f"speed is one of {', '.join(str(speed) for speed in SPEEDS)}")
+            self._speed = value
+        elif command.do == "trick":
+            if not isinstance(value, str) or value not in TRICKS:
+                raise TinyJEPAError(f"a trick is one of {', '.join(TRICKS)}")
+            self._scene.play(value)
+            self._playing = True
+        elif command.do == "policy":
+            self._scene.choose_policy(str(value))
+        elif command.do == "restart":
+            self._scene.restart()
+        elif command.do == "dream":
+            steps = value if isinstance(value, int) and not isinstance(value, bool) else 0
+            if not 1 <= steps <= LONGEST_DREAM:
+                raise TinyJEPAError(f"a dream has 1 to {LONGEST_DREAM} steps")
+            self._scene.dream(steps)
+            self._playing = True
+        elif command.do == "run":
+            if not isinstance(value, str) or value not in self.runs:
+                raise TinyJEPAError("there is no such run")
+            self._open(value)
+
+    def _open(self, run: str) -> None:
+        self._scene = Scene(self.runs[run])
+        self._run = run
+        self._scenes += 1
+        self._tell(fresh=True)
+
+    def _tell(self, fresh: bool = False) -> None:
+        state = {
+            "scene": self._scenes,
+            "runs": [[key, self._label(loaded), loaded.spec.world] for key, loaded in self.runs.items()],
+            "run": self._run,
+            "playing": self._playing,
+            "speed": self._speed,
+            "speeds": SPEEDS,
+            "longest_dream": LONGEST_DREAM,
+            "problem": self._problem,
+        }
+        self._audience.state(state | scene_state(self._scene), fresh)
+
+    def _label(self, loaded: Loaded) -> str:
+        """The folder's name; its path where another run's is the same."""
+        names = [one.path.resolve().name for one in self.runs.values()]
+        name = loaded.path.resolve().name
+        return name if names.count(name) == 1 else str(loaded.path)

@@ -1,0 +1,119 @@
+"""What the model makes of a film, frame by frame: latents, what it foresaw, energies."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from brain.judge.episodes import Timing
+from brain.model import EnergyKind, WorldModel
+
+
+class Window:
+    """The newest frames of a film: just those that an observation needs."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._stride = timing.stride
+        self._frames: deque[np.ndarray] = deque(maxlen=timing.history + 1)
+
+    def add(self, frame: np.ndarray) -> None:
+        self._frames.append(frame)
+
+    def clear(self) -> None:
+        self._frames.clear()
+
+    def observation(self) -> np.ndarray | None:
+        """uint8 (stack, H, W, C), oldest first; None while frames are missing."""
+        if len(self._frames) < (self._frames.maxlen or 0):
+            return None
+        return np.stack(list(self._frames)[:: self._stride])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the model makes of one frame. Latents are standardised, (1, D); all None while history is missing."""
+
+    z: Tensor | None = None
+    foreseen: Tensor | None = None
+    """what it expected here, one model step before"""
+    energy: float | None = None
+    """of the frame that was shown"""
+    elsewhere: float | None = None
+    """of the observation of the other course, had it been shown instead"""
+
+
+class Watcher:
+    """Sees one frame after the other, with the actions that it is told led there."""
+
+    def __init__(self, model: WorldModel, timing: Timing, kind: EnergyKind) -> None:
+        self.model, self.timing, self.kind = model, timing, kind
+        self._window = Window(timing)
+        self._latents: deque[Tensor | None] = deque(maxlen=timing.stride + 1)
+        self._actions: deque[np.ndarray] = deque(maxlen=timing.stride)
+
+    def forget(self) -> None:
+        """An episode begins: nothing leads from the frames before to those after."""
+        self._window.clear()
+        self._latents.clear()
+        self._actions.clear()
+
+    @torch.no_grad()
+    def see(self, frame: np.ndarray, action: np.ndarray | None, other: np.ndarray | None) -> Reading:
+        """``frame`` uint8 (H, W, C) after ``action`` float32 (A,); None before the first frame of an episode.
+
+        ``other`` is an observation, uint8 (stack, H, W, C), that is proposed beside the true one.
+        """
+        self._window.add(frame)
+        if action is not None:
+            self._actions.append(action)
+        observation = self._window.observation()
+        if observation is None:
+            self._latents.append(None)
+            return Reading()
+        both = observation[None] if other is None else np.stack([observation, other])
+        latents = self.model.encode(torch.from_numpy(both))[:, 0]
+        self._latents.append(latents[:1])
+        before = self._latents[0]
+        if len(self._latents) <= self.timing.stride or before is None:
+            return Reading(latents[:1])
+        chunk = torch.from_numpy(np.concatenate(self._actions))[None].to(latents.device)
+        foreseen, _ = self.model.predict(before, chunk)
+        n = len(latents)
+        energies = self.model.energy(before.expand(n, -1), chunk.expand(n, -1), latents, self.kind).tolist()
+        return Reading(latents[:1], foreseen, energies[0], energies[1] if n > 1 else None)
+
+
+class Dream:
+    """The model's future from one latent, without another look: it is told the actions and shown nothing."""
+
+    def __init__(self, model: WorldModel, z: Tensor, stride: int, steps: int) -> None:
+        self._model, self._start, self._stride = model, z, stride
+        self.steps, self.done = steps, 0
+        self._actions: list[np.ndarray] = []
+        self.z = z
+        """the latest dreamt latent, (1, D)"""
+
+    @property
+    def over(self) -> bool:
+        return self.done >= self.steps
+
+    @torch.no_grad()
+    def hear(self, action: np.ndarray) -> bool:
+        """Take in a frame's action, float32 (A,); whether it completed a model step."""
+        if self.over:
+            return False
+        self._actions.append(action)
+        self.done, rest = divmod(len(self._actions), self._stride)
+        if rest:
+            return False
+        chunks = np.concatenate(self._actions).reshape(1, self.done, -1)
+        self.z = self._model.rollout(self._start, torch.from_numpy(chunks).to(self._start.device))[:, -1]
+        return True
+
+    def error(self, z: Tensor) -> float:
+        """Mean squared distance per dimension from a latent (1, D)."""
+        return float((self.z - z).square().mean())
