@@ -18,21 +18,24 @@ BACKGROUND, INK = 24, (235, 235, 235)
 
 
 def tile(frame: np.ndarray) -> np.ndarray:
-    """uint8 ``(H, W, C)`` as RGB, enlarged by a whole factor (sharp pixels), with a gap at the right and the bottom.
+    """uint8 ``(H, W, C)`` as RGB (see ``colours``), enlarged by a whole factor, with a gap at the right and bottom."""
+    factor = max(1, -(-TILE_PIXELS // frame.shape[0]))
+    large = colours(frame).repeat(factor, axis=0).repeat(factor, axis=1)
+    return np.pad(large, ((0, GAP), (0, GAP), (0, 0)), constant_values=BACKGROUND)
+
+
+def colours(frame: np.ndarray) -> np.ndarray:
+    """uint8 ``(H, W, C)`` as RGB ``(H, W, 3)``.
 
     One channel is grey; of two, the first is green and the second grey; of more than three, the first three count.
     """
-    factor = max(1, -(-TILE_PIXELS // frame.shape[0]))
     channels = frame.shape[2]
     if channels == 1:
-        colours = np.repeat(frame, 3, axis=2)
-    elif channels == 2:
+        return np.repeat(frame, 3, axis=2)
+    if channels == 2:
         grey = frame[:, :, 1] // 2
-        colours = np.stack([grey, np.maximum(grey, frame[:, :, 0]), grey], 2)
-    else:
-        colours = frame[:, :, :3]
-    large = colours.repeat(factor, axis=0).repeat(factor, axis=1)
-    return np.pad(large, ((0, GAP), (0, GAP), (0, 0)), constant_values=BACKGROUND)
+        return np.stack([grey, np.maximum(grey, frame[:, :, 0]), grey], 2)
+    return frame[:, :, :3]
 
 
 def labelled(picture: np.ndarray, text: str) -> np.ndarray:
