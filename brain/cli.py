@@ -12,7 +12,9 @@ COMMANDS.register("train", "brain.commands.train:command", "Train on a store and
 COMMANDS.register("judge", "brain.commands.judge:command", "Calibrate the energy and report on test episodes.")
 COMMANDS.register("probe", "brain.commands.probe:command", "Ask what the encoder knows of the true state.")
 COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecasts beside reality.")
-COMMANDS.register("export", "brain.commands.export:command", "Write a run as ONNX graphs, or as a page for any browser.")
+COMMANDS.register(
+    "export", "brain.commands.export:command", "Write a run as ONNX graphs, or as a page for any browser."
+)
 COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds; print a table.")
 COMMANDS.register("recipes", "brain.commands.recipes:command", "List the stock recipes, or explain one.")
 

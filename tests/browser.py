@@ -28,7 +28,9 @@ class Browser:
     """One tab. ``console`` collects errors and warnings, ``requests`` every address the tab asked for."""
 
     def __init__(self, address: str) -> None:
-        self._socket = websocket.create_connection(address, timeout=CALL_SECONDS, suppress_origin=True)
+        self._socket = websocket.create_connection(
+            address, timeout=CALL_SECONDS, suppress_origin=True, skip_utf8_validation=True
+        )
         self._last = 0
         self.console: list[str] = []
         self.requests: list[str] = []

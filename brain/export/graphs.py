@@ -1,10 +1,10 @@
 """A run's networks as ONNX graphs, each checked against torch before it is kept.
 
-``encoder.onnx``: ``frames`` uint8 (N, stack, H, W, C), one model step apart, oldest first, to ``z`` float32 (N, D), the
-standardised latent. ``predictor.onnx``: ``z`` (N, D) and, in a world with actions, ``action`` float32 (N, stride * A) in
-the world's units, to ``mean`` and ``log_variance`` (N, D) of the next latent: one model step. ``decoder.onnx``: ``z`` to
-``frame`` float32 (N, H, W, C) in [0, 1]. N is free; scaling, stacking and standardisation are inside. ``model.json``
-beside them says what they are of and how to judge an energy.
+``encoder.onnx``: ``frames`` uint8 (N, stack, H, W, C), one model step apart, oldest first, to ``z`` float32 (N, D),
+the standardised latent. ``predictor.onnx``: ``z`` (N, D) and, in a world with actions, ``action`` float32
+(N, stride * A) in the world's units, to ``mean`` and ``log_variance`` (N, D) of the next latent: one model step.
+``decoder.onnx``: ``z`` to ``frame`` float32 (N, H, W, C) in [0, 1]. N is free; scaling, stacking and standardisation
+are inside. ``model.json`` beside them says what they are of and how to judge an energy.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DESCRIPTION = "model.json"
 
 
 class EncoderGraph(nn.Module):
-    """uint8 frames (N, stack, H, W, C) to standardised latents (N, D): ``WorldModel.encode`` of one observation each."""
+    """uint8 frames (N, stack, H, W, C) to standardised latents (N, D): ``WorldModel.encode``, an observation each."""
 
     def __init__(self, model: WorldModel) -> None:
         super().__init__()
@@ -75,7 +75,9 @@ def graphs(model: WorldModel, decoder: nn.Module | None) -> dict[str, Graph]:
     found = {
         "encoder": Graph(EncoderGraph(model).eval(), {"frames": frames}, ["z"]),
         "predictor": Graph(
-            PredictorGraph(model).eval(), {"z": z} | ({"action": action} if model.action_dim else {}), ["mean", "log_variance"]
+            PredictorGraph(model).eval(),
+            {"z": z} | ({"action": action} if model.action_dim else {}),
+            ["mean", "log_variance"],
         ),
     }
     return found | ({"decoder": Graph(decoder, {"z": z}, ["frame"])} if decoder is not None else {})

@@ -1,4 +1,4 @@
-"""A folder that any static file server shows: the runs' graphs, their worlds in JavaScript, and the page to watch them."""
+"""A folder for any static file server: the runs' graphs, their worlds in JavaScript, and the page to watch them."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def write_page(folder: Path, exhibits: Sequence[Exhibit], runtime: Path | None) 
         not folder.is_dir() or (any(folder.iterdir()) and not (folder / "models" / INDEX).is_file())
     ):
         raise TinyJEPAError(f"{folder} holds other files and no exported page: give --web a new or empty folder")
+    folder = folder.resolve()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -89,7 +90,10 @@ def samples(model: WorldModel) -> dict[str, Any]:
         observations.append(np.stack(frames[:: observation.stride]))
     stacked = np.stack(observations)
     z = model.encode(torch.from_numpy(stacked))[:, 0]
-    return {"frames": base64.b64encode(stacked.tobytes()).decode(), "z": [[round(v, 7) for v in row] for row in z.tolist()]}
+    return {
+        "frames": base64.b64encode(stacked.tobytes()).decode(),
+        "z": [[round(v, 7) for v in row] for row in z.tolist()],
+    }
 
 
 def _check(exhibit: Exhibit) -> None:
@@ -97,8 +101,8 @@ def _check(exhibit: Exhibit) -> None:
     if WORLDS.get(spec.world) != spec.frame_shape or spec.world_options.get("collision", "stay") != "stay":
         shape = "x".join(map(str, spec.frame_shape))
         raise TinyJEPAError(
-            f"{exhibit.run} is of the world {spec.world} ({shape}, options {spec.world_options}), which the page cannot "
-            f"simulate: it knows {' and '.join(WORLDS)} as they come; --onnx exports the graphs of any run"
+            f"{exhibit.run} is of the world {spec.world} ({shape}, options {spec.world_options}), which the page "
+            f"cannot simulate: it knows {' and '.join(WORLDS)} as they come; --onnx exports the graphs of any run"
         )
     if exhibit.judgement is None:
         raise TinyJEPAError(f"{exhibit.run} has no judge.json, so no threshold: make it with brain judge --run")

@@ -49,7 +49,9 @@ def take_runtime(folder: Path, given: Path | None) -> None:
     import onnxruntime
 
     for name in LICENCES:  # the npm package holds none; the Python package is of the same project and licence
-        shutil.copyfile(Path(onnxruntime.__file__).parent / name, folder / f"onnxruntime-{name.removesuffix('.txt')}.txt")
+        shutil.copyfile(
+            Path(onnxruntime.__file__).parent / name, folder / f"onnxruntime-{name.removesuffix('.txt')}.txt"
+        )
 
 
 def cached() -> Path:
