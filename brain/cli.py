@@ -15,6 +15,7 @@ COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecas
 COMMANDS.register(
     "export", "brain.commands.export:command", "Write a run as ONNX graphs, or as a page for any browser."
 )
+COMMANDS.register("compare", "brain.commands.compare:command", "Lay runs side by side on one page.")
 COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds; print a table.")
 COMMANDS.register("recipes", "brain.commands.recipes:command", "List the stock recipes, or explain one.")
 
