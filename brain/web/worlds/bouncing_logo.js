@@ -5,8 +5,7 @@ export class BouncingLogo {
   static channels = 1;
   static title = "Bouncing logo";
   static about =
-    "A soft spot drifts on a diagonal and bounces off the walls of a 16 × 16 picture. Nobody acts. One frame cannot " +
-    "tell where it goes; the model sees two.";
+    "A soft spot drifts on a diagonal and bounces off the walls. One frame cannot tell where it goes; the model sees two.";
   static drives = false;
 
   constructor(random = Math.random) {

@@ -16,8 +16,8 @@ export class TwoRoom {
   static channels = 2;
   static title = "Two rooms";
   static about =
-    "A dot in two rooms with a door between them. Every step is an action (dx, dy) of at most 2.45 pixels; a step into a " +
-    "wall does not happen. Reset builds the wall and its door somewhere else.";
+    "A dot in two rooms with a door between them. An action is a step (dx, dy); a step into a wall does not happen. " +
+    "Reset builds the wall somewhere else.";
   static drives = true;
 
   constructor(random = Math.random) {
