@@ -20,8 +20,8 @@ from typing import Any
 import websocket
 
 BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-START_SECONDS = 30
-CALL_SECONDS = 60
+START_SECONDS = 120
+CALL_SECONDS = 120
 
 
 class Browser:
@@ -56,7 +56,7 @@ class Browser:
         assert "exceptionDetails" not in result, result["exceptionDetails"]["exception"].get("description")
         return result["result"].get("value")
 
-    def wait(self, condition: str, seconds: float = 20.0) -> None:
+    def wait(self, condition: str, seconds: float = 90.0) -> None:
         """Until a JavaScript expression is true."""
         end = time.monotonic() + seconds
         while not self.js(condition):
