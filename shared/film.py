@@ -17,15 +17,8 @@ GAP = 2
 BACKGROUND, INK = 24, (235, 235, 235)
 
 
-def tile(frame: np.ndarray) -> np.ndarray:
-    """uint8 ``(H, W, C)`` as RGB (see ``colours``), enlarged by a whole factor, with a gap at the right and bottom."""
-    factor = max(1, -(-TILE_PIXELS // frame.shape[0]))
-    large = colours(frame).repeat(factor, axis=0).repeat(factor, axis=1)
-    return np.pad(large, ((0, GAP), (0, GAP), (0, 0)), constant_values=BACKGROUND)
-
-
-def colours(frame: np.ndarray) -> np.ndarray:
-    """uint8 ``(H, W, C)`` as RGB ``(H, W, 3)``.
+def as_rgb(frame: np.ndarray) -> np.ndarray:
+    """uint8 ``(H, W, C)`` to ``(H, W, 3)``.
 
     One channel is grey; of two, the first is green and the second grey; of more than three, the first three count.
     """
@@ -36,6 +29,13 @@ def colours(frame: np.ndarray) -> np.ndarray:
         grey = frame[:, :, 1] // 2
         return np.stack([grey, np.maximum(grey, frame[:, :, 0]), grey], 2)
     return frame[:, :, :3]
+
+
+def tile(frame: np.ndarray) -> np.ndarray:
+    """uint8 ``(H, W, C)`` as RGB, enlarged by a whole factor (sharp pixels), with a gap at the right and the bottom."""
+    factor = max(1, -(-TILE_PIXELS // frame.shape[0]))
+    large = as_rgb(frame).repeat(factor, axis=0).repeat(factor, axis=1)
+    return np.pad(large, ((0, GAP), (0, GAP), (0, 0)), constant_values=BACKGROUND)
 
 
 def labelled(picture: np.ndarray, text: str) -> np.ndarray:

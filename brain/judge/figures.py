@@ -17,7 +17,7 @@ from brain.judge.energies import Pairs
 from brain.judge.negatives import HARD, KINDS, SHIFTS
 from brain.judge.summary import CEILING, FLOORS
 from brain.judge.timeline import Timeline
-from shared.film import colours
+from shared.film import as_rgb
 
 
 def timeline(line: Timeline, threshold: float, control_rate: float) -> str:
@@ -33,7 +33,7 @@ def timeline(line: Timeline, threshold: float, control_rate: float) -> str:
         for frame, row, injected in line.strip:
             at = row / control_rate
             left = min(max(at - 0.46 * cell, seconds[0]), seconds[-1] - 0.92 * cell)
-            strip.imshow(colours(frame), extent=(left, left + 0.92 * cell, 0, 1), interpolation="none")
+            strip.imshow(as_rgb(frame), extent=(left, left + 0.92 * cell, 0, 1), interpolation="none")
             colour = COLOURS["impossible"] if injected else COLOURS["neutral"]
             box = Rectangle((left, 0), 0.92 * cell, 1, fill=False, edgecolor=colour, linewidth=3 if injected else 0.8)
             box.set_clip_on(False)
