@@ -118,6 +118,7 @@ async function show(name) {
   const world = play.world.constructor;
   for (const tab of byId("worlds").children) tab.setAttribute("aria-pressed", String(tab.dataset.world === name));
   byId("about").textContent = world.about;
+  byId("facts").textContent = "";
   byId("drive").hidden = !world.drives;
   byId("reality").classList.toggle("drivable", world.drives);
   byId("decoder").disabled = !decodes;
