@@ -13,6 +13,10 @@ COMMANDS.register("judge", "brain.commands.judge:command", "Calibrate the energy
 COMMANDS.register("probe", "brain.commands.probe:command", "Ask what the encoder knows of the true state.")
 COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecasts beside reality.")
 COMMANDS.register("live", "brain.commands.live:command", "Watch it think, live, in a web page.")
+COMMANDS.register(
+    "export", "brain.commands.export:command", "Write a run as ONNX graphs, or as a page for any browser."
+)
+COMMANDS.register("compare", "brain.commands.compare:command", "Lay runs side by side on one page.")
 COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds; print a table.")
 COMMANDS.register("recipes", "brain.commands.recipes:command", "List the stock recipes, or explain one.")
 

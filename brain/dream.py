@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from brain import checkpoint
@@ -70,7 +71,7 @@ def load_decoder(run: Run, model: WorldModel) -> nn.Module:
 
 
 def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: int, *, quiet: bool) -> nn.Module:
-    """Fit a decoder to the frozen latents of training episodes by pixel error, and write ``decoder.safetensors``.
+    """Fit a decoder to the frozen latents of training episodes, and write ``decoder.safetensors``.
 
     It draws the newest frame of an observation. Continues from its checkpoint; one that is finished is reused.
     """
@@ -88,7 +89,7 @@ def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: i
     for step in loop:
         frames = stream.batch(step).frames
         z = model.encode(frames)[:, 0]
-        loss = (decoder(z) - frames[:, -1].float() / 255).square().mean()
+        loss = drawing_loss(decoder(z), frames[:, -1].float() / 255)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -98,6 +99,18 @@ def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: i
     checkpoint.save(run.decoder, checkpoint.state(model=decoder), loop.facts())
     run.checkpoint("decoder").unlink(missing_ok=True)
     return decoder.eval()
+
+
+def drawing_loss(drawn: Tensor, frames: Tensor) -> Tensor:
+    """Cross-entropy of brightness, both (N, H, W, C) in [0, 1]; each channel as a share of what its mean would give.
+
+    Like the squared error it is least at the expected picture, but a wrong black pixel keeps its gradient: under the
+    squared error a decoder of mostly black frames stays black. The share makes a channel with one small dot count as
+    much as a channel of walls.
+    """
+    mean = frames.mean((0, 1, 2)).clamp(1e-4, 1 - 1e-4)
+    entropy = F.binary_cross_entropy(mean, mean, reduction="none")
+    return (F.binary_cross_entropy(drawn, frames, reduction="none").mean((0, 1, 2)) / entropy).mean()
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
 ``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` and
-``report.html``.
+``report.html``; with ``tensorboard``, event files in a folder of that name.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from brain import recipes
+from brain.events import EventLog
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.store.schema import StoreSpec
@@ -28,8 +29,9 @@ FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
 class Run:
     """A run folder. Raises ``TinyJEPAError`` where it belongs to another recipe, seed or world."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, tensorboard: bool = False) -> None:
         self.path = path
+        self.events = EventLog(path / "tensorboard") if tensorboard else None
 
     @property
     def encoder(self) -> Path:
@@ -107,11 +109,13 @@ class Run:
         return facts
 
     def log(self, stage: str, step: int, **terms: float) -> None:
-        """Append one line to ``metrics.jsonl``."""
+        """Append one line to ``metrics.jsonl``, and scalars tagged ``stage/term`` to TensorBoard's file, if any."""
         line = {"stage": stage, "step": step, "time": round(time.time(), 3)}
         line |= {name: float(f"{value:.6g}") for name, value in terms.items()}
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if self.events:
+            self.events.write(step, {f"{stage}/{name}": value for name, value in terms.items()})
 
     def rewind_log(self, stage: str, step: int) -> None:
         """Drop a stage's lines at or after ``step``: they are trained again from the checkpoint."""

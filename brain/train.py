@@ -61,20 +61,22 @@ def train(
     seed: int = 0,
     device: str = "auto",
     checkpoint_seconds: float = 15.0,
+    tensorboard: bool = False,
     quiet: bool = False,
 ) -> list[str]:
     """Run the stages that are not finished (or only ``stage``) and return one line on each.
 
     ``steps`` or ``seconds`` override the recipe's own steps of the training stages; ``seconds`` bounds both together.
     A followed store without either trains the encoder until the collection has finished and one epoch over all of it
-    is done, and at least for the recipe's steps.
+    is done, and at least for the recipe's steps. ``tensorboard`` also writes the curves as its event files.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
     data = data or Data()
     target = pick(device)
     feed = _open(store_path, data, target, quiet)
     try:
-        lines = _stages(feed, run_path, recipe, stage, steps, seconds, seed, target, checkpoint_seconds, quiet)
+        run = Run(run_path, tensorboard=tensorboard)
+        lines = _stages(feed, run, recipe, stage, steps, seconds, seed, target, checkpoint_seconds, quiet)
     finally:
         feed.close()
     return lines + feed.losses()
@@ -100,7 +102,7 @@ def _open(path: Path | str, data: Data, target: torch.device, quiet: bool) -> Fe
 
 def _stages(
     feed: Feed,
-    run_path: Path,
+    run: Run,
     recipe: Recipe,
     stage: Stage | None,
     steps: int | None,
@@ -111,7 +113,6 @@ def _stages(
     quiet: bool,
 ) -> list[str]:
     store = feed.store
-    run = Run(run_path)
     run.begin(recipe, store.spec, store.address, seed)
     torch.manual_seed(seed)
     model = WorldModel(recipe, store.spec).to(target)

@@ -72,6 +72,7 @@ Examples:
 )
 @click.option("--memory", type=click.FloatRange(min=0.01), default=4.0, show_default=True, help="GiB of frames held.")
 @click.option("--checkpoint-every", type=Duration(), default="15s", show_default=True, help="Time between checkpoints.")
+@click.option("--tensorboard", is_flag=True, help="Also write the curves for TensorBoard, into RUN/tensorboard.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
     store: Path | str | None,
@@ -91,6 +92,7 @@ def command(
     pool_device: str,
     memory: float,
     checkpoint_every: float,
+    tensorboard: bool,
     quiet: bool,
 ) -> None:
     """Train encoder and predictor on a store and judge the result.
@@ -126,6 +128,7 @@ def command(
         seed=seed,
         device=device,
         checkpoint_seconds=checkpoint_every,
+        tensorboard=tensorboard,
         quiet=quiet,
     )
     for line in lines:

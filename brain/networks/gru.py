@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from brain.networks.mlp import mlp
@@ -22,5 +21,5 @@ class GRU(Predictor):
 
     def forward(self, z: Tensor, action: Tensor) -> Tensor:
         if action.shape[1] == 0:
-            action = torch.ones(len(z), 1, device=z.device, dtype=z.dtype)
+            action = z.new_ones(z.shape[0], 1)
         return self.cell(self.embedding(action), z)
