@@ -13,6 +13,7 @@ COMMANDS.register("judge", "brain.commands.judge:command", "Calibrate the energy
 COMMANDS.register("probe", "brain.commands.probe:command", "Ask what the encoder knows of the true state.")
 COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecasts beside reality.")
 COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds; print a table.")
+COMMANDS.register("doctor", "brain.commands.doctor:command", "Check box and shared directory before a long run.")
 COMMANDS.register("recipes", "brain.commands.recipes:command", "List the stock recipes, or explain one.")
 
 cli = Commands(
