@@ -19,13 +19,18 @@ import torch
 from brain import recipes
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
+from shared.links import refuse_links
 from shared.store.schema import StoreSpec
+
+FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
+"""What every ``run.json`` says."""
 
 
 class Run:
     """A run folder. Raises ``TinyJEPAError`` where it belongs to another recipe, seed or world."""
 
     def __init__(self, path: Path) -> None:
+        refuse_links(path)
         self.path = path
 
     @property
@@ -95,9 +100,11 @@ class Run:
         """``run.json``: store, world, frame shape, seed, versions."""
         path = self._existing("run.json")
         try:
-            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            facts: Any = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(facts, dict) or not {*FACTS} <= facts.keys():
+                raise ValueError(f"it lacks one of {', '.join(FACTS)}")
             return facts
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TinyJEPAError(f"{path} is damaged ({error}): give another --run") from None
 
     def log(self, stage: str, step: int, **terms: float) -> None:

@@ -139,7 +139,7 @@ class Loop:
             for name, module in modules.items():
                 checkpoint.restore(path, module, tensors, name)
             checkpoint.restore_optimizer(optimizer, tensors)
-            self.step, self.elapsed = facts["step"], facts["elapsed"]
+            self.step, self.elapsed = facts.get("step", 0), facts.get("elapsed", 0.0)
             self._say(f"{stage}: resumes at step {self.step}")
         run.rewind_log(stage, self.step)
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from shared.errors import DamageError, StoreError
-from shared.store.codec import decode_chunk, decode_tail, tail_size
+from shared.store.codec import EMPTY, decode_chunk, decode_tail, tail_size
 from shared.store.source import Source
 
 T = TypeVar("T")
@@ -105,6 +105,10 @@ class Shard:
             raise file.wrong(str(error)) from error
         self._crcs: list[int] = crcs.tolist()
         self._index: list[tuple[int, int]] = [(offset, size) for offset, size in index.tolist()]
+        end = file.size - length
+        for offset, size in self._index:
+            if (offset, size) != (EMPTY, EMPTY) and (size < 4 or offset + size > end):
+                raise file.wrong("a chunk lies outside the file")
 
     def read(self, first: int, last: int, out: np.ndarray) -> None:
         """Rows [first, last) of the shard, at least one, into C-contiguous ``out`` (last - first, ...)."""
@@ -112,6 +116,8 @@ class Shard:
         chunks = range(first // inner, -(-last // inner))
         start = self._index[chunks.start][0]
         end_offset, end_size = self._index[chunks.stop - 1]
+        if not start <= end_offset < EMPTY:
+            raise self._file.wrong("its chunks are not in order")
         data = np.frombuffer(self._file.pread(start, end_offset + end_size - start), np.uint8)
         for n in chunks:
             offset, size = self._index[n]
