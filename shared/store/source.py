@@ -61,7 +61,7 @@ class Source(Protocol):
         """File names in the log folder, and their sizes where listing them tells."""
 
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
-        """What a log holds from ``offset`` on, 64 MiB at most. ``EINVAL`` when it shrank; ``size`` is what ``logs`` said."""
+        """A log from ``offset`` on, 64 MiB at most. ``EINVAL`` when it shrank; ``size`` is what ``logs`` said."""
 
     def open(self, size: int, *parts: str) -> Opened:
         """A file, which must have this size: else ``ValueError`` that tells, now or when it is first read."""
