@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from deploy.rehearsal.faults import FAULTS, SHORT, Outcome
+from deploy.rehearsal.faults import FAULTS, SHORT, Outcome, well
 from deploy.rehearsal.hosts import lacking
 from deploy.rehearsal.proof import Watch, prove
 from deploy.rehearsal.stage import Size, Stage
@@ -50,13 +50,12 @@ def rehearse(work: Path, short: bool, log: Log) -> bool:
         watch = Watch(stage)
         watcher = threading.Thread(target=_watch, args=(watch, over), daemon=True)
         watcher.start()
-        stage.wait(
-            lambda: sum(rows > 0 for rows in stage.commits().values()) >= 2, 120, "commits of both factory hosts"
-        )
+        stage.wait(lambda: sum(map(bool, stage.commits().values())) >= 2, 120, "commits of both factory hosts")
         stage.wait(lambda: stage.steps() > 2, 180, "the first steps of the trainer")
         log("both factory hosts commit and the trainer trains: the faults begin")
         for fault in SHORT if short else FAULTS:
             try:
+                well(stage)
                 outcome = fault(stage)
             except TimeoutError as error:
                 outcome = Outcome(getattr(fault, "__name__", "fault"), f"NOT SURVIVED: {error}", float("nan"), "")

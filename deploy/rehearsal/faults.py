@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -36,7 +37,7 @@ def node_killed(stage: Stage) -> Outcome:
     killed = stage.factory_2.kill()
     others = stage.wait(lambda: _rows(stage, "factory-1") > _of(before, "factory-1"), PATIENCE, "a commit of factory-1")
     seconds = others + stage.wait(
-        lambda: any(name not in before and rows for name, rows in _streams(stage, "factory-2").items()),
+        lambda: _fresh(stage, before, "factory-2"),
         PATIENCE,
         "a commit of factory-2",
     )
@@ -72,28 +73,32 @@ def disk_full(stage: Stage) -> Outcome:
     before = len(stage.collecting.exits)
     filler = stage.shared / "filler"
     _fill(filler)
-    try:
+    with contextlib.suppress(TimeoutError):
         stage.wait(lambda: len(stage.collecting.exits) > before, 60, "an error of the collection")
-    except TimeoutError:
-        pass
     time.sleep(FULL_SECONDS)
     said = stage.collecting.last_line()
-    committed = sum(stage.commits().values())
+    known = stage.commits()
     filler.unlink()
-    seconds = stage.wait(lambda: sum(stage.commits().values()) > committed, PATIENCE, "a commit")
+    seconds = stage.wait(lambda: _fresh(stage, known, "factory"), PATIENCE, "a commit")
     ends = len(stage.collecting.exits) - before
-    return Outcome("shared directory full", f"collect ended {ends} times: {_short(said)}", seconds, "a commit")
+    return Outcome(
+        "shared directory full", f"collect ended {ends} times: {_short(said)}", seconds, "a new writer commits"
+    )
 
 
 def head_killed(stage: Stage) -> Outcome:
     """kill -9 of Ray's head and what runs under it on factory-1; the collection's own process is spared."""
-    ends = len(stage.collecting.exits)
+    ends, known = len(stage.collecting.exits), stage.commits()
+    started = time.monotonic()
     killed = stage.factory_1.kill(spare=["factory.cli"])
-    committed = sum(stage.commits().values())
-    seconds = stage.wait(lambda: sum(stage.commits().values()) > committed, PATIENCE, "a commit")
-    said = stage.collecting.last_line() if len(stage.collecting.exits) > ends else "it went on by itself"
-    seen = f"{killed} processes killed; collect: {_short(said)}"
-    return Outcome("Ray head killed", seen, seconds, "a commit")
+    said = "did not end"
+    with contextlib.suppress(TimeoutError):
+        noticed = stage.wait(lambda: len(stage.collecting.exits) > ends, PATIENCE, "an error of the collection")
+        said = f"ended after {noticed:.0f} s: {_short(stage.collecting.last_line())}"
+    for host in ("factory-1", "factory-2"):
+        stage.wait(lambda host=host: _fresh(stage, known, host), PATIENCE, f"a commit of {host}")  # type: ignore[misc]
+    seconds, seen = time.monotonic() - started, f"{killed} processes killed; collect {said}"
+    return Outcome("Ray head killed", seen, seconds, "both factory hosts commit again")
 
 
 FAULTS: tuple[Callable[[Stage], Outcome], ...] = (node_killed, link_cut, trainer_killed, disk_full, head_killed)
@@ -101,8 +106,17 @@ SHORT: tuple[Callable[[Stage], Outcome], ...] = (lambda stage: link_cut(stage, 5
 """One link, one kill."""
 
 
-def _streams(stage: Stage, host: str) -> dict[str, int]:
-    return {name: rows for name, rows in stage.commits().items() if name.startswith(host)}
+def well(stage: Stage) -> None:
+    """Wait until both factory hosts have committed since now, and the trainer has trained: before each fault."""
+    before, now = stage.commits(), time.time()
+    for host in ("factory-1", "factory-2"):
+        stage.wait(lambda host=host: _rows(stage, host) > _of(before, host), PATIENCE, f"a commit of {host}")  # type: ignore[misc]
+    stage.wait(lambda: stage.newest_metric() > now, PATIENCE, "a step of the trainer")
+
+
+def _fresh(stage: Stage, known: dict[str, int], host: str) -> bool:
+    """Whether a writer on ``host`` that was not ``known`` has committed."""
+    return any(name.startswith(host) and name not in known and rows for name, rows in stage.commits().items())
 
 
 def _rows(stage: Stage, host: str) -> int:

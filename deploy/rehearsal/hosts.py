@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -37,6 +38,11 @@ def run(*command: str | Path, check: bool = True, timeout: float = 60) -> str:
     return done.stdout
 
 
+def _space(process: int | str, kind: str) -> str:
+    """Which namespace of a kind (net, mnt, uts) a process is in."""
+    return str(Path(f"/proc/{process}/ns/{kind}").readlink())
+
+
 class Host:
     """A network, mount and UTS namespace, held open by a process that sleeps."""
 
@@ -45,10 +51,7 @@ class Host:
         command = ["unshare", "--net", "--mount", "--uts", "sleep", "infinity"]
         self._holder = subprocess.Popen(command)
         self.pid = self._holder.pid
-        ours = os.readlink("/proc/self/ns/net")
-        while os.readlink(f"/proc/{self.pid}/ns/uts") == os.readlink("/proc/self/ns/uts") or (
-            os.readlink(f"/proc/{self.pid}/ns/net") == ours
-        ):
+        while any(_space(self.pid, kind) == _space("self", kind) for kind in ("net", "mnt", "uts")):
             time.sleep(0.01)
         self.run("hostname", name)
         self.run("ip", "link", "set", "lo", "up")
@@ -62,16 +65,15 @@ class Host:
 
     def processes(self) -> dict[int, str]:
         """Number and command line of every process in this host, without the one that holds it."""
-        mine = os.readlink(f"/proc/{self.pid}/ns/net")
+        mine = _space(self.pid, "net")
         found = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == self.pid:
                 continue
             try:
-                if os.readlink(entry / "ns/net") == mine:
-                    found[int(entry.name)] = (
-                        (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    )
+                if _space(entry.name, "net") == mine:
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(entry.name)] = line.decode(errors="replace")
             except OSError:
                 continue
         return found
@@ -83,20 +85,16 @@ class Host:
             program = Path(line.split(" ")[0]).name.rstrip(":")
             if program in NEVER_KILLED or any(word in line for word in spare):
                 continue
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
-            except ProcessLookupError:
-                pass
         return killed
 
     def close(self) -> None:
         """End every process in it; the namespaces go with them."""
         for pid in self.processes():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self._holder.kill()
         self._holder.wait()
 
@@ -113,7 +111,7 @@ class Switch(Host):
         """Give ``host`` an ``eth0`` with its address."""
         port = self.port(host)
         self.run("ip", "link", "add", port, "type", "veth", "peer", "name", "peer0")
-        self.run("ip", "link", "set", "peer0", "netns", host.pid.__str__())
+        self.run("ip", "link", "set", "peer0", "netns", str(host.pid))
         host.run("ip", "link", "set", "peer0", "name", "eth0")
         host.run("ip", "addr", "add", f"{host.address}/24", "dev", "eth0")
         self.run("ip", "link", "set", port, "master", "br0", "up")
@@ -126,7 +124,8 @@ class Switch(Host):
         return f"p-{host.name}"[:15]
 
     def cut(self, host: Host) -> None:
-        self.run("ip", "link", "set", self.port(host), "down")
+        """As if a cable behind the switch were pulled: the host sees its link up, and no packet arrives."""
+        self.run("ip", "link", "set", self.port(host), "nomaster")
 
     def mend(self, host: Host) -> None:
-        self.run("ip", "link", "set", self.port(host), "up")
+        self.run("ip", "link", "set", self.port(host), "master", "br0")
