@@ -33,9 +33,14 @@ DEEP = "[" * 100_000 + "]" * 100_000
 Body = dict[str, Any]
 
 
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dot_store(tmp_path_factory.mktemp("honest") / "store", episodes=6)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return make_dot_store(tmp_path / "store", episodes=6)
+def store(honest: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(honest, tmp_path / "store"))
 
 
 def log_of(store: Path) -> Path:

@@ -81,9 +81,8 @@ def disk_full(stage: Stage) -> Outcome:
     filler.unlink()
     seconds = stage.wait(lambda: _fresh(stage, known, "factory"), PATIENCE, "a commit")
     ends = len(stage.collecting.exits) - before
-    return Outcome(
-        "shared directory full", f"collect ended {ends} times: {_short(said)}", seconds, "a new writer commits"
-    )
+    seen = f"collect ended {ends} times: {_short(said)}"
+    return Outcome("shared directory full", seen, seconds, "a new writer commits")
 
 
 def head_killed(stage: Stage) -> Outcome:
@@ -109,7 +108,7 @@ SHORT: tuple[Callable[[Stage], Outcome], ...] = (lambda stage: link_cut(stage, 5
 def well(stage: Stage) -> None:
     """Wait until both factory hosts have committed since now, and the trainer has trained: before each fault."""
     before, now = stage.commits(), time.time()
-    for host in ("factory-1", "factory-2"):
+    for host in stage.collecting_hosts:
         stage.wait(lambda host=host: _rows(stage, host) > _of(before, host), PATIENCE, f"a commit of {host}")  # type: ignore[misc]
     stage.wait(lambda: stage.newest_metric() > now, PATIENCE, "a step of the trainer")
 

@@ -60,6 +60,6 @@ def prove(stage: Stage, watch: Watch) -> list[tuple[str, bool, str]]:
     ours, theirs = digest(stage.store_path), digest(undisturbed(stage))
     figures = f"{ours[1]:,} episodes, {ours[2]:,} rows, SHA-256 {ours[0][:16]} and {theirs[0][:16]}"
     claims.append(("data set that of an undisturbed run", ours == theirs, figures))
-    done = stage.training.finished.is_set() and (stage.run_folder / "report.html").exists()
+    done = stage.training.finished.is_set() and stage.last_file.exists()
     claims.append(("training run complete", done, stage.training.last_line()))
     return claims

@@ -46,6 +46,8 @@ class Size:
     """Frames per second of a worker."""
     megabytes: int = 160
     """Of the shared directory."""
+    short: bool = False
+    """Collect without Ray, on factory-2 alone and through its mount; train the first stage only."""
 
 
 class Stage:
@@ -132,9 +134,21 @@ class Stage:
 
     def start_collecting(self) -> Service:
         arguments = self.collect_arguments(self.store_path)
-        command = [sys.executable, "-m", "factory.cli", *arguments, "--address", self.address, "--json"]
-        self.collecting = self.service(self.factory_1, "collect", command)
+        command = [sys.executable, "-m", "factory.cli", *arguments, "--json"]
+        if self.size.short:
+            self.collecting = self.service(self.factory_2, "collect", [*command, "--local"])
+        else:
+            self.collecting = self.service(self.factory_1, "collect", [*command, "--address", self.address])
         return self.collecting
+
+    @property
+    def collecting_hosts(self) -> tuple[str, ...]:
+        return ("factory-2",) if self.size.short else ("factory-1", "factory-2")
+
+    @property
+    def last_file(self) -> Path:
+        """What the training writes last of all."""
+        return self.run_folder / ("encoder.safetensors" if self.size.short else "report.html")
 
     def collect_arguments(self, store: Path) -> list[str]:
         """The command of which an undisturbed run is compared."""
@@ -147,6 +161,8 @@ class Stage:
         command = [sys.executable, "-m", "brain.cli", "train", "--follow", "--store", str(self.store_path)]
         command += ["--run", str(self.run_folder), "--min-frames", "800", "--follow-idle", "240s"]
         command += ["--checkpoint-every", "5s", "--device", "cpu"]
+        if self.size.short:
+            command += ["--stage", "encoder"]
         for pair in RECIPE:
             command += ["--set", pair]
         self.training = self.service(self.brain, "train", command)
