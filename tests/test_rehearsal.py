@@ -1,4 +1,4 @@
-"""The short rehearsal: hosts with network stacks of their own, one cut link, one kill, and everything proven after it."""
+"""The short rehearsal: hosts with network stacks of their own, a cut link, a kill, and the proof after it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_cut_link_and_a_killed_trainer_cost_only_time(tmp_path: Path) -> None:
     for claim in (
         "no committed row lost",
         "every committed row verified",
-        "data set that of an",
+        "data set that",
         "training run complete",
     ):
         line = next(line for line in done.stdout.splitlines() if claim in line)
