@@ -14,6 +14,7 @@ COMMANDS.register("probe", "brain.commands.probe:command", "Ask what the encoder
 COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecasts beside reality.")
 COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds; print a table.")
 COMMANDS.register("doctor", "brain.commands.doctor:command", "Check box and shared directory before a long run.")
+COMMANDS.register("status", "brain.commands.status:command", "Watch a training: loss, rank, progress, time left.")
 COMMANDS.register("recipes", "brain.commands.recipes:command", "List the stock recipes, or explain one.")
 
 cli = Commands(
