@@ -29,17 +29,19 @@ def watch(
 ) -> None:
     """Show ``lines(look())`` every ``every`` seconds until Ctrl-C, or ``looks`` times.
 
-    A terminal shows one picture that changes; elsewhere each look is printed, as JSON with ``as_json``. With a ``port``,
-    Prometheus finds the numbers there. Raises what ``look`` raises.
+    A terminal shows one picture that changes; elsewhere each look is printed, as JSON with ``as_json``. With a
+    ``port``, Prometheus finds the numbers there. Raises what ``look`` raises.
     """
     exporter = Exporter(program, port) if port is not None else None
     console = Console()
     try:
         if console.is_terminal and not as_json:
             with Live(console=console, auto_refresh=False) as live:
-                _repeat(
-                    look, lambda facts: live.update(Text("\n".join(lines(facts))), refresh=True), exporter, every, looks
-                )
+
+                def draw(facts: Facts) -> None:
+                    live.update(Text("\n".join(lines(facts))), refresh=True)
+
+                _repeat(look, draw, exporter, every, looks)
         else:
             _repeat(look, lambda facts: _print(facts, lines, as_json), exporter, every, looks)
     except KeyboardInterrupt:
