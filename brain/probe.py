@@ -87,6 +87,13 @@ def probe_run(
     return {space: scores[space] for space in order}
 
 
+def test_latents(model: WorldModel, store: Store, seed: int) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """Latents (N, D) of test observations, the names of the states they show, and these states (N, S)."""
+    timing = Timing(model.recipe.observation.stack, model.recipe.observation.stride)
+    sample = draw(store, "test", timing, SAMPLES["test"], seed)
+    return _encode(encoder_of(model), sample.frames), store.spec.state_names, sample.states
+
+
 def draw(store: Store, split: Split, timing: Timing, count: int, seed: int) -> Sample:
     """About ``count`` observations, as many from each episode of the split."""
     refs = [ref for ref in store.split(split) if ref.rows > timing.history]

@@ -36,15 +36,14 @@ def make_job(
 ) -> Job:
     """Check the arguments against the world, which is made once; raises ``TinyJEPAError`` for bad ones.
 
-    ``policy``, ``frame_size`` (pixels) and ``max_episode_steps`` are the world's own unless given; ``dataset`` names one
-    of the world's ``datasets``, which then sets what is not given.
+    ``policy``, ``frame_size`` (pixels) and ``max_episode_steps`` are the world's own unless given; ``dataset`` names
+    one of the world's ``datasets``, which then sets what is not given.
     """
     name = canonical_name(world)
     if dataset is not None:
         known = WORLDS.get(name).datasets if name in WORLDS else {}
         if dataset not in known:
-            reason = closest(dataset, list(known), f"dataset of world {name}") if known else f"{name} has no datasets"
-            raise TinyJEPAError(reason)
+            raise TinyJEPAError(closest(dataset, list(known), "dataset") if known else f"world {name} has no datasets")
         named = known[dataset]
         policy, max_episode_steps = policy or named.policy, max_episode_steps or named.max_episode_steps
         options = named.options | (options or {})

@@ -35,7 +35,7 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: Sequence[str | Path])
         (["train", "--set", "objective.covariance=-1"], "greater than or equal to 0 (got -1)"),
         (["train", "--set", "encoder.kind=resnet"], "unknown encoder 'resnet'. Did you mean 'resnet18'?"),
         (["train", "--set", "objective.views=augmented"], "unknown views 'augmented'. Did you mean 'augment'?"),
-        (["train", "--set", "objective.expander=64"], "belong to the views augment and temporal"),
+        (["train", "--set", 'objective.augmentations=["crop"]'], "belong to the views augment and temporal"),
         (["train", "--steps", "0"], "0 is not in the range x>=1"),
         (["train", "--budget", "soon"], "'soon' is no positive duration"),
         (["train", "--steps", "5", "--budget", "5s"], "--steps and --budget exclude each other"),

@@ -54,16 +54,22 @@ def test_predictor(kind: str, action_dim: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("views", "target"),
-    [*((views, "shared") for views in OBJECTIVES), ("predictive", "stop-gradient"), ("predictive", "ema")],
+    ("views", "target", "regularise"),
+    [
+        *((views, "shared", "embeddings") for views in OBJECTIVES),
+        ("predictive", "shared", "rollout"),
+        ("predictive", "stop-gradient", "start"),
+        ("predictive", "ema", "embeddings"),
+        ("predictive", "ema", "start"),
+    ],
 )
-def test_objective_learns(views: str, target: str, dots: Path) -> None:
+def test_objective_learns(views: str, target: str, regularise: str, dots: Path) -> None:
     """Twenty steps lower the loss, everything trainable gets a gradient, and the generator decides all chance."""
     store = Store(dots)
     joint = {
-        "shared": ["objective.inverse_dynamics=0.5", "objective.temporal_similarity=0.1"],
-        "stop-gradient": ["objective.inverse_dynamics=0.5"],
-        "ema": ["objective.inverse_dynamics=0", "objective.momentum=0.9"],
+        "shared": ["objective.inverse_dynamics=0.5", "objective.temporal_similarity=0.1", "objective.expander=32"],
+        "stop-gradient": ["objective.inverse_dynamics=0.5", "objective.sigreg=0.05"],
+        "ema": [f"objective.inverse_dynamics={0.5 * (regularise == 'embeddings')}", "objective.momentum=0.9"],
     }
     own = (
         joint[target]
@@ -75,7 +81,8 @@ def test_objective_learns(views: str, target: str, dots: Path) -> None:
         ]
     )
     small = ["encoder.dim=16", "encoder.width=8", "objective.batch=32", "observation.stride=2", "objective.rollout=2"]
-    recipe = recipes.load("car-racing", [f"objective.views={views}", f"objective.target={target}", *own, *small])
+    chosen = [f"objective.views={views}", f"objective.target={target}", f"objective.regularise={regularise}"]
+    recipe = recipes.load("car-racing", [*chosen, *own, *small])
     torch.manual_seed(0)
     model = WorldModel(recipe, store.spec)
     objective: Objective = OBJECTIVES.get(views)(recipe, model.action_dim)

@@ -43,13 +43,14 @@ def test_probe_of_a_run(dots: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     capsys.readouterr()
     assert run(cli, "brain", ["probe", "--run", str(folder), "--steps", "150", "--quiet"]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in table[1:-1]] == list(Store(dots).spec.state_names)
+    assert [line.split()[0] for line in table[1:-2]] == list(Store(dots).spec.state_names)
     scores = json.loads((folder / "probe.json").read_text())["scores"]
     assert list(scores) == ["linear", "mlp", "mean", "random-encoder", "pca", "pixels", "supervised"]
     assert scores["supervised"]["x"]["r2"] > 0.8 > 0.3 > scores["mean"]["x"]["r2"]
     assert scores["linear"]["x"]["r2"] > 0.3 and scores["pixels"]["vx"]["r2"] > scores["mean"]["vx"]["r2"]
-    picture = cv2.imread(str(folder / "probe.png"))
-    assert picture is not None and picture.std() > 5
+    for name in ("probe.png", "latents.png"):
+        picture = cv2.imread(str(folder / name))
+        assert picture is not None and picture.std() > 5
 
 
 def test_a_world_without_state_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,19 +30,22 @@ def command(run_path: Path, store: Path | str | None, steps: int, device: str, q
 
     Per state: R2 of a linear and of an MLP probe, beside floors (untrained encoder, PCA, pixels) and a ceiling (the
     same network trained on the state), and the linear probe's error in the state's own unit. Fitted on train
-    episodes, scored on test episodes. Writes probe.json and probe.png into the run folder.
+    episodes, scored on test episodes. Writes probe.json, probe.png and latents.png (PCA and t-SNE of test latents,
+    coloured by state) into the run folder.
     """
     need_torch()
     from brain.device import pick
     from brain.model import WorldModel
-    from brain.probe import draw_bars, probe_run
+    from brain.portrait import draw_portrait
+    from brain.probe import draw_bars, probe_run, test_latents
     from brain.run import Run, write_whole
 
     run = Run(run_path)
     opened = open_store(run, store)
     model = WorldModel.load(run_path, opened.spec, pick(device))
     say = (lambda line: None) if quiet else (lambda line: print(f"probe: {line}", file=sys.stderr, flush=True))
-    scores = probe_run(model, opened, steps, int(run.facts()["seed"]), say)
+    seed = int(run.facts()["seed"])
+    scores = probe_run(model, opened, steps, seed, say)
     plain = {space: {name: dataclasses.asdict(score) for name, score in each.items()} for space, each in scores.items()}
     write_whole(run_path / "probe.json", json.dumps({"steps": steps, "scores": plain}, indent=1) + "\n")
     draw_bars(scores, run_path / "probe.png")
@@ -51,4 +54,6 @@ def command(run_path: Path, store: Path | str | None, steps: int, device: str, q
     for name in opened.spec.state_names:
         cells = "".join(f"{scores[space][name].r2:16.3f}" for space in spaces)
         click.echo(f"{name:18}{cells}{scores['linear'][name].rmse:16.4g}{scores['mean'][name].rmse:12.4g}")
-    click.echo(str((run_path / "probe.png").resolve()))
+    draw_portrait(*test_latents(model, opened, seed), seed, run_path / "latents.png")
+    for picture in ("probe.png", "latents.png"):
+        click.echo(str((run_path / picture).resolve()))

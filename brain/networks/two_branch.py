@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 
 class TwoBranch(nn.Module):
-    """Two towers of four stride-2 convolutions; their halves of the latent stand side by side.
+    """Two towers of three strided convolutions; their halves of the latent stand side by side.
 
     The first tower sees channels 0, 2, ..., the second 1, 3, ...: in a world of two channels (``two-room``: dot and
-    wall) each sees one kind of thing, however many frames are stacked. ``width`` channels in the first stage, doubled
-    in the second and kept. float (N, channels >= 2, H, W) in [-1, 1] to (N, dim); H and W at least 16 pixels.
+    wall) each sees one kind of thing, however many frames are stacked. 6x6 stride 4 to ``width`` channels, then twice
+    3x3 stride 2 to double: 5 times the images per second of four 3x3 stride-2 stages on a CPU (``docs/benchmarks.md``).
+    float (N, channels >= 2, H, W) in [-1, 1] to (N, dim); H and W at least 16 pixels.
     After Lake-Wang's JEPA world model (github.com/Lake-Wang/Deep_Learning_JEPA_World_Model).
     """
 
@@ -28,8 +27,9 @@ class TwoBranch(nn.Module):
 
 def _tower(channels: int, frame_size: tuple[int, int], dim: int, width: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for out in (width, 2 * width, 2 * width, 2 * width):
-        layers += [nn.Conv2d(channels, out, 3, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+    height, wide = frame_size
+    for kernel, stride, out in ((6, 4, width), (3, 2, 2 * width), (3, 2, 2 * width)):
+        layers += [nn.Conv2d(channels, out, kernel, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
         channels = out
-    places = math.prod(-(-side // 16) for side in frame_size)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * places, dim))
+        height, wide = ((side + 2 - kernel) // stride + 1 for side in (height, wide))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * wide, dim))

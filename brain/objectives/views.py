@@ -21,17 +21,6 @@ class Views(Objective):
     def __init__(self, recipe: schema.Recipe, action_dim: int) -> None:
         super().__init__(recipe, action_dim)
         self.invariance = InvarianceLoss()
-        self.expander: nn.Module = nn.Identity()
-        if width := recipe.objective.expander:
-            self.expander = nn.Sequential(
-                nn.Linear(recipe.encoder.dim, width, bias=False),
-                nn.BatchNorm1d(width),
-                nn.ReLU(inplace=True),
-                nn.Linear(width, width, bias=False),
-                nn.BatchNorm1d(width),
-                nn.ReLU(inplace=True),
-                nn.Linear(width, width, bias=False),
-            )
 
     def views(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Two observations per window, each float (B, stack * C, H, W) in [-1, 1]."""
@@ -40,17 +29,9 @@ class Views(Objective):
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
         z = encoder(torch.cat(self.views(batch, generator))).float()
         a, b = self.expander(z).chunk(2)
-        parts = {
-            "invariance": self.invariance(a, b),
-            "variance": self.variance(a) + self.variance(b),
-            "covariance": self.covariance(a) + self.covariance(b),
-        }
-        loss = (
-            self.weights.invariance * parts["invariance"]
-            + self.weights.variance * parts["variance"]
-            + self.weights.covariance * parts["covariance"]
-        )
-        return Terms(loss, parts, z)
+        loss, parts = self.regularised(a, b, generator=generator)
+        parts["invariance"] = self.invariance(a, b)
+        return Terms(loss + self.weights.invariance * parts["invariance"], parts, z)
 
 
 class AugmentViews(Views):

@@ -48,11 +48,19 @@ class Objective(Section):
     invariance: float = Field(1.0, ge=0, description="weight of the distance between the two views")
     variance: float = Field(4.0, ge=0, description="weight of the hinge that keeps each dimension's std at 1")
     covariance: float = Field(0.1, ge=0, description="weight of the squared off-diagonal covariances")
+    sigreg: float = Field(0.0, ge=0, description="weight of SIGReg: every random direction must look standard normal")
+    regularise: Literal["embeddings", "start", "rollout"] = Field(
+        "embeddings",
+        description="predictive: what variance, covariance and sigreg act on. embeddings = those of every step of the "
+        "window; start = those that rollouts start from; rollout = these and every prediction unrolled from them",
+    )
     temporal_similarity: float = Field(
         0.0, ge=0, description="predictive: weight of the squared distance between consecutive embeddings"
     )
     inverse_dynamics: float = Field(0.0, ge=0, description="weight of predicting the action between two embeddings")
-    expander: int = Field(0, ge=0, le=8192, description="width of VICReg's expander; 0 = the loss acts on the latent")
+    expander: int = Field(
+        0, ge=0, le=8192, description="width of VICReg's expander (projector); 0 = the losses act on the latent"
+    )
     augmentations: tuple[Literal["crop", "flip", "colour", "noise", "cutout"], ...] = Field(
         (), description="augment and temporal views: applied independently to each view"
     )
@@ -60,26 +68,30 @@ class Objective(Section):
     batch: int = Field(128, ge=2, description="windows per optimiser step")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
+    gradient_clip: float = Field(0.0, ge=0, description="longest gradient, over all weights together; 0 = no limit")
     steps: int = Field(3000, ge=1, description="optimiser steps when no --steps or --budget is given")
 
     @model_validator(mode="after")
     def _no_dead_keys(self) -> Objective:
         """Refuse a key that these views never read."""
-        if self.views == "predictive" and (self.expander or self.augmentations):
-            raise ValueError(
-                "expander and augmentations belong to the views augment and temporal: "
-                "set objective.expander=0 and objective.augmentations=[]"
-            )
+        if self.views == "predictive" and self.augmentations:
+            raise ValueError("augmentations belong to the views augment and temporal: set objective.augmentations=[]")
         if self.views in ("augment", "temporal"):
-            for key, off in (("inverse_dynamics", 0), ("temporal_similarity", 0), ("target", "shared")):
-                if getattr(self, key) != off:
-                    raise ValueError(f"{key} belongs to the views predictive: set objective.{key}={off}")
+            off = {"inverse_dynamics": 0, "temporal_similarity": 0, "target": "shared", "regularise": "embeddings"}
+            for key, value in off.items():
+                if getattr(self, key) != value:
+                    raise ValueError(f"{key} belongs to the views predictive: set objective.{key}={value}")
         if self.target != "ema" and (self.momentum, self.momentum_end) != (0.99, 0.99):
             raise ValueError("momentum belongs to the target ema: leave it out, or set objective.target=ema")
-        if self.target == "ema" and (self.temporal_similarity or self.inverse_dynamics):
-            raise ValueError(
-                "target ema embeds one observation with gradient: set temporal_similarity and inverse_dynamics to 0"
-            )
+        if self.target == "ema" and self.expander:
+            raise ValueError("the expander has no moving average: set objective.expander=0 with objective.target=ema")
+        if self.target == "ema" and self.regularise != "embeddings":
+            for key in ("temporal_similarity", "inverse_dynamics"):
+                if getattr(self, key):
+                    raise ValueError(
+                        f"{key} needs every step embedded with gradient, which target ema does for "
+                        f"regularise=embeddings alone: set objective.{key}=0"
+                    )
         return self
 
 
@@ -104,6 +116,7 @@ class Prediction(Section):
     batch: int = Field(512, ge=2, description="windows per optimiser step")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
+    gradient_clip: float = Field(0.0, ge=0, description="longest gradient of the predictor; 0 = no limit")
     steps: int = Field(4000, ge=1, description="optimiser steps when no --steps or --budget is given")
     max_latents: int = Field(1_000_000, ge=1000, description="latents embedded at most; whole episodes, evenly spread")
 

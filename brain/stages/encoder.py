@@ -60,6 +60,8 @@ def train_encoder(
             terms = objective(model.encoder, batch, generator)
         optimizer.zero_grad(set_to_none=True)
         terms.loss.backward()
+        if recipe.objective.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(parameters, recipe.objective.gradient_clip)
         optimizer.step()
         objective.after_step(model.encoder, loop.fraction)
         if loop.due:

@@ -103,6 +103,8 @@ def dynamics_step(
     loss = prediction + likelihood
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if section.gradient_clip:
+        torch.nn.utils.clip_grad_norm_(dynamics.predictor.parameters(), section.gradient_clip)
     optimizer.step()
     return {"loss": loss, "prediction": prediction, "likelihood": likelihood}
 

@@ -17,13 +17,16 @@ class TwoRoomBatch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """``num_envs`` episodes of ``TwoRoom`` in one array program; see there for spaces, rules and options.
 
     ``gymnasium.make_vec("tinyjepa/TwoRoom-v0", 1024, vectorization_mode="vector_entry_point")``. Observation: uint8
-    (N, 65, 65, 2); action: float (N, 2). Nothing terminates or truncates, so nothing resets by itself.
+    (N, 65, 65, 2); action: float (N, 2). Nothing terminates; all truncate together after ``max_episode_steps`` (None:
+    never), and are then to be reset by hand.
     ``reset(options={"start": (N, 2), "wall": (N,), "door": (N,)})`` sets what it names.
     """
 
     metadata = {"autoreset_mode": "Disabled"}  # noqa: RUF012 - gymnasium declares it per instance
 
-    def __init__(self, num_envs: int = 1, walls: str = "seen", collision: str = "stay") -> None:
+    def __init__(
+        self, num_envs: int = 1, walls: str = "seen", collision: str = "stay", max_episode_steps: int | None = None
+    ) -> None:
         geometry.check_collision(collision)
         self.num_envs = num_envs
         self.single_observation_space = spaces.Box(0, 255, (SIZE, SIZE, 2), np.uint8)
@@ -32,9 +35,10 @@ class TwoRoomBatch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._choices = geometry.layouts(walls)
         self._collision = collision
+        self._longest = max_episode_steps
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         options, rng, count = options or {}, self.np_random, self.num_envs
@@ -45,12 +49,14 @@ class TwoRoomBatch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.at = np.array(options.get("start", start), np.float64)
         """float64 (N, 2): where the dots are, pixels"""
         self._walls = geometry.draw_walls(self.wall, self.door)
+        self._steps = 0
         return self.frames(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         self.move(actions)
-        never = np.zeros(self.num_envs, bool)
-        return self.frames(), np.zeros(self.num_envs), never, never.copy(), {}
+        self._steps += 1
+        over = np.full(self.num_envs, self._steps == self._longest)
+        return self.frames(), np.zeros(self.num_envs), np.zeros_like(over), over, {}
 
     def move(self, actions: np.ndarray) -> np.ndarray:
         """Step without drawing: actions (N, 2) to the new places, float64 (N, 2)."""

@@ -34,8 +34,8 @@ class TwoRoom(World):
     layouts), ``held-out`` (x 36 to 40), ``random`` (all 1,125), ``fixed`` (x 32, door 10). ``collision``: ``stay`` (a
     step into a wall does not happen) or ``stop`` (up to the wall, and off it by noise of half a pixel).
 
-    The world of PLDM (Sobal et al. 2025, github.com/vladisai/PLDM) and eb_jepa, and of the data of the NYU deep learning
-    course 2025. ``TwoRoomBatch`` steps many at once.
+    The world of PLDM (Sobal et al. 2025, github.com/vladisai/PLDM) and eb_jepa, and of the data of the NYU deep
+    learning course 2025. ``TwoRoomBatch`` steps many at once.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - gymnasium declares it per instance

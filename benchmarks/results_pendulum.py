@@ -1,0 +1,180 @@
+"""The double pendulum: probes, forecasts in units of the Lyapunov time, pictures, and the ablations its text claims.
+
+    python -m benchmarks.results_pendulum                       # 3 seeds of both recipes and two ablations
+    python -m benchmarks.results_pendulum --seeds 0
+
+Per seed: 250 episodes of 201 frames are collected (run seed = training seed), encoder and predictor are trained, ``brain
+probe`` and ``brain dream`` run on the test episodes of that store, and forecasts are measured on 80 episodes of a run seed
+that training never used. Angles of a forecast are read by ridge regression of sines, cosines and velocities, fitted on
+training latents; the error is the RMSE of the two angles on the circle, in degrees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.results import FRESH, Figures, collect, kept, over_seeds, print_table, run, train
+from brain.collapse import effective_rank
+from brain.judge.probes import Ridge
+from brain.model import WorldModel
+from shared.store.reader import Store
+from shared.worlds.double_pendulum import lyapunov_time
+from shared.worlds.double_pendulum.physics import advance
+
+WORLD = "double-pendulum"
+STATES = ("theta1", "theta2", "omega1", "omega2")
+TIMES = (0.25, 0.5, 1.0, 1.5)
+"""Lyapunov times after the last frame seen."""
+EVERY = 8
+"""Steps between two starts of a forecast."""
+PENALTY = 1e-3
+SUBSTEPS = 20
+
+ABLATIONS = {
+    "double-pendulum without variance": ("double-pendulum", ("objective.variance=0", "objective.covariance=0")),
+    "double-pendulum without residual": (
+        "double-pendulum",
+        ("objective.predictor.kind=mlp", "prediction.predictor.kind=mlp"),
+    ),
+}
+
+
+class Films(NamedTuple):
+    """All episodes of a store."""
+
+    frames: torch.Tensor
+    """uint8 (E, T, H, W, C)"""
+    states: np.ndarray
+    """float64 (E, T, 4)"""
+
+
+def load(store: Store, most: int) -> Films:
+    read = [store.read_episode(ref, "frame", "state") for ref in store.episodes[:most]]
+    return Films(
+        torch.from_numpy(np.stack([episode["frame"] for episode in read])),
+        np.stack([episode["state"] for episode in read]).astype(np.float64),
+    )
+
+
+def columns(states: np.ndarray) -> np.ndarray:
+    """States (..., 4) as regression targets (..., 6): sine and cosine of both angles, both velocities."""
+    angles, speeds = states[..., :2], states[..., 2:]
+    return np.concatenate([np.sin(angles), np.cos(angles), speeds], -1)
+
+
+def states_of(read: np.ndarray) -> np.ndarray:
+    """What ``columns`` made, back to states (..., 4)."""
+    return np.concatenate([np.arctan2(read[..., :2], read[..., 2:4]), read[..., 4:]], -1)
+
+
+def degrees(guess: np.ndarray, truth: np.ndarray) -> float:
+    """RMSE of both angles on the circle."""
+    turned = guess[..., :2] - truth[..., :2]
+    return math.degrees(float(np.sqrt(np.mean(np.arctan2(np.sin(turned), np.cos(turned)) ** 2))))
+
+
+def physics(states: np.ndarray, steps: int) -> np.ndarray:
+    """The true future of states (N, 4): (N, steps, 4)."""
+    state, future = tuple(states.T), []
+    for _ in range(steps):
+        state = advance(state, SUBSTEPS, sin=np.sin, cos=np.cos)
+        future.append(np.stack(state, -1))
+    return np.stack(future, 1)
+
+
+def windows(states: np.ndarray, lead: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows ``lead``, ``lead`` + 8, ... of each episode as starts, and the steps after: (N,) x 2 index arrays by use."""
+    starts = np.arange(lead, states.shape[1] - steps, EVERY)
+    return np.repeat(np.arange(len(states)), len(starts)), np.tile(starts, len(states))
+
+
+@torch.no_grad()
+def forecasts(model: WorldModel, fitting: Films, test: Films, horizons: list[int]) -> dict[str, np.ndarray]:
+    """Guessed states (N, horizon, 4) of the model, and of the true physics from the state that the model sees."""
+    lead, steps = model.recipe.observation.stack - 1, horizons[-1]
+    ridge = Ridge(model.encode(fitting.frames).flatten(0, 1).numpy(), columns(fitting.states[:, lead:]).reshape(-1, 6))
+    episode, row = windows(test.states, lead, steps)
+    z = model.encode(test.frames)[episode, row - lead]
+    future = model.dynamics.rollout(z, torch.zeros(len(z), steps, model.action_dim))
+    read = ridge.predict(future.flatten(0, 1).numpy(), PENALTY).reshape(len(z), steps, 6)
+    seen = states_of(ridge.predict(z.numpy(), PENALTY))
+    return {"model": states_of(read), "physics from its state": physics(seen, steps)}
+
+
+def truth(states: np.ndarray, lead: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Starts (N, 4) and futures (N, steps, 4) of the windows that ``forecasts`` uses."""
+    episode, row = windows(states, lead, steps)
+    return states[episode, row], states[episode[:, None], row[:, None] + np.arange(1, steps + 1)]
+
+
+def figures_of(folder: Path, model: WorldModel, fitting: Films, test: Films, horizons: list[int]) -> Figures:
+    """Every figure of one run; its probes and films are written by the commands a user has."""
+    figures: Figures = {}
+    run("brain.cli", "probe", "--run", str(folder))
+    scores = json.loads((folder / "probe.json").read_text())["scores"]
+    for name in STATES:
+        figures[f"R2 {name}, linear"] = scores["linear"][name]["r2"]
+        figures[f"R2 {name}, MLP"] = scores["mlp"][name]["r2"]
+    for space in ("pca", "random-encoder", "pixels", "supervised"):
+        for name in STATES:
+            figures[f"{space} {name}"] = scores[space][name]["r2"]
+    _, future = truth(test.states, model.recipe.observation.stack - 1, horizons[-1])
+    for who, guess in forecasts(model, fitting, test, horizons).items():
+        for time, step in zip(TIMES, horizons):
+            name = f"angles after {time:g} Lyapunov times, degrees"
+            figures[name if who == "model" else f"{who}: {name}"] = degrees(guess[:, step - 1], future[:, step - 1])
+    run("brain.cli", "dream", "--run", str(folder), "--steps", str(horizons[-1]), "--decoder-steps", "400")
+    dream = json.loads((folder / "dream.json").read_text())
+    figures["reconstruction PSNR, dB"] = dream["reconstruction_psnr_db"]
+    z = model.embed(test.frames[:40])[:, ::10].flatten(0, 1)
+    figures |= {"embedding std": float(z.std(0).mean()), "effective rank": float(effective_rank(z))}
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--recipes", default="double-pendulum-ema,double-pendulum," + ",".join(ABLATIONS))
+    parser.add_argument("--data", type=Path, default=Path("data/results-pendulum"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/results-pendulum"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds, names = [int(seed) for seed in options.seeds.split(",")], options.recipes.split(",")
+    unit = lyapunov_time()
+    test = load(collect(options.data / "test", WORLD, FRESH, 80), 80)
+    stores = {seed: collect(options.data / f"train-{seed}", WORLD, seed, 250) for seed in seeds}
+    fitting = {seed: load(stores[seed], 80) for seed in seeds}
+    horizons = [round(time * unit * 20) for time in TIMES]
+
+    def figures(job: tuple[str, int]) -> Figures:
+        name, seed = job
+        recipe, overrides = ABLATIONS.get(name, (name, ()))
+        folder = options.runs / f"{name.replace(' ', '-')}-{seed}"
+
+        def measure() -> Figures:
+            seconds = train(folder, recipe, Path(stores[seed].address), seed, overrides)
+            model = WorldModel.load(folder, stores[seed].spec, torch.device("cpu"))
+            return figures_of(folder, model, fitting[seed], test, horizons) | {"CPU s": seconds}
+
+        return kept(folder, recipe, measure, overrides)
+
+    table = over_seeds(names, seeds, figures)
+    here, future = truth(test.states, 1, horizons[-1])
+    still, turning = {}, {}
+    for time, step in zip(TIMES, horizons):
+        name, then = f"angles after {time:g} Lyapunov times, degrees", future[:, step - 1]
+        still[name] = degrees(here, then)
+        turning[name] = degrees(here[:, :2] + here[:, 2:] * step / 20, then)
+    print(f"Lyapunov time {unit:.3f} s = {unit * 20:.1f} steps; {len(here)} forecasts\n")
+    print_table(table, {"persistence": still, "constant velocity": turning})
+
+
+if __name__ == "__main__":
+    main()
