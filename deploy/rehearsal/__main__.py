@@ -20,7 +20,7 @@ from deploy.rehearsal.proof import Watch, prove
 from deploy.rehearsal.stage import Size, Stage
 
 FULL_SIZE = Size(frames=24_000, pace=60)
-SHORT_SIZE = Size(frames=2_600, pace=120, short=True)
+SHORT_SIZE = Size(frames=2_500, pace=80, short=True)
 FINISH_SECONDS = 600.0
 
 

@@ -101,16 +101,21 @@ def head_killed(stage: Stage) -> Outcome:
 
 
 FAULTS: tuple[Callable[[Stage], Outcome], ...] = (node_killed, link_cut, trainer_killed, disk_full, head_killed)
-SHORT: tuple[Callable[[Stage], Outcome], ...] = (lambda stage: link_cut(stage, 5.0), trainer_killed)
+SHORT: tuple[Callable[[Stage], Outcome], ...] = (trainer_killed, lambda stage: link_cut(stage, 5.0))
 """One link, one kill."""
 
 
 def well(stage: Stage) -> None:
-    """Wait until both factory hosts have committed since now, and the trainer has trained: before each fault."""
+    """Wait until the factory has committed and the trainer has trained since now, unless they are done."""
     before, now = stage.commits(), time.time()
+
+    def commits(host: str) -> bool:
+        return stage.collecting.finished.is_set() or _rows(stage, host) > _of(before, host)
+
     for host in stage.collecting_hosts:
-        stage.wait(lambda host=host: _rows(stage, host) > _of(before, host), PATIENCE, f"a commit of {host}")  # type: ignore[misc]
-    stage.wait(lambda: stage.newest_metric() > now, PATIENCE, "a step of the trainer")
+        stage.wait(lambda host=host: commits(host), PATIENCE, f"a commit of {host}")  # type: ignore[misc]
+    done = stage.training.finished
+    stage.wait(lambda: done.is_set() or stage.newest_metric() > now, PATIENCE, "a step of the trainer")
 
 
 def _fresh(stage: Stage, known: dict[str, int], host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -56,6 +57,8 @@ class CommittedFile:
         except ValueError as error:
             raise self.wrong(str(error)) from error
         except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ELOOP):  # a folder, a pipe, a link: not what was committed
+                raise self.wrong(str(error.strerror)) from error
             raise StoreError(f"{self.path} cannot be opened: {error.strerror}: check its rights and limits") from error
 
     def pread(self, offset: int, size: int) -> bytes:
