@@ -1,6 +1,7 @@
 # make demo   the main job on this box: collect, train, judge, report
 # make test   every check: lint, types, import laws, tests
 # make results-quick   the bouncing logo's rows of docs/results.md, three seeds
+# make rehearsal   two factory boxes and a brain on this one, a network between them, and faults (root; six minutes)
 # make installs   the two partial installs, each in a fresh environment (minutes)
 VENV ?= .venv
 PYTHON ?= python3
@@ -12,7 +13,7 @@ DEMO_WORKERS ?= 2
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results-quick test lint types tests install installs clean
+.PHONY: help demo results-quick test lint types tests install installs rehearsal clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -45,6 +46,9 @@ types: $(VENV)/.installed-dev
 
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+rehearsal: $(VENV)/.installed-all
+	$(abspath $(BIN))/python -m deploy.rehearsal
 
 installs:
 	PYTHON=$(PYTHON) tests/installs.sh

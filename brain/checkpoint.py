@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,27 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})["tinyjepa"])
+            _check(facts)
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
         raise TinyJEPAError(f"no checkpoint {path}: run the stage that makes it with brain train") from None
-    except (SafetensorError, KeyError, ValueError, OSError, RuntimeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise TinyJEPAError(
             f"{path} is damaged or no checkpoint of ours ({reason}): delete it and run brain train again"
         ) from None
+
+
+def _check(facts: Any) -> None:
+    """``ValueError`` where facts are not such as ``save`` is given."""
+    if not isinstance(facts, dict):
+        raise ValueError("its facts are no table")
+    for name in ("step", "elapsed"):
+        value = facts.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+            raise ValueError(f"its {name} is {value!r:.40}")
+    if not isinstance(facts.get("step", 0), int):
+        raise ValueError("its step is not whole")
 
 
 def restore(path: Path, module: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
@@ -69,10 +83,17 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what ``optimizer_state`` gave; groups and hyperparameters stay the constructor's."""
+    """Put back what ``optimizer_state`` gave; groups and hyperparameters stay the constructor's.
+
+    Raises ``TinyJEPAError`` for tensors that fit no parameter.
+    """
     values: dict[int, dict[str, Tensor]] = {}
+    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     for key, tensor in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".")
-            values.setdefault(int(index), {})[name] = tensor
+        match = re.fullmatch(r"optimizer\.(\d{1,9})\.([a-z_]+)", key)
+        if match:
+            index = int(match[1])
+            if index >= len(shapes) or (tensor.ndim and tensor.shape != shapes[index]):
+                raise TinyJEPAError(f"the checkpoint's {key} fits no parameter: delete the checkpoint and train again")
+            values.setdefault(index, {})[match[2]] = tensor
     optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -18,6 +18,8 @@ COMMANDS.register(
 )
 COMMANDS.register("compare", "brain.commands.compare:command", "Lay runs side by side on one page.")
 COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds; print a table.")
+COMMANDS.register("doctor", "brain.commands.doctor:command", "Check box and shared directory before a long run.")
+COMMANDS.register("status", "brain.commands.status:command", "Watch a training: loss, rank, progress, time left.")
 COMMANDS.register("recipes", "brain.commands.recipes:command", "List the stock recipes, or explain one.")
 
 cli = Commands(

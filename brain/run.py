@@ -20,16 +20,18 @@ from brain import recipes
 from brain.events import EventLog
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
+from shared.links import refuse_links
 from shared.store.schema import StoreSpec
 
 FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
-"""What ``run.json`` holds, beside versions."""
+"""What every ``run.json`` says."""
 
 
 class Run:
     """A run folder. Raises ``TinyJEPAError`` where it belongs to another recipe, seed or world."""
 
     def __init__(self, path: Path, *, tensorboard: bool = False) -> None:
+        refuse_links(path)
         self.path = path
         self.events = EventLog(path / "tensorboard") if tensorboard else None
 
@@ -100,13 +102,12 @@ class Run:
         """``run.json``: store, world, frame shape, seed, versions."""
         path = self._existing("run.json")
         try:
-            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            missing = [key for key in FACTS if key not in facts]
-        except (ValueError, TypeError) as error:
+            facts: Any = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(facts, dict) or not {*FACTS} <= facts.keys():
+                raise ValueError(f"it lacks one of {', '.join(FACTS)}")
+            return facts
+        except (ValueError, RecursionError) as error:
             raise TinyJEPAError(f"{path} is damaged ({error}): give another --run") from None
-        if missing:
-            raise TinyJEPAError(f"{path} is damaged ({', '.join(missing)} missing): give another --run")
-        return facts
 
     def log(self, stage: str, step: int, **terms: float) -> None:
         """Append one line to ``metrics.jsonl``, and scalars tagged ``stage/term`` to TensorBoard's file, if any."""

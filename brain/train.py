@@ -166,4 +166,4 @@ def _restore(path: Path, module: torch.nn.Module) -> None:
 
 def _finished(path: Path) -> str:
     _, facts = checkpoint.load(path)
-    return f"{facts['step']} steps in {facts['elapsed']:.0f} s"
+    return f"{facts.get('step', 0)} steps in {facts.get('elapsed', 0):.0f} s"

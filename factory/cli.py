@@ -16,6 +16,7 @@ COMMANDS.register("verify", "factory.commands.verify:command", "Check every byte
 COMMANDS.register("gc", "factory.commands.gc:command", "Remove what killed writers left in a store.")
 COMMANDS.register("merge", "factory.commands.merge:command", "Join stores of one world.")
 COMMANDS.register("export", "factory.commands.export:command", "Write a store as HDF5, npz or Minari.")
+COMMANDS.register("doctor", "factory.commands.doctor:command", "Check box and shared directory before a long run.")
 COMMANDS.register("worlds", "factory.commands.worlds:command", "List the worlds.")
 
 HELP = """Simulate worlds on many CPU cores and write what happens to a Zarr store.

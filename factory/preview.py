@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.errors import StoreError
 from shared.film import BACKGROUND, grid, labelled, tile, write_video
+from shared.links import refuse_links
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef
 
@@ -27,7 +28,10 @@ def preview(path: Path, out: Path) -> tuple[Path, Path]:
     store = Store(path)
     if not store.episodes:
         raise StoreError(f"the store {path} is empty: collect episodes first")
+    if out.is_relative_to(path):
+        refuse_links(path)
     out.mkdir(parents=True, exist_ok=True)
+    refuse_links(out)
     sheet, video = out / "contact-sheet.png", out / "episodes.mp4"
     _write_sheet(store, _spread(store.episodes, SHEET_EPISODES), sheet)
     _write_video(store, _spread(store.episodes, VIDEO_COLUMNS * VIDEO_ROWS), video)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Iterator
@@ -30,8 +32,7 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
     Raises ``TinyJEPAError`` when Ray is not installed, does not start, or no cluster answers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address and "RAY_AUTH_MODE" not in os.environ and _has_token():
-        os.environ["RAY_AUTH_MODE"] = "token"  # as `ray start` does where there is one
+    _guard(address)
     try:
         import ray
     except ImportError:
@@ -39,7 +40,7 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
     if ray.is_initialized():
         yield
         return
-    _knock(address)
+    knock(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
@@ -59,7 +60,7 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
         ray.shutdown()
 
 
-def _knock(address: str | None) -> None:
+def knock(address: str | None) -> None:
     """Fail at once where nobody listens at ``host:port``; ``ray.init`` would try for minutes."""
     host, _, port = (address or "").rpartition("//")[2].rpartition(":")
     if not address or not host or not port.isdigit():
@@ -72,8 +73,50 @@ def _knock(address: str | None) -> None:
 
 def _has_token() -> bool:
     """Whether this user has a Ray token, in one of the places where Ray looks."""
-    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    return bool(named) or (Path.home() / ".ray" / "auth_token").exists()
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or token_file().exists()
+
+
+def token_file() -> Path:
+    """Where Ray keeps this user's token."""
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return Path(named) if named else Path.home() / ".ray" / "auth_token"
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``host:port`` can be reached from this box only; ``auto`` and ``local`` can."""
+    host = address.rpartition("//")[2].rpartition(":")[0].strip("[]")
+    if not host or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _guard(address: str | None) -> None:
+    """Use this user's token, and let nobody else read it; Ray itself writes it for all to read.
+
+    Raises ``TinyJEPAError`` for a cluster beyond this box without a token, unless ``RAY_AUTH_MODE`` says so.
+    """
+    if "RAY_AUTH_MODE" in os.environ:
+        return
+    file = token_file()
+    if not _has_token() and address is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.write(fd, secrets.token_hex(32).encode())
+            os.close(fd)
+    if _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"
+        with contextlib.suppress(OSError):
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
+    elif address and not is_loopback(address):
+        raise TinyJEPAError(
+            f"no token for the Ray cluster at {address}: copy ~/.ray/auth_token from its head, or set "
+            "RAY_AUTH_MODE=disabled if it was started without one (then whoever reaches it runs code on it)"
+        )
 
 
 @contextlib.contextmanager

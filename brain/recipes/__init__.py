@@ -39,7 +39,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TinyJEPAError(f"no recipe file {path}: check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TinyJEPAError(f"{path} is not a TOML recipe: {error}") from None
     for override in overrides:
         _override(tree, override)

@@ -49,6 +49,7 @@ def train_encoder(
         run, "encoder", budget, modules, optimizer,
         peak=recipe.objective.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         extra=lambda step: {"stream": stream.state(step)}, note=lambda step: feed.note(stream, step),
+        behind=lambda step: feed.behind(stream, step),
     )  # fmt: skip
     model.encoder.train()
     objective.train()

@@ -68,11 +68,16 @@ class Feed:
     def note(self, stream: Stream, step: int) -> str:
         """For the progress line: how far a followed stream is behind, and what was left out."""
         words = ""
-        if self.follower is not None:
-            words += f", {stream.behind(step):,} frames behind" + (", collection finished" if stream.end else "")
+        behind = self.behind(stream, step)
+        if behind is not None:
+            words += f", {behind:,} frames behind" + (", collection finished" if stream.end else "")
         if count := len(stream.damaged) + len(self.store.damaged_logs):
             words += f", {count} damaged left out"
         return words
+
+    def behind(self, stream: Stream, step: int) -> int | None:
+        """Committed frames that a followed stream has not shown yet; None where nothing is followed."""
+        return stream.behind(step) if self.follower is not None else None
 
     def account(self, stream: Stream) -> None:
         """Remember what a stream left out."""

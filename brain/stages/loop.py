@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import signal
 import sys
@@ -19,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from brain import checkpoint
-from brain.run import Run
+from brain.run import Run, write_whole
 
 
 @dataclass
@@ -104,7 +105,8 @@ class Loop:
 
     Resumes from the stage's checkpoint, sets the learning rate, writes a checkpoint every ``checkpoint_seconds`` and
     on Ctrl-C or SIGTERM (after the step under way), and shows progress. ``due`` says when to log. ``extra`` gives
-    facts for the checkpoint, ``note`` words for the progress line, both for the next step.
+    facts for the checkpoint, ``note`` words for the progress line, ``behind`` the frames not shown yet, all for the
+    next step. ``progress.json`` tells ``brain status`` how far it is.
     """
 
     LOG_SECONDS = 1.0
@@ -122,12 +124,13 @@ class Loop:
         quiet: bool = False,
         extra: Callable[[int], dict[str, Any]] = lambda step: {},
         note: Callable[[int], str] = lambda step: "",
+        behind: Callable[[int], int | None] = lambda step: None,
     ) -> None:
         self.run, self.stage, self.budget = run, stage, budget
         self.modules, self.optimizer, self.peak = modules, optimizer, peak
         self.checkpoint_seconds = checkpoint_seconds
         self.quiet = quiet
-        self._extra, self._more = extra, note
+        self._extra, self._more, self._behind = extra, note, behind
         self.step = 0
         self.elapsed = 0.0
         self.due = False
@@ -139,7 +142,7 @@ class Loop:
             for name, module in modules.items():
                 checkpoint.restore(path, module, tensors, name)
             checkpoint.restore_optimizer(optimizer, tensors)
-            self.step, self.elapsed = facts["step"], facts["elapsed"]
+            self.step, self.elapsed = facts.get("step", 0), facts.get("elapsed", 0.0)
             self._say(f"{stage}: resumes at step {self.step}")
         run.rewind_log(stage, self.step)
 
@@ -159,6 +162,7 @@ class Loop:
                 self.due = self.step == 0 or now - logged >= self.LOG_SECONDS
                 if self.due:
                     logged = now
+                    self._tell(fraction)
                 yield self.step
                 self.step += 1
                 now = time.monotonic()
@@ -195,6 +199,15 @@ class Loop:
         """Where the stage stands."""
         facts = {"stage": self.stage, "step": self.step, "elapsed": self.elapsed}
         return facts | self.budget.facts() | self._extra(self.step)
+
+    def _tell(self, fraction: float) -> None:
+        """Write ``progress.json``."""
+        rate = self.step / self.elapsed if self.elapsed else None
+        open_end = isinstance(self.budget, OpenBudget) and self.budget.known_at is None
+        left = None if open_end or not fraction else self.elapsed * (1 - fraction) / fraction
+        facts = {"fraction": None if open_end else fraction, "seconds_left": left, "steps_per_second": rate}
+        facts["frames_behind"] = self._behind(self.step)
+        write_whole(self.run.path / "progress.json", json.dumps(facts))
 
     def _note(self) -> str:
         rate = self.step / self.elapsed if self.elapsed else 0.0

@@ -11,8 +11,9 @@ import click
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--format", "form", required=True, help="hdf5, npz or minari.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File or folder to write; must not exist.")
+@click.option("--trust-world", is_flag=True, help="minari: import the module that the store names for its world.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(store: Path, form: str, out: Path, quiet: bool) -> None:
+def command(store: Path, form: str, out: Path, trust_world: bool, quiet: bool) -> None:
     """Write all episodes of a STORE in another format, bit for bit.
 
     Needs pip install 'tinyjepa[export]' for hdf5 and minari.
@@ -33,5 +34,5 @@ def command(store: Path, form: str, out: Path, quiet: bool) -> None:
             if not quiet:
                 status.update(f"exported {done:,} episodes")
 
-        episodes = export_store(store, form, out, progress)
+        episodes = export_store(store, form, out, progress, trust_world=trust_world)
     click.echo(f"{out}: {episodes:,} episodes")

@@ -21,11 +21,19 @@ FORMATS.register("npz", "factory.export.npz:export", "a folder with one compress
 FORMATS.register("minari", "factory.export.minari:export", "a Minari data set (offline reinforcement learning)")
 
 
-def export_store(path: Path, form: str, out: Path, progress: Callable[[int], None] = lambda done: None) -> int:
+def export_store(
+    path: Path,
+    form: str,
+    out: Path,
+    progress: Callable[[int], None] = lambda done: None,
+    *,
+    trust_world: bool = False,
+) -> int:
     """Export the store at ``path``; returns the number of episodes.
 
     ``out`` appears when it is complete: what an interrupted export leaves is called ``<out>.partial``, and the next
-    one replaces it. Raises ``TinyJEPAError`` for an unknown format, a package that is missing, or an ``out`` that
+    one replaces it. Minari needs the world itself: where the store names a module to import it from, only with
+    ``trust_world``. Raises ``TinyJEPAError`` for an unknown format, a package that is missing, or an ``out`` that
     exists, ``StoreError`` for a store that is missing, empty or damaged.
     """
     try:
@@ -35,6 +43,11 @@ def export_store(path: Path, form: str, out: Path, progress: Callable[[int], Non
     store = Store(path)
     if not store.episodes:
         raise TinyJEPAError(f"the store {path} is empty: collect episodes first")
+    if form == "minari" and ":" in store.spec.world and not trust_world:
+        raise TinyJEPAError(
+            f"the store names a module to import, in '{store.spec.world}', and importing runs its code: "
+            "add --trust-world if you know it"
+        )
     if out.exists():
         raise TinyJEPAError(f"{out} exists: remove it, or choose another --out")
     partial = out.with_name(out.name + PARTIAL)

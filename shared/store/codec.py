@@ -22,7 +22,7 @@ from shared.store.layout import ZSTD_LEVEL
 
 _ZSTD = Zstd(level=ZSTD_LEVEL)
 _CRC_BYTES = 4
-_EMPTY = 2**64 - 1
+EMPTY = 2**64 - 1
 """Offset and size of an inner chunk that is not there (Zarr specification)."""
 
 
@@ -60,7 +60,7 @@ class ShardEncoder:
     def __init__(self, chunks: int) -> None:
         self._parts: list[bytes] = []
         self._crcs = np.zeros(chunks, "<u4")
-        self._index = np.full((chunks, 2), _EMPTY, "<u8")
+        self._index = np.full((chunks, 2), EMPTY, "<u8")
         self._size = 0
 
     def add(self, rows: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from shared.errors import MissingStoreError, StoreError
+from shared.links import refuse_links
 from shared.store import layout
 from shared.store.codec import crc32c
 from shared.store.files import publish, sync_directory
@@ -40,6 +41,7 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise StoreError(f"{path} is a file: choose a directory with --store")
+    refuse_links(path)
     if not (path / layout.DATASET).exists():
         (path / layout.DATA).mkdir(parents=True, exist_ok=True)
         root = path / layout.DATA / "zarr.json"
@@ -85,7 +87,7 @@ def load_spec(source: Source) -> Description:
         raise StoreError(f"{file}: {error.strerror}: check the path and its rights") from error
     try:
         document: Any = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         why = str(error) if text.strip() else "it is empty"
         raise StoreError(f"{file} is damaged ({why}): restore it from a copy") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
@@ -94,7 +96,11 @@ def load_spec(source: Source) -> Description:
     if version > SCHEMA_VERSION:
         raise StoreError(f"{file} has schema {version}, this program reads up to {SCHEMA_VERSION}: update it")
     checksum = document.pop("checksum", None)
-    if checksum != _checksum(document):
+    try:
+        right = checksum == _checksum(document)
+    except RecursionError:
+        right = False
+    if not right or not isinstance(checksum, int):
         raise StoreError(f"{file} is damaged (its checksum does not match): restore it from a copy")
     try:
         run = None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.links import refuse_links
 from shared.store import layout
 from shared.store.files import PARTIAL
 from shared.store.log import STREAM_NAME, CommittedStream
@@ -37,12 +38,13 @@ def leftovers(path: Path, older_than: float = DAY) -> list[Leftover]:
     unknown kinds, committed files, the quarantine and anything a living writer may own stay. Raises ``StoreError``
     where there is no readable store.
     """
+    refuse_links(path)
     store = Store(path)
     found: list[Leftover] = []
     now = time.time()
     for entry in sorted((path / layout.DATA).iterdir()):
         name = entry.name
-        if not entry.is_dir():
+        if entry.is_symlink() or not entry.is_dir():
             continue
         if name.startswith(".") and name.endswith(PARTIAL):
             if _untouched(entry, now) > older_than:
@@ -80,6 +82,8 @@ def remove(found: list[Leftover]) -> int:
 def _uncommitted(directory: Path, store: Store, stream: CommittedStream) -> Iterator[Leftover]:
     """Files of a finished stream beyond its committed shards, and its unfinished ones."""
     for name in layout.fields(store.spec):
+        if (directory / name).is_symlink():
+            continue
         for file in sorted((directory / name).iterdir()):
             match = CHUNK.fullmatch(file.name)
             if match and int(match[1]) >= stream.shards:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ def fields(spec: StoreSpec) -> dict[str, FieldLayout]:
         FieldLayout("state", np.dtype("<f4"), (columns,), ("row", "column"), {"columns": spec.state_names}),
     ]
     return {layout.name: layout for layout in layouts if 0 not in layout.shape}
+
+
+def most_bytes(field: FieldLayout, spec: StoreSpec) -> int:
+    """The most bytes a shard's file of this field can have: incompressible rows, checksums, tables."""
+    raw = spec.shard_rows * field.dtype.itemsize * math.prod(field.shape)
+    chunks = spec.shard_rows // spec.inner_rows if field.sharded else 1
+    return raw + raw // 64 + 1024 * chunks + 1024
 
 
 def stream_directory(path: Path, stream: str) -> Path:

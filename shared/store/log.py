@@ -14,6 +14,7 @@ moved line is noticed. A line counts once its newline is there; until then a rea
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from array import array
@@ -24,9 +25,9 @@ from shared.errors import StoreError
 from shared.store.codec import crc32c
 from shared.store.dataset import Description
 from shared.store.files import naming, sync_directory, write_all
-from shared.store.layout import LOG, fields, log_name
-from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec
-from shared.store.source import Source
+from shared.store.layout import LOG, fields, log_name, most_bytes
+from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec, check_name
+from shared.store.source import TAIL_BYTES, Source
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}-w\d{2,6}-[0-9a-f]{8}")
 """What a stream may be called: never a path that leaves the store."""
@@ -106,6 +107,7 @@ class CommittedStream:
         self._lines = 0
         self._crc = 0
         self._files = {field: array("Q") for field in fields(dataset.spec)}
+        self._most = {name: most_bytes(field, dataset.spec) for name, field in fields(dataset.spec).items()}
 
     def file(self, field: str, shard: int) -> tuple[int, int]:
         """Size in bytes and crc32c of a committed file."""
@@ -124,6 +126,11 @@ class CommittedStream:
         """
         if self.closed:
             return
+        while self._take_in(size):
+            pass
+
+    def _take_in(self, size: int | None) -> bool:
+        """The lines of the next part of the log; whether there may be more."""
         try:
             data = self._source.tail(log_name(self.name), self._offset, size)
         except OSError as error:
@@ -134,7 +141,7 @@ class CommittedStream:
             try:
                 body, crc = unseal(line, self._crc)
                 self._take(body)
-            except (ValueError, KeyError, TypeError, OverflowError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, AttributeError, RecursionError) as error:
                 self._lines -= 1
                 raise self._damaged(self._lines + 1, str(error)) from error
             self._crc = crc
@@ -142,9 +149,14 @@ class CommittedStream:
         end = _SEAL.search(rest)
         if end is not None and end.end() < len(rest):
             raise self._damaged(self._lines + 1, "something else stands where its line should end")
+        if len(rest) >= TAIL_BYTES:
+            raise self._damaged(self._lines + 1, "a line without end")
+        return len(data) >= TAIL_BYTES and not self.closed
 
     def _take(self, body: dict[str, Any]) -> None:
         updated = float(body["time"])
+        if not math.isfinite(updated):
+            raise ValueError("its time is no number")
         if not self.header:
             self._take_header(body)
         elif "closed" in body:
@@ -165,15 +177,23 @@ class CommittedStream:
         self.run = RunSpec(**body["run"]) if "run" in body else self._dataset.run
         if self.run is None:
             raise ValueError("it names no run")
+        check_name(self.run.policy)
+        if not 0 <= int(body.get("pid", 0)) < 1 << 31:
+            raise ValueError("its writer was no process")
         self.header = body
 
     def _take_commit(self, body: dict[str, Any]) -> None:
         rows, shard_rows = body["rows"], self._dataset.spec.shard_rows
+        if type(rows) is not int or type(body["i"]) is not int:
+            raise ValueError("its numbers are not whole")
         if body["i"] != self.shards or not 1 <= rows <= shard_rows or self.rows != self.shards * shard_rows:
             raise ValueError(f"shard {body['i']} of {rows} rows cannot follow {self.rows} committed rows")
         files = {field: array("Q", body["files"][field]) for field in self._files}
         if any(len(numbers) != 2 for numbers in files.values()):
             raise ValueError("a file needs a size and a crc32c")
+        for name, (size, _) in files.items():
+            if size > self._most[name]:
+                raise ValueError(f"a file of {size} bytes is more than its rows can take")
         episodes = [self._episode(entry, self.rows + rows) for entry in body["episodes"]]
         for field, numbers in files.items():
             self._files[field].extend(numbers)
@@ -195,6 +215,9 @@ class CommittedStream:
             rows=int(values["rows"]),
             terminated=bool(values["terminated"]),
         )
+        check_name(ref.policy)
+        if not 0 <= ref.index < 1 << 63 or not 0 <= ref.seed < 1 << 64:
+            raise ValueError(f"there is no episode {ref.index}")
         if ref.first < 0 or ref.rows < 1 or ref.first + ref.rows > limit:
             raise ValueError(f"episode {ref.index} lies outside the committed rows")
         return ref

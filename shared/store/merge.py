@@ -16,7 +16,7 @@ from shared.store.files import PARTIAL, publish, sync_directory, write_file
 from shared.store.log import CommittedStream
 from shared.store.reader import Store
 from shared.store.schema import SCHEMA_VERSION, StoreSpec
-from shared.store.source import locate
+from shared.store.source import DOCUMENT_BYTES, Opening, locate, open_inside
 
 
 @dataclass
@@ -86,7 +86,8 @@ def _add(store: Store, stream: CommittedStream, target: Path, merged: Merged) ->
     shutil.rmtree(staging, ignore_errors=True)
     shutil.rmtree(final, ignore_errors=True)  # of a merge that was killed: it has no log
     staging.mkdir()
-    shutil.copyfile(source / "zarr.json", staging / "zarr.json")
+    group = _document(source / "zarr.json", path)
+    write_file(staging / "zarr.json", [group])
     aside = store.set_aside.get(stream.name, frozenset())
     for name, field in layout.fields(store.spec).items():
         (staging / name).mkdir()
@@ -94,18 +95,26 @@ def _add(store: Store, stream: CommittedStream, target: Path, merged: Merged) ->
         for number in range(stream.shards):
             if number not in aside:
                 file = source / name / field.chunk_key(number)
-                _bring(file, staging / name / file.name, merged)
+                _bring(file, staging / name / file.name, merged, path)
         sync_directory(staging / name)
     sync_directory(staging)
     staging.rename(final)
     sync_directory(final.parent)
-    log = layout.log_file(path, stream.name).read_bytes()[: stream.good_bytes]
+    with Opening(layout.log_file(path, stream.name), path) as fd:
+        log = os.pread(fd, stream.good_bytes, 0)
     publish(layout.log_file(target, stream.name), log)
     merged.streams += 1
 
 
-def _bring(source: Path, target: Path, merged: Merged) -> None:
+def _document(file: Path, root: Path) -> bytes:
+    """A small file of the store at ``root``; ``OSError`` where a symbolic link would lead elsewhere."""
+    with Opening(file, root) as fd:
+        return os.pread(fd, DOCUMENT_BYTES, 0)
+
+
+def _bring(source: Path, target: Path, merged: Merged, root: Path) -> None:
     """A hard link, or a durable copy where there can be none. Committed files never change, so both are as good."""
+    os.close(open_inside(source, root))
     try:
         os.link(source, target)
         merged.linked += 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import StoreError
+from shared.links import refuse_links
 from shared.store import layout
 from shared.store.codec import crc32c
 from shared.store.files import sync_directory, write_file
@@ -31,16 +32,19 @@ def load(source: Source) -> SetAside:
         document: Any = json.loads(source.read(LIST))
     except FileNotFoundError:
         return {}
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise StoreError(f"{source.name(LIST)} cannot be read ({error}): restore it from a copy") from error
     shards = document.get("shards") if isinstance(document, dict) else None
     if not isinstance(shards, dict) or document.get("checksum") != _checksum(shards):
         raise StoreError(f"{source.name(LIST)} is damaged (its checksum does not match): restore it from a copy")
+    if not all(isinstance(numbers, list) and all(type(n) is int for n in numbers) for numbers in shards.values()):
+        raise StoreError(f"{source.name(LIST)} is not ours: it names no shards: restore it from a copy")
     return {stream: frozenset(numbers) for stream, numbers in shards.items()}
 
 
 def save(path: Path, aside: SetAside) -> None:
     """Replace the list of the store at ``path``."""
+    refuse_links(path)
     shards = {stream: sorted(numbers) for stream, numbers in sorted(aside.items()) if numbers}
     text = json.dumps({"shards": shards, "checksum": _checksum(shards)}, indent=1) + "\n"
     write_file(path / LIST, [text.encode()])
@@ -76,6 +80,7 @@ def set_aside(path: Path, spec: StoreSpec, before: SetAside, shards: Mapping[str
 
 def cut_log(path: Path, stream: str, good: int) -> None:
     """Keep the first ``good`` bytes of a damaged log; the whole of it goes to ``quarantine/``."""
+    refuse_links(path)
     log = layout.log_file(path, stream)
     kept = path / FOLDER / log.name
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,13 @@ FIRST, LAST, TERMINATED, TRUNCATED = 1, 2, 4, 8
 """Bits of a row's ``flags``: first and last row of an episode, and (on the last row) how it ended."""
 
 Split = Literal["train", "validation", "test"]
+
+MOST_CHUNK_BYTES = 1 << 30
+"""Bytes of a decoded chunk: what a store may make its reader allocate at once."""
+MOST_SHARD_ROWS = 1 << 20
+MOST_COLUMNS = 4096
+MOST_LETTERS = 200
+"""Of a name that a store brings along."""
 
 
 class StoreSpec(BaseModel):
@@ -56,9 +64,27 @@ class StoreSpec(BaseModel):
     def _check(self) -> StoreSpec:
         if min(self.frame_shape) < 1:
             raise ValueError(f"frame_shape {self.frame_shape} must be positive")
+        if self.inner_rows * math.prod(self.frame_shape) > MOST_CHUNK_BYTES:
+            raise ValueError(f"a chunk of {self.inner_rows} frames {self.frame_shape} is larger than 1 GiB")
+        columns = max(self.action_dim, len(self.state_names), 2)
+        if columns > MOST_COLUMNS or self.shard_rows > MOST_SHARD_ROWS:
+            raise ValueError(f"{self.shard_rows} rows of {columns} columns are more than {MOST_SHARD_ROWS} of 4096")
+        if 4 * columns * self.shard_rows > MOST_CHUNK_BYTES:
+            raise ValueError(f"a chunk of {self.shard_rows} rows of {columns} columns is larger than 1 GiB")
+        for name in (self.world, *self.state_names):
+            check_name(name)
+        if not math.isfinite(self.control_rate):
+            raise ValueError("control_rate must be a number")
         if self.shard_rows % self.inner_rows:
             raise ValueError(f"shard_rows {self.shard_rows} must be a multiple of inner_rows {self.inner_rows}")
         return self
+
+
+def check_name(name: str) -> str:
+    """A name from a store, fit to be printed: ``ValueError`` for control characters, and for a long one."""
+    if len(name) > MOST_LETTERS or not name.isprintable():
+        raise ValueError(f"{name[:20]!r} is no name: printable characters, at most {MOST_LETTERS}")
+    return name
 
 
 @validated(frozen=True, order=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -10,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from shared.errors import DamageError, StoreError
-from shared.store.codec import decode_chunk, decode_tail, tail_size
+from shared.store.codec import EMPTY, decode_chunk, decode_tail, tail_size
 from shared.store.source import Source
 
 T = TypeVar("T")
@@ -56,6 +57,8 @@ class CommittedFile:
         except ValueError as error:
             raise self.wrong(str(error)) from error
         except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ELOOP):  # a folder, a pipe, a link: not what was committed
+                raise self.wrong(str(error.strerror)) from error
             raise StoreError(f"{self.path} cannot be opened: {error.strerror}: check its rights and limits") from error
 
     def pread(self, offset: int, size: int) -> bytes:
@@ -105,6 +108,10 @@ class Shard:
             raise file.wrong(str(error)) from error
         self._crcs: list[int] = crcs.tolist()
         self._index: list[tuple[int, int]] = [(offset, size) for offset, size in index.tolist()]
+        end = file.size - length
+        for offset, size in self._index:
+            if (offset, size) != (EMPTY, EMPTY) and (size < 4 or offset + size > end):
+                raise file.wrong("a chunk lies outside the file")
 
     def read(self, first: int, last: int, out: np.ndarray) -> None:
         """Rows [first, last) of the shard, at least one, into C-contiguous ``out`` (last - first, ...)."""
@@ -112,6 +119,8 @@ class Shard:
         chunks = range(first // inner, -(-last // inner))
         start = self._index[chunks.start][0]
         end_offset, end_size = self._index[chunks.stop - 1]
+        if not start <= end_offset < EMPTY:
+            raise self._file.wrong("its chunks are not in order")
         data = np.frombuffer(self._file.pread(start, end_offset + end_size - start), np.uint8)
         for n in chunks:
             offset, size = self._index[n]

@@ -8,8 +8,10 @@ through `obstore <https://developmentseed.org/obstore>`_, which is needed for th
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
+import stat
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -20,6 +22,11 @@ from shared.store import layout
 URL = re.compile(r"[a-z][a-z0-9]+://", re.IGNORECASE)
 
 METADATA_SERVICE = "169.254.169.254"
+
+TAIL_BYTES = 64 << 20
+"""The most that one look at a log takes in; a longer line is none."""
+DOCUMENT_BYTES = 16 << 20
+"""Size of ``dataset.json`` or ``quarantine.json`` from which it is not ours."""
 
 LOCAL_READERS = 4
 REMOTE_READERS = 16
@@ -48,13 +55,13 @@ class Source(Protocol):
         """Whether there is anything at all."""
 
     def read(self, *parts: str) -> bytes:
-        """A whole file."""
+        """A whole file. ``EFBIG`` for one larger than any of ours."""
 
     def logs(self) -> dict[str, int | None]:
         """File names in the log folder, and their sizes where listing them tells."""
 
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
-        """What a log holds from ``offset`` on. ``size`` is what ``logs`` said. ``EINVAL`` when it became shorter."""
+        """A log from ``offset`` on, 64 MiB at most. ``EINVAL`` when it shrank; ``size`` is what ``logs`` said."""
 
     def open(self, size: int, *parts: str) -> Opened:
         """A file, which must have this size: else ``ValueError`` that tells, now or when it is first read."""
@@ -83,7 +90,10 @@ class Local:
         return self.path.exists()
 
     def read(self, *parts: str) -> bytes:
-        return self.path.joinpath(*parts).read_bytes()
+        with Opening(self.path.joinpath(*parts), self.path) as fd:
+            if os.fstat(fd).st_size > DOCUMENT_BYTES:
+                raise OSError(errno.EFBIG, "it is larger than any of ours")
+            return os.pread(fd, DOCUMENT_BYTES, 0)
 
     def logs(self) -> dict[str, int | None]:
         return {entry.name: None for entry in os.scandir(self.path / layout.LOG)}
@@ -91,27 +101,62 @@ class Local:
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
         """Opens the log anew: that makes a network file system ask its server for the newest size."""
         parts = []
-        fd = os.open(self.path / layout.LOG / log, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with Opening(self.path / layout.LOG / log, self.path) as fd:
             size = os.fstat(fd).st_size
             if size < offset:
                 raise OSError(errno.EINVAL, f"it shrank from {offset} to {size} bytes")
+            size = min(size, offset + TAIL_BYTES)
             while offset < size and (part := os.pread(fd, min(size - offset, 1 << 24), offset)):
                 parts.append(part)
                 offset += len(part)
-        finally:
-            os.close(fd)
         return b"".join(parts)
 
     def open(self, size: int, *parts: str) -> Opened:
-        return _LocalFile(self.path.joinpath(*parts), size)
+        return _LocalFile(self.path.joinpath(*parts), size, self.path)
+
+
+def open_inside(path: Path, root: Path) -> int:
+    """A file descriptor for reading a plain file of the store at ``root``.
+
+    Raises ``OSError`` (``ELOOP``) where a symbolic link leads out of the store, or stands for the file itself.
+    """
+    _check_folder(path.parent.absolute(), root.absolute())
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            error.strerror = "it is a symbolic link"
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return fd
+
+
+@functools.lru_cache(maxsize=16_384)
+def _check_folder(folder: Path, root: Path) -> None:
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise OSError(errno.ELOOP, "a symbolic link leads out of the store", str(folder))
+
+
+class Opening:
+    """``open_inside`` for the length of a block."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self._fd = open_inside(path, root)
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._fd)
 
 
 class _LocalFile:
     """It is closed when the last thread that reads it lets go of it."""
 
-    def __init__(self, path: Path, size: int) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, path: Path, size: int, root: Path) -> None:
+        self._fd = open_inside(path, root)
         found = os.fstat(self._fd).st_size
         if found != size:
             raise ValueError(f"the file has {found} bytes, {size} were committed")
@@ -190,6 +235,7 @@ class Remote:
                 raise self._wrong(error, layout.LOG, log) from error
         if size < offset:
             raise OSError(errno.EINVAL, f"it shrank from {offset} to {size} bytes")
+        size = min(size, offset + TAIL_BYTES)
         return self._get(layout.LOG, log, span=(offset, size))[0] if size > offset else b""
 
     def open(self, size: int, *parts: str) -> Opened:

@@ -1,0 +1,58 @@
+"""A finding, and how a list of them is shown."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import click
+
+Verdict = Literal["ok", "warning", "bad"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    """What is there, in words with units."""
+    advice: str = ""
+    """What to do about it; empty when it is well."""
+
+    def __str__(self) -> str:
+        line = f"{self.verdict:<8} {self.check:<20} {self.found}"
+        return f"{line}\n{'':<29} -> {self.advice}" if self.advice else line
+
+
+def tried(check: str, probe: Callable[[], Finding], advice: str) -> Finding:
+    """What ``probe`` finds; a bad finding with ``advice`` where the operating system refuses."""
+    try:
+        return probe()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "free some space"
+        return Finding(check, "bad", f"fails: {error.strerror or error}", advice)
+
+
+def show(findings: Iterable[Finding], as_json: bool) -> int:
+    """Print findings as they come, or all as one JSON object; the exit code: 1 when any is bad, else 0."""
+    seen = []
+    for finding in findings:
+        seen.append(finding)
+        if not as_json:
+            click.echo(str(finding))
+    bad = sum(finding.verdict == "bad" for finding in seen)
+    warnings = sum(finding.verdict == "warning" for finding in seen)
+    if as_json:
+        verdict = "bad" if bad else "warning" if warnings else "ok"
+        click.echo(json.dumps({"verdict": verdict, "findings": [asdict(finding) for finding in seen]}))
+    elif bad:
+        click.echo(f"{bad} bad, {warnings} warnings: a long run would suffer; mend what is bad first")
+    else:
+        click.echo(f"fit for a long run, {warnings} warnings" if warnings else "fit for a long run")
+    return int(bad > 0)
