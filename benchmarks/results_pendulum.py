@@ -117,7 +117,7 @@ def truth(states: np.ndarray, lead: int, steps: int) -> tuple[np.ndarray, np.nda
 def figures_of(folder: Path, model: WorldModel, fitting: Films, test: Films, horizons: list[int]) -> Figures:
     """Every figure of one run; its probes and films are written by the commands a user has."""
     figures: Figures = {}
-    run("brain.cli", "probe", "--run", str(folder), "--steps", "300")
+    run("brain.cli", "probe", "--run", str(folder), "--steps", "150")
     scores = json.loads((folder / "probe.json").read_text())["scores"]
     for name in STATES:
         figures[f"R2 {name}, linear"] = scores["linear"][name]["r2"]
@@ -130,7 +130,7 @@ def figures_of(folder: Path, model: WorldModel, fitting: Films, test: Films, hor
         for time, step in zip(TIMES, horizons):
             name = f"angles after {time:g} Lyapunov times, degrees"
             figures[name if who == "model" else f"{who}: {name}"] = degrees(guess[:, step - 1], future[:, step - 1])
-    run("brain.cli", "dream", "--run", str(folder), "--steps", str(horizons[-1]), "--decoder-steps", "300")
+    run("brain.cli", "dream", "--run", str(folder), "--steps", str(horizons[-1]), "--decoder-steps", "150")
     dream = json.loads((folder / "dream.json").read_text())
     figures["reconstruction PSNR, dB"] = dream["reconstruction_psnr_db"]
     z = model.embed(test.frames[:40])[:, ::10].flatten(0, 1)
