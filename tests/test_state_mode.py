@@ -103,12 +103,14 @@ def test_a_run_of_coordinates_goes_through_every_command(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    assert run(cli, "brain", [*TRAIN, "--store", str(place), "--run", str(folder), "--steps", "40"]) == 0
+    train = [*TRAIN, "--store", str(place), "--run", str(folder), "--steps", "40"]
+    for stage in ("encoder", "predictor"):
+        assert run(cli, "brain", [*train, "--stage", stage]) == 0
+    assert run(cli, "brain", ["judge", "--run", str(folder), "--quiet"]) == 0
     kinds = json.loads((folder / "judge.json").read_text())["energy"]["kinds"]
     assert 0.5 < kinds["teleport"]["auc"]["pixel"] <= 1 and kinds["teleport"]["auc"]["model"] > 0.5
     kept = json.loads((folder / "coordinates.json").read_text())
     assert Scale(*(tuple(kept[key]) for key in ("names", "mean", "std"))) == opened(place).scale
-    assert run(cli, "brain", ["judge", "--run", str(folder), "--quiet"]) == 0
     assert "<image" in (folder / "report.html").read_text(), "the film strip shows pictures"
     assert run(cli, "brain", ["probe", "--run", str(folder), "--steps", "20", "--quiet"]) == 0
     scores = json.loads((folder / "probe.json").read_text())["scores"]
