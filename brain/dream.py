@@ -83,6 +83,7 @@ def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: i
     torch.manual_seed(seed)
     decoder = make_decoder(model.latent_dim, picture_shape(model.spec)).to(model.device)
     optimizer = torch.optim.AdamW(decoder.parameters(), 2e-3, weight_decay=0)
+    examples: _Sampled | _Streamed
     examples = _Sampled(model, store, seed) if isinstance(store, StateStore) else _Streamed(model, store, seed)
     loop = Loop(run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=2e-3, quiet=quiet)
     for step in loop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -78,10 +79,10 @@ def test_a_frame_is_the_standardised_state(place: Path) -> None:
 
 
 def test_batches_follow_the_seed_and_go_on(place: Path) -> None:
-    def stream(seed: int, **more: object) -> Stream:
+    def stream(seed: int, **more: Any) -> Stream:
         return Stream(
             opened(place), "train", stack=2, stride=3, steps=2, batch=16, seed=seed, device=torch.device("cpu"),
-            memory=4 * 5 * 800, **more,  # type: ignore[arg-type]
+            memory=4 * 5 * 800, **more,
         )  # fmt: skip
 
     first, again, other = stream(0), stream(0), stream(1)
