@@ -21,6 +21,7 @@ from brain.parts import DECODERS
 from brain.run import Run, write_whole
 from brain.stages.loop import Budget, Loop
 from brain.stream import Stream
+from brain.view import StateStore, picture_shape, pictures
 from shared.errors import TinyJEPAError
 from shared.film import grid, labelled, tile, write_video
 from shared.store.reader import Store
@@ -30,6 +31,8 @@ SMALL_FRAME = 32 * 32
 """Pixels up to which the decoder is an MLP."""
 BATCH = 32
 SHEET_STEPS = 8
+PICTURES = 6000
+"""Pictures that a decoder is trained on where the encoder sees none."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def make_decoder(dim: int, frame_shape: tuple[int, int, int]) -> nn.Module:
 
 def load_decoder(run: Run, model: WorldModel) -> nn.Module:
     """The run's trained decoder. Raises ``TinyJEPAError`` where there is none."""
-    decoder = make_decoder(model.latent_dim, model.spec.frame_shape).to(model.device)
+    decoder = make_decoder(model.latent_dim, picture_shape(model.spec)).to(model.device)
     tensors, _ = checkpoint.load(run.decoder)
     checkpoint.restore(run.decoder, decoder, tensors, "model")
     return decoder.eval()
@@ -73,29 +76,26 @@ def load_decoder(run: Run, model: WorldModel) -> nn.Module:
 def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: int, *, quiet: bool) -> nn.Module:
     """Fit a decoder to the frozen latents of training episodes, and write ``decoder.safetensors``.
 
-    It draws the newest frame of an observation. Continues from its checkpoint; one that is finished is reused.
+    It draws the picture at the newest frame of an observation, in mode state too. Continues from its checkpoint; one
+    that is finished is reused.
     """
     if run.decoder.exists():
         return load_decoder(run, model)
     torch.manual_seed(seed)
-    observation = model.recipe.observation
-    decoder = make_decoder(model.latent_dim, model.spec.frame_shape).to(model.device)
+    decoder = make_decoder(model.latent_dim, picture_shape(model.spec)).to(model.device)
     optimizer = torch.optim.AdamW(decoder.parameters(), 2e-3, weight_decay=0)
-    stream = Stream(
-        store, "train", stack=observation.stack, stride=observation.stride, steps=0, batch=BATCH, seed=seed,
-        device=model.device,
-    )  # fmt: skip
+    examples: _Sampled | _Streamed
+    examples = _Sampled(model, store, seed) if isinstance(store, StateStore) else _Streamed(model, store, seed)
     loop = Loop(run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=2e-3, quiet=quiet)
     for step in loop:
-        frames = stream.batch(step).frames
-        z = model.encode(frames)[:, 0]
-        loss = drawing_loss(decoder(z), frames[:, -1].float() / 255)
+        z, shown = examples.batch(step)
+        loss = drawing_loss(decoder(z), shown.float() / 255)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         if loop.due:
             loop.log(loss=loss)
-    stream.close()
+    examples.close()
     checkpoint.save(run.decoder, checkpoint.state(model=decoder), loop.facts())
     run.checkpoint("decoder").unlink(missing_ok=True)
     return decoder.eval()
@@ -111,6 +111,54 @@ def drawing_loss(drawn: Tensor, frames: Tensor) -> Tensor:
     mean = frames.mean((0, 1, 2)).clamp(1e-4, 1 - 1e-4)
     entropy = F.binary_cross_entropy(mean, mean, reduction="none")
     return (F.binary_cross_entropy(drawn, frames, reduction="none").mean((0, 1, 2)) / entropy).mean()
+
+
+class _Streamed:
+    """Examples for a decoder where the encoder sees pictures."""
+
+    def __init__(self, model: WorldModel, store: Store, seed: int) -> None:
+        observation = model.recipe.observation
+        self._model = model
+        self._stream = Stream(
+            store, "train", stack=observation.stack, stride=observation.stride, steps=0, batch=BATCH, seed=seed,
+            device=model.device,
+        )  # fmt: skip
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Standardised latents (B, D) and the pictures they stand for, uint8 (B, H, W, C)."""
+        frames = self._stream.batch(number).frames
+        return self._model.encode(frames)[:, 0], frames[:, -1]
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Sampled:
+    """Examples where it sees coordinates: pictures evenly spread over the training episodes, held in memory."""
+
+    def __init__(self, model: WorldModel, store: Store, seed: int) -> None:
+        observation = model.recipe.observation
+        lead = (observation.stack - 1) * observation.stride
+        refs = [ref for ref in store.split("train") if ref.rows > lead]
+        every = max(1, sum(ref.rows - lead for ref in refs) // PICTURES)
+        latents, shown = [], []
+        for number, ref in enumerate(refs):
+            rows = np.arange(lead + number % every, ref.rows, every)
+            if len(rows) == 0:
+                continue
+            frames = store.read_episode(ref, "frame")["frame"]
+            window = rows[:, None] + np.arange(1 - observation.stack, 1) * observation.stride
+            latents.append(model.encode(torch.from_numpy(frames[window]))[:, 0])
+            shown.append(torch.from_numpy(pictures(store, ref.stream, ref.first, ref.first + ref.rows)[rows]))
+        self._latents, self._pictures, self._seed = torch.cat(latents), torch.cat(shown), seed
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """The same, drawn by (seed, number)."""
+        rows = torch.from_numpy(np.random.default_rng([self._seed, number]).integers(len(self._latents), size=BATCH))
+        return self._latents[rows.to(self._latents.device)], self._pictures[rows].to(self._latents.device)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @torch.no_grad()
@@ -132,7 +180,8 @@ def dream(model: WorldModel, decoder: nn.Module, store: Store, ref: EpisodeRef, 
     assert rows[0] == start - lead >= 0
     z = model.encode(frames)[0]
     future = torch.cat([z[:1], model.dynamics.rollout(z[:1], actions)[0]])
-    return Dream(ref, data["frame"][rows[stack - 1 :]], decode(decoder, future), decode(decoder, z))
+    truth = pictures(store, ref.stream, ref.first, ref.first + ref.rows)[rows[stack - 1 :]]
+    return Dream(ref, truth, decode(decoder, future), decode(decoder, z))
 
 
 def dreams(model: WorldModel, decoder: nn.Module, store: Store, count: int, steps: int) -> list[Dream]:

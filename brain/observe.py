@@ -13,11 +13,19 @@ def stacked(frames: Tensor, stack: int) -> Tensor:
     """Windows of frames to observations, one per position that has ``stack`` frames.
 
     uint8 (B, T, H, W, C) to float32 (B * (T - stack + 1), stack * C, H, W) in [-1, 1], channels-last in memory
-    (the frames already lie that way), oldest frame first.
+    (the frames already lie that way), oldest frame first. float32 frames, which are coordinates, keep their values.
     """
     count = frames.shape[1] - stack + 1
     channels = torch.cat([frames[:, i : i + count] for i in range(stack)], -1)
-    return channels.flatten(0, 1).permute(0, 3, 1, 2).to(torch.float32).mul_(2 / 255).sub_(1)
+    observation = channels.flatten(0, 1).permute(0, 3, 1, 2)
+    if frames.dtype == torch.float32:
+        return observation
+    return observation.to(torch.float32).mul_(2 / 255).sub_(1)
+
+
+def full_scale(frames: Tensor) -> float:
+    """What divides frames: 255 for pixels (uint8), to make [0, 1] of them; 1 for coordinates (float32)."""
+    return 255.0 if frames.dtype == torch.uint8 else 1.0
 
 
 def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generator) -> Tensor:

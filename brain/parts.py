@@ -17,6 +17,9 @@ ENCODERS.register("mlp", "brain.networks.mlp_encoder:MLPEncoder", "two hidden la
 ENCODERS.register("two-branch", "brain.networks.two_branch:TwoBranch", "a tower each for even and odd channels")
 ENCODERS.register("vit", "brain.networks.vit:ViT", "a small vision transformer on 8x8 patches")
 
+FLAT_ENCODERS = ("mlp",)
+"""Encoders that take a frame of 1x1 as well, and so the coordinates of ``observation.mode`` state."""
+
 PREDICTORS = Registry("predictor")
 PREDICTORS.register("residual-mlp", "brain.networks.mlp:ResidualMLP", "next = current + MLP update")
 PREDICTORS.register("mlp", "brain.networks.mlp:MLP", "next = MLP(current, action)")

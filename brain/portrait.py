@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brain.judge.probes import ANGLES
+from brain.coordinates import ANGLES
 
 POINTS = 1500
 COLUMNS = 4

@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from brain.coordinates import ANGLES, columns, targets
 from brain.judge.baselines import PCA, encoder_of, random_encoder
 from brain.judge.episodes import Timing, dense
 from brain.judge.metrics import r2
-from brain.judge.probes import ANGLES, PENALTIES, Ridge, targets
+from brain.judge.probes import PENALTIES, Ridge
 from brain.model import WorldModel, make_encoder
 from brain.networks.mlp import mlp
-from brain.observe import stacked
+from brain.observe import full_scale, stacked
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import Split
@@ -114,16 +115,12 @@ def _encode(encode: Callable[[np.ndarray], np.ndarray], frames: np.ndarray) -> n
 
 
 def _pixels(frames: np.ndarray) -> np.ndarray:
-    """uint8 (N, stack, H, W, C) to float32 (N, D)."""
-    pixels = torch.from_numpy(frames).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
+    """Frames (N, stack, H, W, C) to float32 (N, D); coordinates stay what they are."""
+    pixels = torch.from_numpy(frames).flatten(0, 1).permute(0, 3, 1, 2)
+    pixels = pixels.float() / full_scale(pixels)
     side = min(PIXEL_SIDE, pixels.shape[2]), min(PIXEL_SIDE, pixels.shape[3])
     small: np.ndarray = F.adaptive_avg_pool2d(pixels, side).reshape(len(frames), -1).numpy()
     return small
-
-
-def _columns(names: Sequence[str], states: np.ndarray) -> np.ndarray:
-    """All states as regression targets: (N, T), an angle as sine and cosine."""
-    return np.concatenate([targets(name, states[:, i].astype(np.float64)) for i, name in enumerate(names)], 1)
 
 
 def _score(names: Sequence[str], states: np.ndarray, predict: Callable[[str, int], np.ndarray]) -> dict[str, Score]:
@@ -141,20 +138,20 @@ def _score(names: Sequence[str], states: np.ndarray, predict: Callable[[str, int
     return scores
 
 
-def _from_columns(names: Sequence[str], states: np.ndarray, columns: np.ndarray) -> dict[str, Score]:
+def _from_columns(names: Sequence[str], states: np.ndarray, guesses: np.ndarray) -> dict[str, Score]:
     starts = np.cumsum([0, *(2 if name in ANGLES else 1 for name in names)])
-    return _score(names, states, lambda name, i: columns[:, starts[i] : starts[i + 1]])
+    return _score(names, states, lambda name, i: guesses[:, starts[i] : starts[i + 1]])
 
 
 def _linear(names: Sequence[str], features: dict[Split, np.ndarray], samples: dict[Split, Sample]) -> dict[str, Score]:
     """Ridge regression; the penalty of each state is the best on validation episodes."""
-    fit = Ridge(features["train"], _columns(names, samples["train"].states))
-    wanted = _columns(names, samples["validation"].states)
+    fit = Ridge(features["train"], columns(names, samples["train"].states))
+    wanted = columns(names, samples["validation"].states)
     errors = [((fit.predict(features["validation"], p) - wanted) ** 2).mean(0) for p in PENALTIES]
     best = np.argmin(errors, 0)
     tried = [fit.predict(features["test"], p) for p in PENALTIES]
-    columns = np.stack([tried[p][:, j] for j, p in enumerate(best)], 1)
-    return _from_columns(names, samples["test"].states, columns)
+    chosen = np.stack([tried[p][:, j] for j, p in enumerate(best)], 1)
+    return _from_columns(names, samples["test"].states, chosen)
 
 
 def _mlp(
@@ -165,7 +162,7 @@ def _mlp(
     inputs = {split: torch.from_numpy((values - centre) / scale).float() for split, values in features.items()}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = mlp(centre.shape[0], 256, _columns(names, samples["test"].states[:1]).shape[1], 2)
+        network = mlp(centre.shape[0], 256, columns(names, samples["test"].states[:1]).shape[1], 2)
     return _regress(names, network, inputs, samples, lambda rows: rows, steps, seed)
 
 
@@ -173,7 +170,7 @@ def _supervised(
     names: Sequence[str], model: WorldModel, samples: dict[Split, Sample], steps: int, seed: int
 ) -> dict[str, Score]:
     """The recipe's encoder and a linear map, trained on the true state."""
-    outputs = _columns(names, samples["test"].states[:1]).shape[1]
+    outputs = columns(names, samples["test"].states[:1]).shape[1]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = make_encoder(model.recipe, model.spec.frame_shape)
@@ -195,7 +192,7 @@ def _regress(
     seed: int,
 ) -> dict[str, Score]:
     """Train on standardised targets; the weights that were best on validation episodes are scored."""
-    wanted = {split: _columns(names, sample.states) for split, sample in samples.items()}
+    wanted = {split: columns(names, sample.states) for split, sample in samples.items()}
     centre, scale = wanted["train"].mean(0), wanted["train"].std(0) + 1e-8
     goals = {split: torch.from_numpy((values - centre) / scale).float() for split, values in wanted.items()}
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-2)

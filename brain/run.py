@@ -2,7 +2,8 @@
 
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
 ``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` and
-``report.html``; with ``tensorboard``, event files in a folder of that name.
+``report.html``; with ``tensorboard``, event files in a folder of that name; in mode state ``coordinates.json`` (what
+standardises the state).
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class Run:
     @property
     def decoder(self) -> Path:
         return self.path / "decoder.safetensors"
+
+    @property
+    def coordinates(self) -> Path:
+        return self.path / "coordinates.json"
 
     @property
     def judgement(self) -> Path:

@@ -19,8 +19,9 @@ from brain.stages.feed import Feed
 from brain.stages.loop import Budget, OpenBudget
 from brain.stages.predictor import train_predictor
 from brain.stream.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
+from brain.view import reader, standardise
 from shared.errors import TinyJEPAError
-from shared.store.reader import OnCorrupt, Store
+from shared.store.reader import OnCorrupt
 
 Stage = Literal["encoder", "predictor", "energy"]
 STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
@@ -73,7 +74,7 @@ def train(
     """
     data = data or Data()
     target = pick(device)
-    feed = _open(store_path, data, target, quiet)
+    feed = _open(store_path, recipe, data, target, quiet)
     try:
         run = Run(run_path, tensorboard=tensorboard)
         lines = _stages(feed, run, recipe, stage, steps, seconds, seed, target, checkpoint_seconds, quiet)
@@ -82,15 +83,22 @@ def train(
     return lines + feed.losses()
 
 
-def _open(path: Path | str, data: Data, target: torch.device, quiet: bool) -> Feed:
+def _open(path: Path | str, recipe: Recipe, data: Data, target: torch.device, quiet: bool) -> Feed:
     follower = None
     if data.follow:
         say = (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
         store, follower = wait_for_frames(
-            path, "train", data.min_frames, on_corrupt=data.on_corrupt, poll=data.poll, idle=data.idle, say=say
+            path,
+            "train",
+            data.min_frames,
+            reader=reader(recipe),
+            on_corrupt=data.on_corrupt,
+            poll=data.poll,
+            idle=data.idle,
+            say=say,
         )
     else:
-        store = Store(path, data.on_corrupt)
+        store = reader(recipe)(path, data.on_corrupt)
     if not any(ref.split == "train" for ref in store.episodes):
         if follower is not None:
             follower.close()
@@ -114,6 +122,7 @@ def _stages(
 ) -> list[str]:
     store = feed.store
     run.begin(recipe, store.spec, store.address, seed)
+    standardise(store, run)
     torch.manual_seed(seed)
     model = WorldModel(recipe, store.spec).to(target)
 

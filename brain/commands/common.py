@@ -62,11 +62,12 @@ def show_summary(run_path: Path) -> None:
 
 
 def open_store(run: Run, place: Path | str | None) -> Store:
-    """The store at ``place``, or the one a run was trained on; refused where it shows another world."""
-    from shared.store.reader import Store
+    """The store at ``place``, or the one a run was trained on, as its recipe sees it; refused where it shows another
+    world."""
+    from brain.view import reader, standardise
 
     facts = run.facts()
-    opened = Store(place or facts["store"])
+    opened = reader(run.recipe())(place or facts["store"])
     for key, value in (
         ("world", opened.spec.world),
         ("frame_shape", list(opened.spec.frame_shape)),
@@ -76,4 +77,5 @@ def open_store(run: Run, place: Path | str | None) -> Store:
             raise TinyJEPAError(
                 f"{opened.path} has {key} {value}, but the run was trained with {facts[key]}: give its --store"
             )
+    standardise(opened, run)
     return opened

@@ -1,7 +1,7 @@
 """What a trained model has to beat, and what it could reach at best.
 
 Floors: a *random encoder* (the recipe's network, never trained, with a predictor of its own) and *PCA* of the raw
-pixels. Ceiling: the *state oracle*, the recipe's predictor on the world's true state instead of a latent.
+frames. Ceiling: the *state oracle*, the recipe's predictor on the world's true state instead of a latent.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from brain.coordinates import columns
 from brain.device import one_thread
 from brain.judge.energies import Form
 from brain.judge.episodes import Embedded, Encoder
-from brain.judge.probes import ANGLES
 from brain.latents import LatentTable
 from brain.model import Dynamics, WorldModel, make_predictor
-from brain.observe import stacked
+from brain.observe import full_scale, stacked
 from brain.recipes.schema import Recipe
 from brain.stages.predictor import fit_dynamics
 from shared.store.schema import StoreSpec
@@ -60,7 +60,7 @@ def encoder_of(model: WorldModel) -> Encoder:
 
 
 class PCA:
-    """Principal components of raw stacked pixels, by randomised SVD (Halko, Martinsson, Tropp 2011).
+    """Principal components of raw stacked pixels (or coordinates), by randomised SVD (Halko, Martinsson, Tropp 2011).
 
     Fitted on ``sample`` uint8 (N, stack, H, W, C); called, it maps (M, stack, H, W, C) to float32 (M, width).
     """
@@ -79,19 +79,15 @@ class PCA:
 
     @staticmethod
     def _flat(observations: np.ndarray) -> Tensor:
-        return torch.from_numpy(observations).flatten(1).float().div_(255)
+        frames = torch.from_numpy(observations)
+        return frames.flatten(1).float() / full_scale(frames)
 
 
 def oracle_features(names: Sequence[str], states: np.ndarray) -> np.ndarray:
     """True states (N, S) as the oracle's latent, float32 (N, F): angles as sine and cosine, absolute place left out
     where the world also knows its body frame."""
-    columns: list[np.ndarray] = []
-    for i, name in enumerate(names):
-        if name in NOT_IN_BODY_FRAME and "lateral_offset" in names:
-            continue
-        value = states[:, i].astype(np.float64)
-        columns += [np.sin(value), np.cos(value)] if name in ANGLES else [value]
-    return np.stack(columns, axis=1).astype(np.float32)
+    kept = [i for i, name in enumerate(names) if name not in NOT_IN_BODY_FRAME or "lateral_offset" not in names]
+    return columns([names[i] for i in kept], states[:, kept]).astype(np.float32)
 
 
 class Fitted:

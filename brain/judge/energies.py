@@ -134,8 +134,8 @@ class Films:
 class PixelRater:
     """The floor without learning: mean squared difference between the proposed newest frame and the current frame.
 
-    Pixels in [0, 1]. ``visit`` must see the frames of every episode once, before energies are asked for; it keeps
-    distances, and frames only for proposals from other episodes.
+    Pixels in [0, 1], or standardised coordinates. ``visit`` must see the frames of every episode once, before energies
+    are asked for; it keeps distances, and frames only for proposals from other episodes.
     """
 
     def __init__(self, table: Embedded, anchors: Anchors, proposals: Mapping[str, Proposal]) -> None:
@@ -185,13 +185,13 @@ class PixelRater:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Mean squared difference of uint8 rows (N, P), in units of full scale squared: float64 (N,)."""
+    """Mean squared difference of rows (N, P): float64 (N,); of uint8 in units of full scale squared."""
     result = np.empty(len(a))
     for first in range(0, len(a), 64):
         part = slice(first, first + 64)
         difference = a[part].astype(np.float32) - b[part]
         result[part] = np.einsum("np,np->n", difference, difference)
-    return result / (a.shape[1] * 255.0**2)
+    return result / (a.shape[1] * (255.0**2 if a.dtype == np.uint8 else 1.0))
 
 
 @dataclass(frozen=True)

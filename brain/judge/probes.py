@@ -11,13 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from brain.coordinates import columns, targets
 from brain.judge.metrics import r2
 
 PENALTIES = tuple(10.0**power for power in range(-4, 5))
 """Ridge penalties tried, per training row."""
-
-ANGLES = ("angle", "heading", "heading_error", "theta1", "theta2")
-"""States on a circle, rad: probed as sine and cosine, scored by the mean R2 of the two."""
 
 HALF_ROAD = 40 / 6
 """Half the width of CarRacing's road, m."""
@@ -34,13 +32,6 @@ class Rows:
         return Rows(self.latents[mask], self.states[mask])
 
 
-def targets(name: str, values: np.ndarray) -> np.ndarray:
-    """What a probe regresses for one state (N,): (N, 1), or sine and cosine (N, 2) for an angle in rad."""
-    if name in ANGLES:
-        return np.stack([np.sin(values), np.cos(values)], axis=1)
-    return values[:, None]
-
-
 def driving(names: Sequence[str], states: np.ndarray) -> np.ndarray | None:
     """Mask (N,) of the rows on the road and facing along it; None in a world without a road.
 
@@ -55,14 +46,12 @@ def driving(names: Sequence[str], states: np.ndarray) -> np.ndarray | None:
 
 def probe(names: Sequence[str], train: Rows, validation: Rows, test: Rows) -> dict[str, float]:
     """Test R2 of a linear probe of every named state; NaN where a state does not vary on the test rows."""
-    columns = [targets(name, train.states[:, i].astype(np.float64)) for i, name in enumerate(names)]
-    owner = np.repeat(np.arange(len(names)), [column.shape[1] for column in columns])
-    fit = Ridge(train.latents, np.concatenate(columns, axis=1))
+    owner = np.repeat(np.arange(len(names)), [targets(name, np.zeros(1)).shape[1] for name in names])
+    fit = Ridge(train.latents, columns(names, train.states))
 
     def score(rows: Rows, penalty: float) -> np.ndarray:
         predicted = fit.predict(rows.latents, penalty)
-        truth = [targets(name, rows.states[:, i].astype(np.float64)) for i, name in enumerate(names)]
-        flat = np.concatenate(truth, axis=1)
+        flat = columns(names, rows.states)
         each = np.array([r2(flat[:, j], predicted[:, j]) for j in range(flat.shape[1])])
         return np.array([each[owner == i].mean() for i in range(len(names))])
 

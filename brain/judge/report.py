@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from brain import recipes
+from brain.coordinates import ANGLES
 from brain.judge import figures as draw
 from brain.judge.baselines import Fitted
 from brain.judge.drawing import COLOURS, LABELS
 from brain.judge.energies import Form, Pairs
 from brain.judge.episodes import Embedded
 from brain.judge.negatives import HARD, KINDS
-from brain.judge.probes import ANGLES
 from brain.judge.summary import CEILING, FLOORS, figure_text
 from brain.judge.timeline import Timeline, watch
 from brain.recipes.schema import Recipe

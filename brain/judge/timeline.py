@@ -10,6 +10,7 @@ import torch
 from brain.judge.energies import Dynamics, Form
 from brain.judge.episodes import Embedded
 from brain.judge.probes import driving
+from brain.view import pictures
 from shared.store.reader import Store
 
 FRAMES = 320
@@ -37,7 +38,7 @@ class Timeline:
     length: int
     """rows of an injection: one model step"""
     strip: list[tuple[np.ndarray, int, bool]]
-    """frames uint8 (H, W, C) as proposed, their rows, and whether they are injected"""
+    """pictures uint8 (H, W, C) as proposed, their rows, and whether they are injected"""
 
 
 @torch.no_grad()
@@ -82,7 +83,7 @@ def watch(
     for at in middles:
         ref = table.refs[shown_episode[at]]
         row = ref.first + int(shown_row[at])
-        frame = store.read(ref.stream, row, row + 1, "frame")[0]
+        frame = pictures(store, ref.stream, row, row + 1)[0]
         strip.append((frame, int(rows[at]), bool(shown_episode[at] != e)))
     return Timeline(table.refs[e].index, rows, energy, np.array(injected, np.int64), stride, strip)
 

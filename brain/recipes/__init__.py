@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
+from brain.parts import ENCODERS, FLAT_ENCODERS, OBJECTIVES, PREDICTORS
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.registry import closest
@@ -65,6 +65,11 @@ def validate(tree: dict[str, Any], source: str) -> Recipe:
     ):
         if name not in registry:
             raise TinyJEPAError(closest(name, registry.names(), registry.kind))
+    if recipe.observation.mode == "state" and recipe.encoder.kind not in FLAT_ENCODERS:
+        raise TinyJEPAError(
+            f"recipe {source}: encoder {recipe.encoder.kind} needs pictures, which observation.mode state has none of: "
+            f"set encoder.kind={' or '.join(FLAT_ENCODERS)}"
+        )
     return recipe
 
 

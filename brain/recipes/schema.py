@@ -17,6 +17,11 @@ class Section(BaseModel):
 class Observation(Section):
     """What the encoder sees, and how long a model step is."""
 
+    mode: Literal["pixels", "state"] = Field(
+        "pixels",
+        description="pixels = the frames; state = the world's true state in their place, angles as sine and cosine, "
+        "standardised over the training episodes",
+    )
     stack: int = Field(2, ge=1, le=16, description="frames per observation; one frame holds no velocity")
     stride: int = Field(4, ge=1, le=64, description="frames per model step, and between the frames of a stack")
 
@@ -138,6 +143,15 @@ class Recipe(Section):
     objective: Objective = Field(default_factory=lambda: Objective(), description="stage 1, encoder")
     prediction: Prediction = Field(default_factory=lambda: Prediction(), description="stage 2, predictor")
     energy: Energy = Field(default_factory=lambda: Energy(), description="stage 3, energy")
+
+    @model_validator(mode="after")
+    def _pictures_are_augmented(self) -> Recipe:
+        if self.observation.mode == "state" and (self.objective.views == "augment" or self.objective.augmentations):
+            raise ValueError(
+                "augmentations need pictures, which observation.mode state has none of: set objective.augmentations=[] "
+                "and objective.views to predictive or temporal"
+            )
+        return self
 
     @model_validator(mode="after")
     def _joint_needs_one_predictor(self) -> Recipe:

@@ -10,6 +10,7 @@ import torch
 from brain.recipes.schema import Observation
 from brain.stream import Follower, Stream
 from brain.stream.blocks import Known, known_episodes, select
+from brain.view import pictures
 from shared.errors import DamageError
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef
@@ -101,7 +102,8 @@ class Feed:
         for shard in range(ref.first // rows, (ref.first + ref.rows - 1) // rows + 1):
             start, stop = max(ref.first, shard * rows), min(ref.first + ref.rows, (shard + 1) * rows)
             try:
-                for name in ("frame", "action", "state"):
+                pictures(self.store, ref.stream, start, stop)
+                for name in ("action", "state"):
                     self.store.read(ref.stream, start, stop, name)
             except DamageError as error:
                 self.skipped[ref.stream, shard] = str(error)

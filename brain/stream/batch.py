@@ -17,7 +17,8 @@ class Batch:
     """
 
     frames: Tensor
-    """uint8 (B, stack + steps, H, W, C), one model step (``stride`` frames) apart, on the device"""
+    """uint8 (B, stack + steps, H, W, C), one model step (``stride`` frames) apart, on the device; float32 where a frame
+    is coordinates"""
     actions: Tensor
     """float32 (B, steps, stride * A): the actions between, flattened, on the device"""
 

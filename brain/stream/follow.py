@@ -81,6 +81,7 @@ def wait_for_frames(
     split: Split,
     least: int,
     *,
+    reader: type[Store] = Store,
     on_corrupt: OnCorrupt = "raise",
     poll: float = POLL_SECONDS,
     idle: float = IDLE_SECONDS,
@@ -88,7 +89,8 @@ def wait_for_frames(
 ) -> tuple[Store, Follower]:
     """Wait until the store is there and a split of it has ``least`` frames, or until its collection has finished.
 
-    ``say`` gets a line on what is there, at first and whenever that changes, at most every 10 seconds.
+    ``reader`` opens it. ``say`` gets a line on what is there, at first and whenever that changes, at most every 10
+    seconds.
     """
     store: Store | None = None
     follower: Follower | None = None
@@ -96,7 +98,7 @@ def wait_for_frames(
     try:
         while True:
             try:
-                store = store or Store(path, on_corrupt)
+                store = store or reader(path, on_corrupt)
                 follower = follower or Follower(store, poll=poll, idle=idle)
                 follower.check()
                 frames = sum(ref.rows for ref in store.split(split))

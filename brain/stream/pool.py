@@ -13,6 +13,7 @@ from torch import Tensor
 
 from brain.stream.batch import Batch, Window
 from brain.stream.plan import Part
+from brain.view import frame_dtype
 from shared.errors import DamageError, StoreError
 from shared.store.reader import Store
 
@@ -27,7 +28,7 @@ class Pool:
     """The rows of a part's pieces, end to end, and its windows in the order in which they are drawn."""
 
     frames: Tensor
-    """uint8 (R or more, H * W * C), in host memory or on the GPU"""
+    """uint8 (R or more, H * W * C), in host memory or on the GPU; float32 where a frame is coordinates"""
     actions: Tensor
     """float32 (R or more, A), beside them; (R, 0) where windows have no actions"""
     starts: Tensor
@@ -138,7 +139,8 @@ class Loader:
         else:
             self._spare.clear()
             room = total + total // 16  # the next part is seldom larger, and can then have the same memory
-            frames = torch.empty((room, int(np.prod(spec.frame_shape))), dtype=torch.uint8, device=self._device)
+            width, dtype = int(np.prod(spec.frame_shape)), frame_dtype(spec)
+            frames = torch.empty((room, width), dtype=dtype, device=self._device)
             actions = torch.zeros((room, spec.action_dim if self._with_actions else 0), device=self._device)
         reads: list[list[int | str]] = []
         for (stream, first, rows), place in zip(keys, places.tolist()):
@@ -186,7 +188,7 @@ class Loader:
         else:
             staging = getattr(self._staging, "rows", None)
             if staging is None or len(staging) < rows:
-                staging = self._staging.rows = torch.empty((rows, frames.shape[1]), dtype=torch.uint8, pin_memory=True)
+                staging = self._staging.rows = torch.empty((rows, frames.shape[1]), dtype=frames.dtype, pin_memory=True)
             self._store.read(stream, start, stop, "frame", staging[:rows].numpy().reshape(rows, *shape))
             frames[place : place + rows] = staging[:rows].to(self._device)
         if actions.shape[1]:

@@ -12,6 +12,7 @@ from brain.stream.batch import Batch, Window
 from brain.stream.follow import Follower
 from brain.stream.plan import Part, Plan, Shape
 from brain.stream.pool import Loader, Pool
+from brain.view import frame_dtype
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import Split
@@ -51,7 +52,7 @@ class Stream:
         if follower is not None and world_size > 1:
             raise TinyJEPAError("several ranks cannot follow a store that grows: train when it is complete")
         window = Window(stack, stride, steps)
-        rows = memory // int(np.prod(store.spec.frame_shape))
+        rows = memory // (int(np.prod(store.spec.frame_shape)) * frame_dtype(store.spec).itemsize)
         shape = Shape(batch, seed, rows if follower is None else rows // 2, rows // 2, rank, world_size)
         self._batch = batch
         self._steps = steps
