@@ -20,6 +20,11 @@ def stacked(frames: Tensor, stack: int) -> Tensor:
     return channels.flatten(0, 1).permute(0, 3, 1, 2).to(torch.float32).mul_(2 / 255).sub_(1)
 
 
+def video(frames: Tensor) -> Tensor:
+    """uint8 (B, T, H, W, C) to what a video encoder sees: float32 (B, T, C, H, W) in [-1, 1]."""
+    return frames.movedim(-1, 2).to(torch.float32).mul_(2 / 255).sub_(1)
+
+
 def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generator) -> Tensor:
     """One random view per observation; all frames of a stack get the same change.
 
