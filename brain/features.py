@@ -18,8 +18,8 @@ def encode(model: WorldModel, frames: Tensor, chunk: int | None = None, overlap:
 
     For the encoder ``video``; ``TinyJEPAError`` for others. Any length: ``chunk`` frames are encoded at a time, each
     sharing ``overlap`` with the next (``VideoEncoder.encode_long``). By default the longest clip of the training, and
-    half of that. The frames of one tubelet have one latent. Unlike ``WorldModel.embed``, whose latents know what is in a
-    stack, these know the past and the future of their chunk.
+    half of that. The frames of one tubelet have one latent. Unlike ``WorldModel.embed``, whose latents know what is in
+    a stack, these know the past and the future of their chunk.
     """
     encoder, recipe = model.encoder.eval(), model.recipe
     if not isinstance(encoder, VideoObserver):

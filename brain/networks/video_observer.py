@@ -18,10 +18,10 @@ def sized(width: int, depth: int, patch: int, tubelet: int) -> VideoSize:
 class VideoObserver(nn.Module):
     """An observation as a short video; its latent is what the last time position holds, averaged over space.
 
-    float (N, stack * C, H, W) in [-1, 1], oldest frame first, to (N, dim). Behind the mean, which hardly varies at first
-    (a standard deviation of 0.004 over like videos), lie BatchNorm, without scale and shift, and a linear map. ``stack``
-    says how many frames share the channels; ``width``, ``depth``, ``patch`` (pixels) and ``tubelet`` (frames) give the
-    transformer's size.
+    float (N, stack * C, H, W) in [-1, 1], oldest frame first, to (N, dim). Behind the mean, which hardly varies at
+    first (a standard deviation of 0.004 over like videos), lie BatchNorm, without scale and shift, and a linear map.
+    ``stack`` says how many frames share the channels; ``width``, ``depth``, ``patch`` (pixels) and ``tubelet`` (frames)
+    give the transformer's size.
     """
 
     def __init__(
