@@ -1,4 +1,4 @@
-"""Is the latent collapsing? Two figures that every stage logs."""
+"""Is the latent collapsing? Two figures that every stage logs, and two for features over time."""
 
 from __future__ import annotations
 
@@ -21,3 +21,17 @@ def effective_rank(z: Tensor) -> float:
     singular = torch.linalg.svdvals(z - z.mean(0)).double()
     share = singular / singular.sum().clamp_min(1e-12)
     return float(torch.exp(-(share * torch.log(share.clamp_min(1e-12))).sum()))
+
+
+def temporal_std(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviation over the times of a clip, and over clips: features (B, T, D), B >= 2 and T >= 2, to scalars.
+
+    Each is the root of a variance averaged over dimensions. First every time's mean over the batch is taken off: it
+    holds the position embeddings, which vary over time whatever the video shows. A first figure near 0 beside a sound
+    second one is temporal collapse: features that tell clips apart, and say nothing of what happens in them.
+    """
+    features = features.detach().float()
+    features = features - features.mean(0)
+    within = features.var(1).mean().sqrt()
+    across = features.mean(1).var(0).mean().sqrt()
+    return within, across

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,14 +23,29 @@ from shared.store.schema import StoreSpec
 EnergyKind = Literal["plain", "scaled"]
 
 
+def encoder_options(recipe: Recipe) -> dict[str, Any]:
+    """What an encoder is told if its constructor has a parameter of the name."""
+    section = recipe.encoder
+    return {
+        "stack": recipe.observation.stack,
+        "depth": section.depth,
+        "patch": section.patch,
+        "tubelet": section.tubelet,
+        "checkpointing": section.checkpointing,
+    }
+
+
 def make_encoder(recipe: Recipe, frame_shape: tuple[int, int, int]) -> nn.Module:
     """The recipe's encoder for frames of shape (H, W, C), laid out channels-last."""
     height, width, channels = frame_shape
-    encoder: nn.Module = ENCODERS.get(recipe.encoder.kind)(
+    kind = ENCODERS.get(recipe.encoder.kind)
+    named = inspect.signature(kind).parameters
+    encoder: nn.Module = kind(
         channels=recipe.observation.stack * channels,
         frame_size=(height, width),
         dim=recipe.encoder.dim,
         width=recipe.encoder.width,
+        **{name: value for name, value in encoder_options(recipe).items() if name in named},
     )
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

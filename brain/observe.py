@@ -28,6 +28,11 @@ def full_scale(frames: Tensor) -> float:
     return 255.0 if frames.dtype == torch.uint8 else 1.0
 
 
+def video(frames: Tensor) -> Tensor:
+    """uint8 (B, T, H, W, C) to what a video encoder sees: float32 (B, T, C, H, W) in [-1, 1]."""
+    return frames.movedim(-1, 2).to(torch.float32).mul_(2 / 255).sub_(1)
+
+
 def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generator) -> Tensor:
     """One random view per observation; all frames of a stack get the same change.
 

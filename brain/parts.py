@@ -1,6 +1,7 @@
 """The registries of the brain's parts. A new part is one new file and one line here.
 
-An encoder is ``Encoder(channels, frame_size, dim, width)``, float (N, channels, H, W) in [-1, 1] to (N, dim).
+An encoder is ``Encoder(channels, frame_size, dim, width)``, float (N, channels, H, W) in [-1, 1] to (N, dim). If its
+constructor names any of ``brain.model.encoder_options``, such as the frames of a stack, it is told them too.
 A predictor is a ``brain.networks.predictor.Predictor(dim, action_dim, width, depth)``.
 A decoder is ``Decoder(dim, frame_shape)``, float (N, dim) to (N, H, W, C) in [0, 1].
 An objective is a ``brain.objectives.objective.Objective(recipe, action_dim)``, named by the views it compares.
@@ -16,6 +17,7 @@ ENCODERS.register("resnet18", "brain.networks.resnet:ResNet18", "ResNet-18 (He e
 ENCODERS.register("mlp", "brain.networks.mlp_encoder:MLPEncoder", "two hidden layers on the pixels")
 ENCODERS.register("two-branch", "brain.networks.two_branch:TwoBranch", "a tower each for even and odd channels")
 ENCODERS.register("vit", "brain.networks.vit:ViT", "a small vision transformer on 8x8 patches")
+ENCODERS.register("video", "brain.networks.video_observer:VideoObserver", "a transformer over space, then over time")
 
 FLAT_ENCODERS = ("mlp",)
 """Encoders that take a frame of 1x1 as well, and so the coordinates of ``observation.mode`` state."""
@@ -34,3 +36,4 @@ OBJECTIVES = Registry("views")
 OBJECTIVES.register("predictive", "brain.objectives.predictive:Predictive", "predicted and actual next embedding")
 OBJECTIVES.register("augment", "brain.objectives.views:AugmentViews", "two augmentations of one observation")
 OBJECTIVES.register("temporal", "brain.objectives.views:TemporalViews", "neighbours in time")
+OBJECTIVES.register("masked", "brain.objectives.masked:Masked", "hidden and visible times of a clip")

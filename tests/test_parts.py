@@ -71,16 +71,23 @@ def test_objective_learns(views: str, target: str, regularise: str, dots: Path) 
         "stop-gradient": ["objective.inverse_dynamics=0.5", "objective.sigreg=0.05"],
         "ema": [f"objective.inverse_dynamics={0.5 * (regularise == 'embeddings')}", "objective.momentum=0.9"],
     }
-    own = (
-        joint[target]
-        if views == "predictive"
-        else [
+    small = ["encoder.dim=16", "encoder.width=8", "objective.batch=32", "observation.stride=2"]
+    masked = [
+        "objective.inverse_dynamics=0", "objective.target=ema", "encoder.kind=video", "encoder.depth=1",
+        "objective.predictor.kind=transformer", "objective.predictor.width=8", "objective.predictor.depth=1",
+    ]  # fmt: skip
+    own = {
+        "predictive": [*joint[target], "objective.rollout=2"],
+        "masked": masked,
+    }.get(
+        views,
+        [
+            "objective.rollout=2",
             "objective.inverse_dynamics=0",
             "objective.expander=32",
             'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]',
-        ]
+        ],
     )
-    small = ["encoder.dim=16", "encoder.width=8", "objective.batch=32", "observation.stride=2", "objective.rollout=2"]
     chosen = [f"objective.views={views}", f"objective.target={target}", f"objective.regularise={regularise}"]
     recipe = recipes.load("car-racing", [*chosen, *own, *small])
     torch.manual_seed(0)

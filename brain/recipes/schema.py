@@ -29,9 +29,26 @@ class Observation(Section):
 class Encoder(Section):
     """Observation to latent."""
 
-    kind: str = Field("cnn", description="registered encoder: cnn, resnet18, mlp, two-branch, vit")
+    kind: str = Field("cnn", description="registered encoder: cnn, resnet18, mlp, two-branch, vit, video")
     dim: int = Field(128, ge=2, le=4096, description="width of the latent")
-    width: int = Field(32, ge=4, le=512, description="channels of the first stage; later stages double it")
+    width: int = Field(
+        32, ge=4, le=2048, description="channels of the first stage, which later stages double; vit, video: of all"
+    )
+    depth: int = Field(4, ge=1, le=64, description="video: blocks of attention over space, then over time")
+    patch: int = Field(8, ge=1, le=64, description="video: side of the box of pixels that is one token")
+    tubelet: int = Field(2, ge=1, le=16, description="video: frames of that box; stack is a multiple")
+    checkpointing: bool = Field(
+        False, description="video: compute blocks again in the backward pass, to keep the memory of one"
+    )
+
+    @model_validator(mode="after")
+    def _no_dead_keys(self) -> Encoder:
+        """Refuse a key that this encoder never reads."""
+        if self.kind in ("cnn", "resnet18", "mlp", "two-branch", "vit"):
+            for key in ("depth", "patch", "tubelet", "checkpointing"):
+                if getattr(self, key) != Encoder.model_fields[key].default:
+                    raise ValueError(f"{key} belongs to the encoder video: leave it out, or set encoder.kind=video")
+        return self
 
 
 class Objective(Section):
@@ -40,7 +57,8 @@ class Objective(Section):
     views: str = Field(
         "predictive",
         description="the pair whose embeddings must agree: augment = two augmentations of one observation; temporal = "
-        "neighbours in time; predictive = the predicted and the actual next embeddings, gradients through both",
+        "neighbours in time; predictive = the predicted and the actual next embeddings, gradients through both; "
+        "masked = predicted and actual features of the times of a clip that the encoder did not see (encoder video)",
     )
     rollout: int = Field(1, ge=1, le=64, description="predictive: model steps unrolled; temporal: steps between views")
     target: Literal["shared", "stop-gradient", "ema"] = Field(
@@ -69,8 +87,24 @@ class Objective(Section):
     augmentations: tuple[Literal["crop", "flip", "colour", "noise", "cutout"], ...] = Field(
         (), description="augment and temporal views: applied independently to each view"
     )
-    predictor: Predictor = Field(default_factory=lambda: Predictor(), description="predictive: trained jointly")
+    clip: tuple[int, ...] = Field(
+        (8,), min_length=1, description="masked: frames of a clip, one length for each equal share of the training"
+    )
+    masks: tuple[Literal["future", "dropout", "multirate"], ...] = Field(
+        ("future", "dropout", "multirate"),
+        min_length=1,
+        description="masked: what the encoder sees of a clip, drawn for each batch. future = its first times; dropout "
+        "= random ones; multirate = every second or fourth",
+    )
+    predictor: Predictor = Field(
+        default_factory=lambda: Predictor(), description="predictive, masked (a transformer): trained jointly"
+    )
     batch: int = Field(128, ge=2, description="windows per optimiser step")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="equal parts of a batch, computed in turn: the memory of one; losses over a batch see a part",
+    )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
     gradient_clip: float = Field(0.0, ge=0, description="longest gradient, over all weights together; 0 = no limit")
@@ -81,6 +115,16 @@ class Objective(Section):
         """Refuse a key that these views never read."""
         if self.views == "predictive" and self.augmentations:
             raise ValueError("augmentations belong to the views augment and temporal: set objective.augmentations=[]")
+        if self.views == "masked":
+            self._check_masked()
+        elif self.views in ("predictive", "augment", "temporal"):
+            for key in ("clip", "masks"):
+                if getattr(self, key) != Objective.model_fields[key].default:
+                    raise ValueError(f"{key} belongs to the views masked: leave it out, or set objective.views=masked")
+        if self.batch % self.accumulate or self.batch < 2 * self.accumulate:
+            raise ValueError(
+                f"accumulate {self.accumulate} must part batch {self.batch} into equal parts of two or more"
+            )
         if self.views in ("augment", "temporal"):
             off = {"inverse_dynamics": 0, "temporal_similarity": 0, "target": "shared", "regularise": "embeddings"}
             for key, value in off.items():
@@ -98,6 +142,18 @@ class Objective(Section):
                         f"regularise=embeddings alone: set objective.{key}=0"
                     )
         return self
+
+    def _check_masked(self) -> None:
+        if self.target != "ema":
+            raise ValueError("the views masked have the target ema: set objective.target=ema")
+        if self.predictor.kind != "transformer":
+            raise ValueError("the predictor of the views masked is a transformer: set objective.predictor.kind to it")
+        off = {"rollout": 1, "inverse_dynamics": 0, "temporal_similarity": 0, "regularise": "embeddings"}
+        for key, value in off.items():
+            if getattr(self, key) != value:
+                raise ValueError(f"{key} belongs to the views predictive: set objective.{key}={value}")
+        if self.augmentations:
+            raise ValueError("augmentations belong to the views augment and temporal: set objective.augmentations=[]")
 
 
 class Predictor(Section):
@@ -160,6 +216,27 @@ class Recipe(Section):
                 raise ValueError("prediction.start joint needs the views predictive: set prediction.start=fresh")
             if self.objective.predictor != self.prediction.predictor:
                 raise ValueError("prediction.start joint needs the same objective.predictor and prediction.predictor")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_boxes(self) -> Recipe:
+        tubelet, stack, clip = self.encoder.tubelet, self.observation.stack, self.objective.clip
+        widths = {}
+        if self.encoder.kind == "video":
+            widths["encoder.width"] = self.encoder.width
+            if stack % tubelet:
+                raise ValueError(f"observation.stack {stack} must be a multiple of encoder.tubelet {tubelet}")
+        if self.objective.views == "masked":
+            if self.encoder.kind != "video":
+                raise ValueError("objective.views masked needs an encoder of clips: set encoder.kind=video")
+            widths["objective.predictor.width"] = self.objective.predictor.width
+            if any(frames % tubelet or frames < 2 * tubelet for frames in clip):
+                raise ValueError(f"every objective.clip must be 2 or more times encoder.tubelet {tubelet} (got {clip})")
+            if max(clip) < stack:
+                raise ValueError(f"the longest objective.clip {max(clip)} must hold observation.stack {stack} frames")
+        for key, width in widths.items():
+            if width % (multiple := 4 if width < 192 else 64):
+                raise ValueError(f"{key} {width} must be a multiple of {multiple}: a head has 64 of it")
         return self
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from brain import checkpoint
 from brain.collapse import effective_rank, embedding_std
 from brain.device import autocast
 from brain.model import WorldModel
-from brain.objectives.objective import Objective
+from brain.objectives.objective import Objective, Terms
 from brain.parts import OBJECTIVES
 from brain.run import Run
 from brain.stages.feed import Feed
 from brain.stages.loop import Budget, Loop, OpenBudget, progress
+from brain.stream import Batch
 
 
 def train_encoder(
@@ -56,10 +58,8 @@ def train_encoder(
     for step in loop:
         batch = stream.batch(step)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        with autocast(device):
-            terms = objective(model.encoder, batch, generator)
         optimizer.zero_grad(set_to_none=True)
-        terms.loss.backward()
+        terms = backward(objective, model.encoder, batch, generator, recipe.objective.accumulate)
         if recipe.objective.gradient_clip:
             torch.nn.utils.clip_grad_norm_(parameters, recipe.objective.gradient_clip)
         optimizer.step()
@@ -76,3 +76,25 @@ def train_encoder(
     facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses()}
     checkpoint.save(run.encoder, checkpoint.state(**objective.kept(model.encoder)), facts)
     run.checkpoint("encoder").unlink(missing_ok=True)
+
+
+def backward(
+    objective: Objective, encoder: nn.Module, batch: Batch, generator: torch.Generator, parts: int = 1
+) -> Terms:
+    """Add the batch's gradient to the parameters: that of the mean loss of its ``parts`` equal parts, one at a time.
+
+    Only one part's activations are held at once. The mean of the parts' losses is the batch's loss where that is a
+    mean over windows; what is computed over a batch (BatchNorm, variance, covariance, SIGReg) sees a part. Returns the
+    terms of the whole batch, without gradient.
+    """
+    done = []
+    for frames, actions in zip(batch.frames.chunk(parts), batch.actions.chunk(parts)):
+        with autocast(frames.device):
+            terms = objective(encoder, Batch(frames, actions), generator)
+        (terms.loss / parts).backward()
+        done.append(terms)
+    return Terms(
+        torch.stack([terms.loss.detach() for terms in done]).mean(),
+        {name: torch.stack([terms.parts[name].detach() for terms in done]).mean() for name in done[0].parts},
+        torch.cat([terms.latents.detach() for terms in done]),
+    )

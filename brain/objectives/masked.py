@@ -1,0 +1,108 @@
+"""Masked prediction on clips: what the encoder has not seen of a video is predicted in feature space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from brain.collapse import temporal_std
+from brain.networks.masked_predictor import MaskedPredictor
+from brain.networks.video_observer import VideoObserver
+from brain.objectives.objective import Objective, Terms
+from brain.objectives.target import EMATarget
+from brain.observe import stacked, video
+from brain.recipes import schema
+from brain.stream import Batch
+
+RATES = (2, 4)
+"""Of ``multirate``: the context is every second or every fourth time."""
+
+
+class Masked(Objective):
+    """invariance * smooth L1(P(E(clip at seen times), hidden times), LayerNorm(T(clip)) at hidden times)
+    + variance * V + covariance * C + sigreg * S.
+
+    E is the encoder's transformer, which computes the seen times alone; P a transformer with a query for each hidden
+    time and place; T the moving average of E, which sees the whole clip and gets no gradient. Bardes et al. 2024,
+    "Revisiting Feature Prediction for Learning Visual Representations from Video", section 3, and Assran et al. 2025,
+    "V-JEPA 2: Self-Supervised Video Models Enable Understanding, Prediction and Planning", section 2.1, with masks over
+    time instead of boxes and the smooth L1 distance instead of L1; targets are normalised per token as in Baevski et
+    al. 2022, "data2vec", section 3.3.
+
+    V, C and S see the latents of each clip's first observation, which alone train the encoder's head. Clips grow by
+    the share of the training that is done. Actions are not read. The log has the temporal collapse of the
+    targets (``brain.collapse.temporal_std``).
+    """
+
+    def __init__(self, recipe: schema.Recipe, action_dim: int) -> None:
+        super().__init__(recipe, action_dim)
+        self.steps = max(self.weights.clip) - self.stack
+        section = self.weights.predictor
+        self.predictor = MaskedPredictor(recipe.encoder.width, section.width, section.depth)
+        self.fraction: Tensor
+        self.register_buffer("fraction", torch.zeros(()))  # a checkpoint keeps it, so that resuming changes no clip
+        self.ema: EMATarget | None = None
+
+    def begin(self, encoder: nn.Module) -> None:
+        self.ema = EMATarget(encoder, self.weights.momentum, self.weights.momentum_end)
+
+    def after_step(self, encoder: nn.Module, fraction: float) -> None:
+        assert self.ema is not None
+        self.ema.update(encoder, fraction)
+        self.fraction.fill_(fraction)
+
+    def kept(self, encoder: nn.Module) -> dict[str, nn.Module]:
+        assert self.ema is not None
+        return {"model": self.ema.encoder}
+
+    def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+        assert isinstance(encoder, VideoObserver) and self.ema is not None
+        size = encoder.video.size
+        clip = video(batch.frames[:, : clip_frames(self.weights.clip, float(self.fraction))])
+        kinds = self.weights.masks
+        kind = kinds[int(torch.randint(len(kinds), (), generator=generator))]
+        seen, hidden = mask(kind, len(clip), clip.shape[1] // size.time, generator)
+        seen, hidden = seen.to(clip.device), hidden.to(clip.device)
+        with torch.no_grad():
+            features = self.ema.encoder.video(clip).float()  # type: ignore[operator]  # a VideoObserver's
+        target = F.layer_norm(at_times(features, hidden), features.shape[-1:])
+        grid = (-(-clip.shape[3] // size.side), -(-clip.shape[4] // size.side))
+        predicted = self.predictor(encoder.video(clip, seen), seen, hidden, grid).float()
+        z = encoder(stacked(batch.frames[:, : self.stack], self.stack)).float()
+        loss, parts = self.regularised(self.expander(z), generator=generator)
+        parts["prediction"] = F.smooth_l1_loss(predicted, target)
+        parts["std_in_time"], parts["std_over_clips"] = temporal_std(features.mean(2))
+        return Terms(loss + self.weights.invariance * parts["prediction"], parts, z)
+
+
+def clip_frames(lengths: Sequence[int], fraction: float) -> int:
+    """The curriculum: which of ``lengths`` it is when ``fraction`` of the training is done, each for an equal share."""
+    return lengths[min(int(fraction * len(lengths)), len(lengths) - 1)]
+
+
+def at_times(tokens: Tensor, times: Tensor) -> Tensor:
+    """(B, T, S, D) at the times int64 (B, M): (B, M, S, D)."""
+    return tokens.gather(1, times[:, :, None, None].expand(-1, -1, *tokens.shape[2:]))
+
+
+def mask(kind: str, batch: int, times: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Seen and hidden times of each clip, int64 (batch, K) and (batch, times - K), ascending, 0 < K < times.
+
+    ``future``: the first K are seen. ``dropout``: K random ones, others in each clip. ``multirate``: every second or
+    fourth, from the same random one on in each clip. K is drawn evenly for the first two.
+    """
+    seen = torch.zeros(batch, times, dtype=torch.bool)
+    if kind == "multirate":
+        rates = [rate for rate in RATES if rate <= times]
+        rate = rates[int(torch.randint(len(rates), (), generator=generator))]
+        seen[:, int(torch.randint(rate, (), generator=generator)) :: rate] = True
+    else:
+        count = int(torch.randint(1, times, (), generator=generator))
+        if kind == "future":
+            seen[:, :count] = True
+        else:
+            seen.scatter_(1, torch.rand(batch, times, generator=generator).argsort(1)[:, :count], True)
+    return seen.nonzero()[:, 1].view(batch, -1), (~seen).nonzero()[:, 1].view(batch, -1)
