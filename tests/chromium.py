@@ -67,7 +67,7 @@ class Page:
             raise AssertionError(json.dumps(found["exceptionDetails"])[:500])
         return found["result"].get("value")
 
-    async def until(self, script: str, seconds: float = 10) -> Any:
+    async def until(self, script: str, seconds: float = 60) -> Any:
         """Waits until an expression is true, and returns it."""
         for _ in range(int(seconds / 0.02)):
             with contextlib.suppress(AssertionError):
