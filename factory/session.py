@@ -98,8 +98,8 @@ def _guard(address: str | None) -> None:
 
     Raises ``TinyJEPAError`` for a cluster beyond this box without a token, unless ``RAY_AUTH_MODE`` says so.
     """
-    if "RAY_AUTH_MODE" in os.environ:
-        return
+    if "RAY_AUTH_MODE" in os.environ or (address is None and "ray" in sys.modules):
+        return  # Ray reads its mode when it is imported, and a local session listens to this box only
     file = token_file()
     if not _has_token() and address is None:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.cluster_utils import Cluster
 
 from shared.store.reader import Store
 from tests.collecting import small_run
@@ -23,6 +22,8 @@ OWN = "TINYJEPA_CLUSTER_TEST"
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     yield nodes
     nodes.shutdown()

@@ -21,6 +21,7 @@ from factory.episodes import episode_seeds, run_episode
 from factory.job import Job, make_job
 from factory.plan import Plan
 from factory.progress import Quiet, Tally
+from factory.session import _guard
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.worlds import make_world
@@ -34,6 +35,7 @@ FRAMES = 1200
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
     """One Ray for all collections of this module that run in this process."""
+    _guard(None)  # the mode of every Ray of this process: it keeps the first one it sees
     import ray
 
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")

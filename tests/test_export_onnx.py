@@ -41,12 +41,16 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 @pytest.mark.parametrize("encoder", ENCODERS.names())
 def test_every_encoder(encoder: str, tmp_path: Path) -> None:
     spec = StoreSpec(world="x", frame_shape=(24, 40, 2), action_dim=1, control_rate=10)
-    model = make_model(spec, f"encoder.kind={encoder}", "observation.stack=3")
+    model = make_model(spec, f"encoder.kind={encoder}", "observation.stack=4")
     model.dynamics.latent_mean.fill_(0.2)
     model.dynamics.latent_std.fill_(0.5)
+    if encoder == "video":
+        with pytest.raises(TinyJEPAError, match="does not go through ONNX yet"):
+            write_graphs(tmp_path, model, None, None)
+        return
     facts = write_graphs(tmp_path, model, None, None)
     assert facts["files"] == {"encoder": "encoder.onnx", "predictor": "predictor.onnx"}
-    frames = np.random.default_rng(1).integers(0, 256, (5, 3, 24, 40, 2), np.uint8)
+    frames = np.random.default_rng(1).integers(0, 256, (5, 4, 24, 40, 2), np.uint8)
     (z,) = session(tmp_path / "encoder.onnx").run(["z"], {"frames": frames})
     assert np.abs(z - model.encode(torch.from_numpy(frames))[:, 0].numpy()).max() < 2e-5
     assert not model.training and not any(module.training for module in model.modules())

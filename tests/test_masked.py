@@ -202,7 +202,7 @@ def test_temporal_collapse_shows() -> None:
 @pytest.mark.parametrize(
     ("overrides", "why"),
     [
-        (["encoder.kind=cnn", "encoder.depth=4"], "needs an encoder of clips"),
+        (["encoder.kind=cnn", "encoder.depth=4"], "encoder.kind=video"),
         (["objective.target=shared"], "objective.target=ema"),
         (["objective.rollout=2"], "rollout belongs to the views predictive"),
         (["objective.predictor.kind=gru"], "is a transformer"),
