@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -27,14 +25,14 @@ import torch
 from sklearn.decomposition import PCA
 from torch import nn
 
+from benchmarks import results
+from benchmarks.results import FRESH, print_table, train
 from brain.judge.probes import Ridge
 from brain.model import WorldModel
 from brain.networks.mlp_encoder import MLPEncoder
 from shared.store.reader import Store
 
 WORLD = "bouncing-logo"
-FRESH = 1000
-"""Run seed of the evaluation stores; training uses 0, 1, 2, ..."""
 HORIZONS = (1, 10, 30, 100)
 TELEPORT = 24
 DECODER_STEPS = 2000
@@ -43,21 +41,8 @@ SEEDING = threading.Lock()
 """Held while weights are drawn from torch's global generator."""
 
 
-def run(*command: str) -> float:
-    """CPU seconds of a command of ours."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, "-m", *command, "--quiet"]
-    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return usage.ru_utime + usage.ru_stime
-
-
 def collect(path: Path, seed: int, episodes: int, steps: int, *more: str) -> Store:
-    arguments = ["--world", WORLD, "--local", "--seed", str(seed), "--episodes", str(episodes)]
-    run("factory.cli", "collect", *arguments, "--max-episode-steps", str(steps), "--store", str(path), *more)
-    return Store(path)
+    return results.collect(path, WORLD, seed, episodes, "--max-episode-steps", str(steps), *more)
 
 
 class Films:
@@ -207,8 +192,7 @@ def main() -> None:
         folder, store = options.runs / f"{recipe}-{seed}", stores[seed]
         kept = folder / "logo.json"
         if not kept.exists():
-            where = ("--store", str(store.path), "--run", str(folder), "--recipe", recipe, "--seed", str(seed))
-            seconds = sum(run("brain.cli", "train", *where, "--stage", stage) for stage in ("encoder", "predictor"))
+            seconds = train(folder, recipe, store.path, seed)
             model = WorldModel.load(folder, store.spec, torch.device("cpu"))
             found = judge(model, seed, Films(store), test, anomalies)
             kept.write_text(json.dumps(found | {"CPU s": seconds}, indent=1))
@@ -220,19 +204,6 @@ def main() -> None:
         found = dict(zip(jobs, pool.map(figures, jobs)))
     table = {recipe: [found[recipe, seed] for seed in seeds] for recipe in recipes}
     print_table(table, floors(Films(stores[seeds[0]]), test))
-
-
-def print_table(results: dict[str, list[dict[str, float]]], beside: dict[str, dict[str, float]]) -> None:
-    """Markdown: a row a figure; runs as mean [min-max] over the seeds."""
-    columns = [*results, *beside]
-    print("| | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))
-    for key in next(iter(results.values()))[0]:
-        cells = []
-        for rows in results.values():
-            values = [row[key] for row in rows]
-            cells.append(f"{statistics.mean(values):.3g} [{min(values):.3g}–{max(values):.3g}]")
-        cells += [f"{floor[key]:.3g}" if key in floor else "" for floor in beside.values()]
-        print(f"| {key} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

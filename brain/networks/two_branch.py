@@ -11,7 +11,7 @@ class TwoBranch(nn.Module):
 
     The first tower sees channels 0, 2, ..., the second 1, 3, ...: in a world of two channels (``two-room``: dot and
     wall) each sees one kind of thing, however many frames are stacked. 6x6 stride 4 to ``width`` channels, then twice
-    3x3 stride 2 to double: 5 times the images per second of four 3x3 stride-2 stages on a CPU (``docs/benchmarks.md``).
+    3x3 stride 2 to double; the large first stride is for CPUs, as in ``ConvEncoder``.
     float (N, channels >= 2, H, W) in [-1, 1] to (N, dim); H and W at least 16 pixels.
     After Lake-Wang's JEPA world model (github.com/Lake-Wang/Deep_Learning_JEPA_World_Model).
     """
