@@ -50,7 +50,7 @@ def _check(facts: Any) -> None:
     """``ValueError`` where facts are not such as ``save`` is given."""
     if not isinstance(facts, dict):
         raise ValueError("its facts are no table")
-    for name in ("step", "elapsed"):
+    for name in ("step", "elapsed", "cpu_seconds"):
         value = facts.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
             raise ValueError(f"its {name} is {value!r:.40}")

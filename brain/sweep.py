@@ -12,12 +12,14 @@ import statistics
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from brain import checkpoint, recipes
+from brain.recipes.schema import Recipe
 from brain.run import write_whole
 from shared.errors import TinyJEPAError
 
@@ -31,11 +33,17 @@ class Setting:
 
     overrides: tuple[str, ...]
     """``key=value`` in the order of the sweep's keys"""
+    name: str = ""
+    """What a file of settings calls it."""
+
+    @property
+    def title(self) -> str:
+        return self.name or ", ".join(self.overrides) or "as it is"
 
     @property
     def slug(self) -> str:
         """Its folder's name; ``base`` when nothing is varied."""
-        return re.sub(r"[^A-Za-z0-9.=+-]+", "_", ",".join(self.overrides)) or "base"
+        return re.sub(r"[^A-Za-z0-9.=+-]+", "_", self.name or ",".join(self.overrides)) or "base"
 
 
 @dataclass
@@ -71,7 +79,7 @@ def split_values(text: str) -> list[str]:
     return parts
 
 
-def settings(varied: Sequence[str]) -> list[Setting]:
+def product(varied: Sequence[str]) -> list[Setting]:
     """The product of all ``key=a,b,c``. Raises ``TinyJEPAError`` for what has no value."""
     choices = []
     for pair in varied:
@@ -82,11 +90,42 @@ def settings(varied: Sequence[str]) -> list[Setting]:
     return [Setting(overrides) for overrides in itertools.product(*choices)]
 
 
+def read_settings(path: Path) -> list[Setting]:
+    """Named settings of a TOML file, ``"name" = ["key=value", ...]`` a line, in its order.
+
+    Raises ``TinyJEPAError`` for a file that is missing or says anything else, and for names that share a folder.
+    """
+    try:
+        lines = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TinyJEPAError(f"{path}: cannot be read as settings: {error}") from None
+    found: dict[str, Setting] = {}
+    for name, overrides in lines.items():
+        if not isinstance(overrides, list) or not all(isinstance(pair, str) and "=" in pair for pair in overrides):
+            raise TinyJEPAError(f'{path}: "{name}" must be a list of "key=value"')
+        setting = Setting(tuple(overrides), name)
+        if setting.slug in found:
+            raise TinyJEPAError(f'{path}: "{name}" and "{found[setting.slug].name}" share a folder: rename one')
+        found[setting.slug] = setting
+    if not found:
+        raise TinyJEPAError(f"{path}: holds no setting")
+    return list(found.values())
+
+
+def combined(named: Sequence[Setting], varied: Sequence[Setting]) -> list[Setting]:
+    """Every named setting with every choice of ``--set``; the latter alone when none is named."""
+    return [
+        Setting(one.overrides + more.overrides, ", ".join((one.name, *more.overrides)))
+        for one in named
+        for more in varied
+    ] or list(varied)
+
+
 def sweep(
     recipe: str,
     store: str,
     out: Path,
-    varied: Sequence[str],
+    choices: Sequence[Setting],
     seeds: Sequence[int],
     *,
     more: Sequence[str] = (),
@@ -95,12 +134,13 @@ def sweep(
 ) -> list[Job]:
     """Make every run that is not judged yet and return all of them; ``more`` is passed on to ``brain train``.
 
-    Every setting is validated first. A run that fails keeps its last line in ``failure``, and the rest goes on.
-    Ctrl-C lets the runs under way write a checkpoint; the same call goes on from there.
+    Every setting is validated first, and every folder that is there must be of its recipe. A run that fails keeps its
+    last line in ``failure``, and the rest goes on. Ctrl-C lets the runs under way write a checkpoint; the same call
+    goes on from there.
     """
-    plan = [Job(setting, seed, out / setting.slug / f"seed-{seed}") for setting in settings(varied) for seed in seeds]
+    plan = [Job(setting, seed, out / setting.slug / f"seed-{seed}") for setting in choices for seed in seeds]
     for job in plan:
-        recipes.load(recipe, job.setting.overrides)
+        _check(job, recipes.load(recipe, job.setting.overrides))
     gpus = _gpus()
     slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
     waiting, running = [job for job in plan if not job.judged], dict[int, Job]()
@@ -137,7 +177,7 @@ def table(plan: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
     for setting, group in by_setting.items():
         judged = [figures[id(job)] for job in group if job.judged]
         cells = [interval([found[name] for found in judged if name in found]) for name in names]
-        rows.append([", ".join(setting.overrides) or "as it is", f"{len(judged)} of {len(group)}", *cells])
+        rows.append([setting.title, f"{len(judged)} of {len(group)}", *cells])
     return ["setting", "runs", *names], rows
 
 
@@ -159,12 +199,25 @@ def write(plan: Sequence[Job], out: Path) -> Path:
     failures = [f"- {job.setting.slug}, seed {job.seed}: {job.failure}" for job in plan if job.failure]
     write_whole(out / "sweep.md", "\n".join([*lines, *(["", "Failed:", "", *failures] if failures else []), ""]))
     runs = [
-        {"setting": list(job.setting.overrides), "seed": job.seed, "run": str(job.folder), "failure": job.failure}
+        {
+            "name": job.setting.name,
+            "setting": list(job.setting.overrides),
+            "seed": job.seed,
+            "run": str(job.folder),
+            "failure": job.failure,
+        }
         | ({"figures": _figures(job)} if job.judged else {})
         for job in plan
     ]
     write_whole(out / "sweep.json", json.dumps(runs, indent=1) + "\n")
     return out / "sweep.md"
+
+
+def _check(job: Job, recipe: Recipe) -> None:
+    """Refuse a folder that was trained with another recipe."""
+    kept = job.folder / "recipe.toml"
+    if kept.exists() and kept.read_text(encoding="utf-8") != recipes.dump(recipe):
+        raise TinyJEPAError(f"{job.folder} was trained with another recipe: remove it, or give another --out")
 
 
 def _figures(job: Job) -> dict[str, float]:
@@ -179,6 +232,8 @@ def _figures(job: Job) -> dict[str, float]:
                 scores[name] for name in ("pixel", "no-predictor", "random-encoder") if scores.get(name) is not None
             ]
             found[f"{kind} floor"] = max(floors)
+            if scores.get("state-oracle") is not None:
+                found[f"{kind} oracle"] = scores["state-oracle"]
     spaces = judge.get("probes", {})
     probes = spaces.get("driving") or spaces.get("all") or {}
     for name, score in probes.get("model", {}).items():
@@ -189,7 +244,7 @@ def _figures(job: Job) -> dict[str, float]:
         found["rollout 4"], found["persistence 4"] = judge["rollout"]["model"][at], judge["rollout"]["persistence"][at]
     found["effective rank"] = judge["latent"]["effective_rank"]
     _, facts = checkpoint.load(job.folder / "encoder.safetensors")
-    found["images/s"] = facts["images"] / max(facts["elapsed"], 1e-9)
+    found["images/CPU s"] = facts["images"] / max(facts["cpu_seconds"], 1e-9)
     return found
 
 

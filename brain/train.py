@@ -16,7 +16,7 @@ from brain.recipes.schema import Recipe
 from brain.run import Run
 from brain.stages.encoder import train_encoder
 from brain.stages.feed import Feed
-from brain.stages.loop import Budget, OpenBudget
+from brain.stages.loop import Budget, Clock, OpenBudget
 from brain.stages.predictor import train_predictor
 from brain.stream.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
 from brain.view import reader, standardise
@@ -59,6 +59,7 @@ def train(
     stage: Stage | None = None,
     steps: int | None = None,
     seconds: float | None = None,
+    clock: Clock = "wall",
     seed: int = 0,
     device: str = "auto",
     checkpoint_seconds: float = 15.0,
@@ -67,9 +68,10 @@ def train(
 ) -> list[str]:
     """Run the stages that are not finished (or only ``stage``) and return one line on each.
 
-    ``steps`` or ``seconds`` override the recipe's own steps of the training stages; ``seconds`` bounds both together.
-    A followed store without either trains the encoder until the collection has finished and one epoch over all of it
-    is done, and at least for the recipe's steps. ``tensorboard`` also writes the curves as its event files.
+    ``steps`` or ``seconds`` override the recipe's own steps of the training stages; ``seconds``, on ``clock``, bound
+    both together. A followed store without either trains the encoder until the collection has finished and one epoch
+    over all of it is done, and at least for the recipe's steps. ``tensorboard`` also writes the curves as its event
+    files.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
     data = data or Data()
@@ -77,7 +79,7 @@ def train(
     feed = _open(store_path, recipe, data, target, quiet)
     try:
         run = Run(run_path, tensorboard=tensorboard)
-        lines = _stages(feed, run, recipe, stage, steps, seconds, seed, target, checkpoint_seconds, quiet)
+        lines = _stages(feed, run, recipe, stage, steps, seconds, clock, seed, target, checkpoint_seconds, quiet)
     finally:
         feed.close()
     return lines + feed.losses()
@@ -115,6 +117,7 @@ def _stages(
     stage: Stage | None,
     steps: int | None,
     seconds: float | None,
+    clock: Clock,
     seed: int,
     target: torch.device,
     checkpoint_seconds: float,
@@ -128,7 +131,7 @@ def _stages(
 
     def budget(default: int, share: float) -> Budget:
         if seconds is not None:
-            return Budget(seconds=seconds * (share if stage is None else 1.0))
+            return Budget(seconds=seconds * (share if stage is None else 1.0), clock=clock)
         return Budget(steps=steps or default)
 
     lines = []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from brain.cli import cli
-from brain.sweep import interval, settings, split_values
+from brain.sweep import combined, interval, product, read_settings, split_values
 from shared.console import run
 from shared.errors import TinyJEPAError
 
@@ -22,11 +22,30 @@ SMALL = ["--set", "encoder.dim=16", "--set", "encoder.width=8", "--set", "object
 
 def test_values_are_parted_at_commas_that_part() -> None:
     assert split_values('a,[1, 2],"x,y"') == ["a", "[1, 2]", '"x,y"']
-    assert [setting.overrides for setting in settings(["a=1,2", "b=3"])] == [("a=1", "b=3"), ("a=2", "b=3")]
-    assert [setting.slug for setting in settings([])] == ["base"]
+    assert [setting.overrides for setting in product(["a=1,2", "b=3"])] == [("a=1", "b=3"), ("a=2", "b=3")]
+    assert [setting.slug for setting in product([])] == ["base"]
     for bad in ("a", "a=", "a=1,"):
         with pytest.raises(TinyJEPAError, match="write it as"):
-            settings([bad])
+            product([bad])
+
+
+def test_named_settings_are_combined_with_varied_ones(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('"as it is" = []\n"views: temporal" = ["objective.views=temporal", "objective.rollout=4"]\n')
+    found = combined(read_settings(path), product(["encoder.dim=8,16"]))
+    assert [setting.title for setting in found][1:3] == ["as it is, encoder.dim=16", "views: temporal, encoder.dim=8"]
+    assert found[3].overrides == ("objective.views=temporal", "objective.rollout=4", "encoder.dim=16")
+    assert len({setting.slug for setting in found}) == 4
+    assert [setting.slug for setting in combined(read_settings(path), product([]))] == ["as_it_is", "views_temporal"]
+    for text, words in (
+        ("a = 1", "list"), ('a = ["b"]', "list"), ("", "no setting"), ("a = [", "cannot be read"),
+        ('"a b" = []\n"a_b" = []', "share a folder"),
+    ):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(TinyJEPAError, match=words):
+            read_settings(path)
+    with pytest.raises(TinyJEPAError, match=r"nowhere\.toml: cannot be read"):
+        read_settings(tmp_path / "nowhere.toml")
 
 
 def test_intervals_are_students() -> None:
@@ -45,13 +64,17 @@ def test_a_sweep_trains_every_setting_and_keeps_what_is_there(
     assert "2 runs, 0 judged before" in output.err and "hard AUC" in output.out
     runs = json.loads((out / "sweep.json").read_text())
     assert [entry["setting"][-1] for entry in runs] == ["objective.variance=1", "objective.variance=4"]
-    assert all(0 <= entry["figures"]["teleport AUC"] <= 1 and entry["figures"]["images/s"] > 0 for entry in runs)
+    assert all(0 <= entry["figures"]["teleport AUC"] <= 1 and entry["figures"]["images/CPU s"] > 0 for entry in runs)
     assert (out / "sweep.md").read_text().count("1 of 1") == 2
     before = {path: path.stat().st_mtime_ns for path in out.rglob("judge.json")}
     assert len(before) == 2
     assert run(cli, "brain", command) == 0
     assert "2 runs, 2 judged before" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    kept = next(out.rglob("recipe.toml"))
+    kept.write_text(kept.read_text().replace("batch = 32", "batch = 16"))
+    assert run(cli, "brain", command) == 2
+    assert "seed-0 was trained with another recipe: remove it" in capsys.readouterr().err
 
 
 def test_bad_input_is_refused_before_anything_starts(

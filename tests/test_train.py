@@ -114,10 +114,24 @@ def test_a_time_budget_ends_on_time(dots: Path, recipe: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     facts = checkpoint.load(Run(tmp_path / "run").encoder)[1]
     assert 2 <= facts["elapsed"] < 4 and facts["step"] > 1
+    assert facts["cpu_seconds"] > 0
     entries = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {"loss", "prediction", "variance", "covariance", "embedding_std", "effective_rank", "lr"} <= entries[
         0
     ].keys()
+
+
+def test_a_budget_of_cpu_seconds_counts_those(dots: Path, recipe: Path, tmp_path: Path) -> None:
+    where = ["--budget", "2s", "--clock", "cpu", "--stage", "encoder"]
+    process = subprocess.Popen(command(dots, recipe, tmp_path / "run", *where), stdout=subprocess.DEVNULL)
+    while not Run(tmp_path / "run").path.joinpath("metrics.jsonl").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait() == 0
+    facts = checkpoint.load(Run(tmp_path / "run").encoder)[1]
+    assert 2 <= facts["cpu_seconds"] < 4 and facts["elapsed"] > 3
 
 
 def test_stage_one_learns_and_does_not_collapse(undisturbed: Path) -> None:

@@ -14,27 +14,42 @@ EXAMPLES = """\b
 Examples:
   brain sweep --set objective.covariance=0.03,0.1,0.3 --budget 60s
   brain sweep --recipe bouncing-logo --store data/bouncing-logo --set objective.target=shared,stop-gradient,ema
-  brain sweep --set objective.rollout=1,4 --set encoder.kind=cnn,resnet18 --seeds 0,1,2,3,4 --out sweeps/encoders"""
+  brain sweep --set objective.rollout=1,4 --set encoder.kind=cnn,resnet18 --seeds 0,1,2,3,4 --out sweeps/encoders
+  brain sweep --settings benchmarks/ablation-car-racing.toml --budget 75s --clock cpu"""
 
 
 @click.command(epilog=EXAMPLES)
 @click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
 @click.option("--store", type=StorePlace(), help="Store to learn from. [$TINYJEPA_DATA or data, /car-racing]")
 @click.option("--set", "varied", multiple=True, metavar="KEY=A,B,...", help="A key and its values; repeatable.")
+@click.option(
+    "--settings",
+    type=click.Path(path_type=Path),
+    help='Settings that change several keys each (times those of --set): a TOML file of "name" = ["key=value", ...].',
+)
 @click.option("--seeds", default="0,1,2", show_default=True, help="Training seeds, comma-separated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs and the table. [sweeps/RECIPE]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time, one thread each. [GPUs, or CPU cores]")
 @click.option("--budget", metavar="DURATION", help="Time of each run's training stages, such as 60s.")
+@click.option(
+    "--clock",
+    type=click.Choice(["wall", "cpu"]),
+    default="wall",
+    show_default=True,
+    help="What --budget counts: time, or a run's CPU seconds (fair on a busy box).",
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of each training stage instead.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 def command(
     recipe: str,
     store: Path | str | None,
     varied: tuple[str, ...],
+    settings: Path | None,
     seeds: str,
     out: Path | None,
     jobs: int | None,
     budget: str | None,
+    clock: str,
     steps: int | None,
     device: str,
 ) -> None:
@@ -49,15 +64,17 @@ def command(
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
     name = recipes.load(recipe).name
     need_torch()
-    from brain.sweep import sweep, table, write
+    from brain.sweep import combined, product, read_settings, sweep, table, write
     from shared.store.reader import Store
 
     where = store or default_store()
     Store(where)  # refuse what is no store before anything is started
     out = out or Path("sweeps") / name
-    more = ["--device", device, *(["--budget", budget] if budget else []), *(["--steps", str(steps)] if steps else [])]
+    more = ["--device", device, *(["--budget", budget, "--clock", clock] if budget else [])]
+    more += ["--steps", str(steps)] if steps else []
+    choices = combined(read_settings(settings) if settings else [], product(varied))
     plan = sweep(
-        recipe, str(where), out, varied, [int(number) for number in numbers], more=more, jobs=jobs,
+        recipe, str(where), out, choices, [int(number) for number in numbers], more=more, jobs=jobs,
         say=lambda line: click.echo(line, err=True),
     )  # fmt: skip
     head, rows = table(plan)

@@ -37,6 +37,13 @@ Examples:
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of each training stage: exactly repeatable.")
 @click.option("--budget", type=Duration(), help="Time for all training stages, such as 90s, 10m, 2h: ends on time.")
 @click.option(
+    "--clock",
+    type=click.Choice(["wall", "cpu"]),
+    default="wall",
+    show_default=True,
+    help="What --budget counts: time, or this process's CPU seconds (fair on a busy box).",
+)
+@click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
@@ -82,6 +89,7 @@ def command(
     stage: str | None,
     steps: int | None,
     budget: float | None,
+    clock: str,
     seed: int,
     device: str,
     follow: bool,
@@ -125,6 +133,7 @@ def command(
         stage=stage,  # type: ignore[arg-type]  # click.Choice checked it
         steps=steps,
         seconds=budget,
+        clock=clock,  # type: ignore[arg-type]  # click.Choice checked it
         seed=seed,
         device=device,
         checkpoint_seconds=checkpoint_every,

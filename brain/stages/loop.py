@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from rich.console import Console
@@ -22,6 +22,24 @@ from torch import Tensor, nn
 from brain import checkpoint
 from brain.run import Run, write_whole
 
+Clock = Literal["wall", "cpu"]
+
+
+class Elapsed(NamedTuple):
+    """Seconds spent on a stage so far, all its sessions together."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    """of all threads of the process"""
+
+    @classmethod
+    def now(cls) -> Elapsed:
+        return cls(time.monotonic(), time.process_time())
+
+    def since(self, start: Elapsed, before: Elapsed) -> Elapsed:
+        """From ``start`` to here, after ``before``."""
+        return Elapsed(before.wall + self.wall - start.wall, before.cpu + self.cpu - start.cpu)
+
 
 @dataclass
 class Budget:
@@ -29,15 +47,17 @@ class Budget:
 
     steps: int | None = None
     seconds: float | None = None
+    clock: Clock = "wall"
+    """What ``seconds`` counts: time, or the CPU seconds of all threads of this process."""
 
-    def fraction(self, step: int, elapsed: float) -> float:
+    def fraction(self, step: int, elapsed: Elapsed) -> float:
         """The share of the budget that is spent, from 0 to 1."""
         if self.seconds is not None:
-            return min(1.0, elapsed / self.seconds)
+            return min(1.0, (elapsed.cpu if self.clock == "cpu" else elapsed.wall) / self.seconds)
         assert self.steps is not None
         return min(1.0, step / self.steps)
 
-    def rate(self, step: int, elapsed: float) -> float:
+    def rate(self, step: int, elapsed: Elapsed) -> float:
         """The learning rate as a share of its peak."""
         return one_cycle(self.fraction(step, elapsed))
 
@@ -58,7 +78,7 @@ class OpenBudget(Budget):
     known_at: int | None = None
     """The step at which the end came to be known."""
 
-    def fraction(self, step: int, elapsed: float) -> float:
+    def fraction(self, step: int, elapsed: Elapsed) -> float:
         """The share of the steps that are spent; of twice those so far, while the end is not known."""
         assert self.steps is not None
         end = self.end()
@@ -68,7 +88,7 @@ class OpenBudget(Budget):
             self.known_at = step
         return min(1.0, step / max(end, self.steps))
 
-    def rate(self, step: int, elapsed: float) -> float:
+    def rate(self, step: int, elapsed: Elapsed) -> float:
         assert self.steps is not None
         warm = max(1.0, WARM_UP * self.steps)
         if step < warm:
@@ -132,7 +152,7 @@ class Loop:
         self.quiet = quiet
         self._extra, self._more, self._behind = extra, note, behind
         self.step = 0
-        self.elapsed = 0.0
+        self.elapsed = Elapsed()
         self.due = False
         self.last_loss = math.nan
         self._interrupted = False
@@ -142,7 +162,8 @@ class Loop:
             for name, module in modules.items():
                 checkpoint.restore(path, module, tensors, name)
             checkpoint.restore_optimizer(optimizer, tensors)
-            self.step, self.elapsed = facts.get("step", 0), facts.get("elapsed", 0.0)
+            self.step = facts.get("step", 0)
+            self.elapsed = Elapsed(facts.get("elapsed", 0.0), facts.get("cpu_seconds", 0.0))
             self._say(f"{stage}: resumes at step {self.step}")
         run.rewind_log(stage, self.step)
 
@@ -154,8 +175,8 @@ class Loop:
         )  # fmt: skip
         with bar, self._graceful():
             task = bar.add_task(self.stage, total=1.0, note="")
-            started = now = saved = logged = printed = time.monotonic()
-            before = self.elapsed
+            started, before = Elapsed.now(), self.elapsed
+            now = saved = logged = printed = started.wall
             while (fraction := self.budget.fraction(self.step, self.elapsed)) < 1:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.peak * self.budget.rate(self.step, self.elapsed)
@@ -165,8 +186,8 @@ class Loop:
                     self._tell(fraction)
                 yield self.step
                 self.step += 1
-                now = time.monotonic()
-                self.elapsed = before + now - started
+                here = Elapsed.now()
+                now, self.elapsed = here.wall, here.since(started, before)
                 bar.update(task, completed=fraction, note=self._note())
                 if not self.quiet and not console.is_terminal and now - printed >= 10:
                     printed = now
@@ -188,7 +209,7 @@ class Loop:
         values = {name: float(torch.as_tensor(value).detach()) for name, value in terms.items()}
         self.last_loss = values["loss"]
         lr = self.optimizer.param_groups[0]["lr"]
-        self.run.log(self.stage, self.step, seconds=self.elapsed, lr=lr, **values)
+        self.run.log(self.stage, self.step, seconds=self.elapsed.wall, lr=lr, **values)
 
     def save(self) -> None:
         """Write the stage's checkpoint."""
@@ -197,20 +218,21 @@ class Loop:
 
     def facts(self) -> dict[str, Any]:
         """Where the stage stands."""
-        facts = {"stage": self.stage, "step": self.step, "elapsed": self.elapsed}
-        return facts | self.budget.facts() | self._extra(self.step)
+        spent = {"elapsed": self.elapsed.wall, "cpu_seconds": self.elapsed.cpu}
+        return {"stage": self.stage, "step": self.step} | spent | self.budget.facts() | self._extra(self.step)
 
     def _tell(self, fraction: float) -> None:
         """Write ``progress.json``."""
-        rate = self.step / self.elapsed if self.elapsed else None
+        wall = self.elapsed.wall
+        rate = self.step / wall if wall else None
         open_end = isinstance(self.budget, OpenBudget) and self.budget.known_at is None
-        left = None if open_end or not fraction else self.elapsed * (1 - fraction) / fraction
+        left = None if open_end or not fraction else wall * (1 - fraction) / fraction
         facts = {"fraction": None if open_end else fraction, "seconds_left": left, "steps_per_second": rate}
         facts["frames_behind"] = self._behind(self.step)
         write_whole(self.run.path / "progress.json", json.dumps(facts))
 
     def _note(self) -> str:
-        rate = self.step / self.elapsed if self.elapsed else 0.0
+        rate = self.step / self.elapsed.wall if self.elapsed.wall else 0.0
         return f"step {self.step}, {rate:.1f} steps/s, loss {self.last_loss:.3f}{self._more(self.step)}"
 
     def _say(self, line: str) -> None:
