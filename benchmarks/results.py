@@ -47,8 +47,8 @@ def train(folder: Path, recipe: str, store: Path, seed: int, overrides: Sequence
 
 def kept(folder: Path, recipe: str, measure: Callable[[], Figures], overrides: Sequence[str] = ()) -> Figures:
     """The figures of a run, measured once: ``figures.json``, valid while the recipe is the one it was trained with."""
-    file, current = folder / "figures.json", recipes.dump(recipes.load(recipe, overrides))
-    if not file.exists() or (folder / "recipe.toml").read_text() != current:
+    file, current = folder / "figures.json", recipes.load(recipe, overrides)
+    if not file.exists() or recipes.load(str(folder / "recipe.toml")) != current:
         file.parent.mkdir(parents=True, exist_ok=True)
         found = measure()
         file.write_text(json.dumps(found, indent=1))

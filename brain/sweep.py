@@ -216,7 +216,7 @@ def write(plan: Sequence[Job], out: Path) -> Path:
 def _check(job: Job, recipe: Recipe) -> None:
     """Refuse a folder that was trained with another recipe."""
     kept = job.folder / "recipe.toml"
-    if kept.exists() and kept.read_text(encoding="utf-8") != recipes.dump(recipe):
+    if kept.exists() and recipes.load(str(kept)) != recipe:
         raise TinyJEPAError(f"{job.folder} was trained with another recipe: remove it, or give another --out")
 
 
