@@ -66,6 +66,16 @@ def test_ridge_is_scikit_learns(penalty: float) -> None:
     assert Ridge(x, y).predict(fresh, penalty) == pytest.approx(reference.predict((fresh - centre) / scale))
 
 
+def test_a_feature_that_hardly_varied_in_training_does_not_rule_elsewhere() -> None:
+    rng = np.random.default_rng(5)
+    x, fresh = rng.normal(size=(400, 5)), rng.normal(size=(100, 5))
+    x[:, 4], fresh[:, 4] = 0.0, 0.0
+    x[7, 4], fresh[3, 4] = 1e-4, 1.0  # a pixel that something touched once
+    y = x[:, :1] + 0.01 * rng.normal(size=(400, 1))
+    y[7] += 0.05
+    assert r2(fresh[:, 0], Ridge(x, y).predict(fresh, 1e-3)[:, 0]) > 0.99
+
+
 def test_r2_is_scikit_learns() -> None:
     rng = np.random.default_rng(3)
     truth = rng.normal(size=100)

@@ -17,6 +17,9 @@ from brain.judge.metrics import r2
 PENALTIES = tuple(10.0**power for power in range(-4, 5))
 """Ridge penalties tried, per training row."""
 
+LEAST_SCALE = 1e-2
+"""Smallest standard deviation that is brought to 1, as a share of the largest."""
+
 HALF_ROAD = 40 / 6
 """Half the width of CarRacing's road, m."""
 
@@ -64,12 +67,14 @@ def probe(names: Sequence[str], train: Rows, validation: Rows, test: Rows) -> di
 class Ridge:
     """Ridge regression for many penalties from one eigendecomposition; features are standardised on ``x``.
 
-    ``x`` is (N, D), ``y`` (N, T). Minimises mean squared error + penalty x |w|^2, with an unpenalised intercept.
+    Features that hardly vary on ``x`` (below ``LEAST_SCALE`` of the one that varies most: a pixel that a thing touched
+    once) are not scaled up to 1: on other rows they could outweigh all others. ``x`` is (N, D), ``y`` (N, T). Minimises mean squared error + penalty x |w|^2, with an unpenalised intercept.
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         self.centre = x.mean(axis=0, dtype=np.float64)
-        self.scale = np.maximum(x.std(axis=0, dtype=np.float64), 1e-8)
+        scale = x.std(axis=0, dtype=np.float64)
+        self.scale = np.maximum(scale, max(LEAST_SCALE * scale.max(), 1e-8))
         self.mean = y.mean(axis=0)
         features = self._standardise(x)
         self.eigenvalues, self.vectors = np.linalg.eigh(features.T @ features / len(x))
