@@ -134,16 +134,16 @@ def sweep(
 ) -> list[Job]:
     """Make every run that is not judged yet and return all of them; ``more`` is passed on to ``brain train``.
 
-    Every setting is validated first, and every folder that is there must be of its recipe. A run that fails keeps its
-    last line in ``failure``, and the rest goes on. Ctrl-C lets the runs under way write a checkpoint; the same call
-    goes on from there.
+    A seed of every setting comes before the next seed. Every setting is validated first, and every folder that is
+    there must be of its recipe. A run that fails keeps its last line in ``failure``, and the rest goes on. Ctrl-C lets
+    the runs under way write a checkpoint; the same call goes on from there.
     """
     plan = [Job(setting, seed, out / setting.slug / f"seed-{seed}") for setting in choices for seed in seeds]
     for job in plan:
         _check(job, recipes.load(recipe, job.setting.overrides))
     gpus = _gpus()
     slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
-    waiting, running = [job for job in plan if not job.judged], dict[int, Job]()
+    waiting, running = sorted((job for job in plan if not job.judged), key=lambda job: job.seed), dict[int, Job]()
     say(f"{len(plan)} runs, {len(plan) - len(waiting)} judged before, {min(len(slots), len(waiting))} at a time")
     with _stopping(running):
         while waiting or running:
