@@ -68,7 +68,8 @@ class Ridge:
     """Ridge regression for many penalties from one eigendecomposition; features are standardised on ``x``.
 
     Features that hardly vary on ``x`` (below ``LEAST_SCALE`` of the one that varies most: a pixel that a thing touched
-    once) are not scaled up to 1: on other rows they could outweigh all others. ``x`` is (N, D), ``y`` (N, T). Minimises mean squared error + penalty x |w|^2, with an unpenalised intercept.
+    once) are not scaled up to 1: on other rows they could outweigh all others. ``x`` is (N, D), ``y`` (N, T).
+    Minimises mean squared error + penalty x |w|^2, with an unpenalised intercept.
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
