@@ -53,16 +53,13 @@ class Trajectories(NamedTuple):
 
 
 def load(store: Store) -> Trajectories:
-    read = [store.read_episode(ref, "frame", "action", "state") for ref in store.episodes]
-    first, actions, places = (
-        torch.from_numpy(np.stack(parts))
-        for parts in (
-            [episode["frame"][0] for episode in read],
-            [episode["action"][:-1] for episode in read],
-            [episode["state"][:, :2] for episode in read],
-        )
-    )
-    return Trajectories(first, actions, places)
+    parts: tuple[list[np.ndarray], ...] = ([], [], [])
+    for ref in store.episodes:
+        read = store.read_episode(ref, "frame", "action", "state")
+        kept_rows = (read["frame"][0], read["action"][:-1], read["state"][:, :2])
+        for part, rows in zip(parts, kept_rows):
+            part.append(rows.copy())  # a view would keep the whole episode
+    return Trajectories(*(torch.from_numpy(np.stack(part)) for part in parts))
 
 
 @torch.no_grad()
