@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from brain import checkpoint, recipes
@@ -265,10 +266,16 @@ def _start(job: Job, recipe: str, store: str, more: Sequence[str], gpu: str | No
 
 @contextlib.contextmanager
 def _stopping(running: dict[int, Job]) -> Iterator[None]:
-    """On the way out by Ctrl-C or an error, ask the runs under way to write a checkpoint and end."""
+    """On the way out by Ctrl-C, SIGTERM or an error, ask the runs under way to write a checkpoint and end."""
+
+    def caught(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, caught)
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, before)
         processes = [job.process for job in running.values() if job.process is not None]
         for process in processes:
             process.send_signal(signal.SIGINT)

@@ -99,14 +99,15 @@ def test_runs_that_fail_are_named(dots: Path, tmp_path: Path, capsys: pytest.Cap
     assert [bool(entry["failure"]) for entry in json.loads((tmp_path / "sweep.json").read_text())] == [True, True]
 
 
-def test_ctrl_c_leaves_checkpoints_and_no_orphans(dots: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_leaves_checkpoints_and_no_orphans(dots: Path, tmp_path: Path, stop: signal.Signals) -> None:
     command = [sys.executable, "-m", "brain.cli", "sweep", "--store", str(dots), "--out", str(tmp_path), *SMALL[:-1]]
     with subprocess.Popen([*command, "100000", "--seeds", "0,1", "--jobs", "2"], stderr=subprocess.PIPE) as process:
         while len(list(tmp_path.rglob("metrics.jsonl"))) < 2:
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, stop)
         _, errors = process.communicate()
     assert process.returncode == 130 and b"Traceback" not in errors
     assert len(list(tmp_path.rglob("encoder.checkpoint.safetensors"))) == 2
