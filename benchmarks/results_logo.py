@@ -136,7 +136,7 @@ def judge(model: WorldModel, seed: int, train: Films, test: Films, anomalies: Fi
 
 
 def floors(train: Films, test: Films) -> dict[str, dict[str, float]]:
-    """What needs no model: the mean, the present, the raw pixels, PCA of the latent's width."""
+    """What needs no model: the mean, the present, a replayed training episode, the raw pixels, PCA."""
     where = test.position[:, 1:]
     mean = {"probe": rmse(where - train.position.mean((0, 1)))}
     frozen = {f"position {k}": rmse(test.position[:, 1] - test.position[:, 1 + k]) for k in HORIZONS}
@@ -147,7 +147,21 @@ def floors(train: Films, test: Films) -> dict[str, dict[str, float]]:
     found = fit_probe(ours.reshape(*train.pairs.shape[:2], -1), train.position[:, 1:])
     pca = {"probe": rmse(found(theirs.reshape(*test.pairs.shape[:2], -1)) - where)}
     told = {"probe": rmse(supervised(train)(test) - where)}
-    return {"mean": mean, "persistence": frozen, "PCA, 32": pca, "raw pixels": raw, "supervised": told}
+    floor = {"mean": mean, "persistence": frozen, "replay": replay(train, test), "PCA, 32": pca, "raw pixels": raw}
+    return floor | {"supervised": told}
+
+
+def replay(train: Films, test: Films) -> dict[str, float]:
+    """The forecast that only remembers: what followed the training pair that is nearest to the one seen (1 to 30)."""
+    most, found = 30, {}
+    starts = train.pairs.shape[1] - most
+    pool = torch.from_numpy(train.pairs[:, :starts].reshape(-1, 512))
+    nearest = torch.cdist(torch.from_numpy(test.pairs[:, 0]), pool).argmin(1).numpy()
+    episode, row = nearest // starts, nearest % starts + 1  # a pair is named by its second frame
+    for k in (k for k in HORIZONS if k <= most):
+        found[f"position {k}"] = rmse(train.position[episode, row + k] - test.position[:, 1 + k])
+        found[f"forecast {k}"] = float(np.mean((train.pixels[episode, row + k] - test.pixels[:, 1 + k]) ** 2))
+    return found
 
 
 def supervised(train: Films, steps: int = 1500) -> Callable[[Films], np.ndarray]:
