@@ -1,7 +1,7 @@
 """The double pendulum: probes, forecasts in units of the Lyapunov time, pictures, and the ablations its text claims.
 
-    python -m benchmarks.results_pendulum                       # 3 seeds of both recipes and two ablations
-    python -m benchmarks.results_pendulum --seeds 0
+    python -m benchmarks.results_pendulum                       # 3 seeds of three recipes and two ablations
+    python -m benchmarks.results_pendulum --seeds 0 --recipes "short;short, without variance"
 
 Per seed: 250 episodes of 201 frames are collected (run seed = training seed), encoder and predictor are trained,
 ``brain probe`` and ``brain dream`` run on the test episodes of that store, and forecasts are measured on 80 episodes of
@@ -24,6 +24,8 @@ from benchmarks.results import FRESH, Figures, collect, kept, over_seeds, print_
 from brain.collapse import effective_rank
 from brain.judge.probes import Ridge
 from brain.model import WorldModel
+from brain.run import Run
+from brain.view import reader, standardise
 from shared.store.reader import Store
 from shared.worlds.double_pendulum import lyapunov_time
 from shared.worlds.double_pendulum.physics import advance
@@ -32,35 +34,46 @@ WORLD = "double-pendulum"
 STATES = ("theta1", "theta2", "omega1", "omega2")
 TIMES = (0.25, 0.5, 1.0, 1.5)
 """Lyapunov times after the last frame seen."""
+EPISODES = 80
+"""That forecasts are read with and measured on."""
 EVERY = 8
 """Steps between two starts of a forecast."""
 PENALTY = 1e-3
 SUBSTEPS = 20
 
+SHORT = ("objective.steps=400", "prediction.steps=800")
 ABLATIONS = {
-    "double-pendulum without variance": ("double-pendulum", ("objective.variance=0", "objective.covariance=0")),
-    "double-pendulum without residual": (
-        "double-pendulum",
-        ("objective.predictor.kind=mlp", "prediction.predictor.kind=mlp"),
-    ),
+    "short": SHORT,
+    "short, without variance": (*SHORT, "objective.variance=0", "objective.covariance=0"),
+    "short, without residual": (*SHORT, "objective.predictor.kind=mlp", "prediction.predictor.kind=mlp"),
 }
+"""Changes of ``double-pendulum``: what its text claims, on a shorter training and beside that."""
 
 
 class Films(NamedTuple):
     """All episodes of a store."""
 
     frames: torch.Tensor
-    """uint8 (E, T, H, W, C)"""
+    """uint8 (E, T, H, W, C), or what else the recipe sees"""
     states: np.ndarray
     """float64 (E, T, 4)"""
 
 
 def load(store: Store, most: int) -> Films:
+    """The first ``most`` episodes, as the store's view shows them."""
     read = [store.read_episode(ref, "frame", "state") for ref in store.episodes[:most]]
     return Films(
         torch.from_numpy(np.stack([episode["frame"] for episode in read])),
         np.stack([episode["state"] for episode in read]).astype(np.float64),
     )
+
+
+def view(store: Store, folder: Path) -> Store:
+    """A store as a trained run sees it: its frames, or coordinates in their place."""
+    run = Run(folder)
+    seen = reader(run.recipe())(store.address)
+    standardise(seen, run)
+    return seen
 
 
 def columns(states: np.ndarray) -> np.ndarray:
@@ -117,7 +130,7 @@ def truth(states: np.ndarray, lead: int, steps: int) -> tuple[np.ndarray, np.nda
 def figures_of(folder: Path, model: WorldModel, fitting: Films, test: Films, horizons: list[int]) -> Figures:
     """Every figure of one run; its probes and films are written by the commands a user has."""
     figures: Figures = {}
-    run("brain.cli", "probe", "--run", str(folder), "--steps", "150")
+    run("brain.cli", "probe", "--run", str(folder), "--steps", "500")
     scores = json.loads((folder / "probe.json").read_text())["scores"]
     for name in STATES:
         figures[f"R2 {name}, linear"] = scores["linear"][name]["r2"]
@@ -130,7 +143,7 @@ def figures_of(folder: Path, model: WorldModel, fitting: Films, test: Films, hor
         for time, step in zip(TIMES, horizons):
             name = f"angles after {time:g} Lyapunov times, degrees"
             figures[name if who == "model" else f"{who}: {name}"] = degrees(guess[:, step - 1], future[:, step - 1])
-    run("brain.cli", "dream", "--run", str(folder), "--steps", str(horizons[-1]), "--decoder-steps", "150")
+    run("brain.cli", "dream", "--run", str(folder), "--steps", str(horizons[-1]), "--decoder-steps", "400")
     dream = json.loads((folder / "dream.json").read_text())
     figures["reconstruction PSNR, dB"] = dream["reconstruction_psnr_db"]
     z = model.embed(test.frames[:40])[:, ::10].flatten(0, 1)
@@ -141,32 +154,35 @@ def figures_of(folder: Path, model: WorldModel, fitting: Films, test: Films, hor
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--recipes", default="double-pendulum-ema,double-pendulum," + ",".join(ABLATIONS))
+    parser.add_argument(
+        "--recipes", default="double-pendulum-ema;double-pendulum;double-pendulum-state;" + ";".join(ABLATIONS)
+    )
     parser.add_argument("--data", type=Path, default=Path("data/results-pendulum"))
     parser.add_argument("--runs", type=Path, default=Path("runs/results-pendulum"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    seeds, names = [int(seed) for seed in options.seeds.split(",")], options.recipes.split(",")
+    seeds, names = [int(seed) for seed in options.seeds.split(",")], options.recipes.split(";")
     unit = lyapunov_time()
-    test = load(collect(options.data / "test", WORLD, FRESH, 80), 80)
+    fresh = collect(options.data / "test", WORLD, FRESH, EPISODES)
     stores = {seed: collect(options.data / f"train-{seed}", WORLD, seed, 250) for seed in seeds}
-    fitting = {seed: load(stores[seed], 80) for seed in seeds}
     horizons = [round(time * unit * 20) for time in TIMES]
 
     def figures(job: tuple[str, int]) -> Figures:
         name, seed = job
-        recipe, overrides = ABLATIONS.get(name, (name, ()))
-        folder = options.runs / f"{name.replace(' ', '-')}-{seed}"
+        recipe, overrides = ("double-pendulum", ABLATIONS[name]) if name in ABLATIONS else (name, ())
+        folder = options.runs / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
 
         def measure() -> Figures:
             seconds = train(folder, recipe, Path(stores[seed].address), seed, overrides)
-            model = WorldModel.load(folder, stores[seed].spec, torch.device("cpu"))
-            return figures_of(folder, model, fitting[seed], test, horizons) | {"CPU s": seconds}
+            fitting, test = view(stores[seed], folder), view(fresh, folder)
+            model = WorldModel.load(folder, fitting.spec, torch.device("cpu"))
+            found = figures_of(folder, model, load(fitting, EPISODES), load(test, EPISODES), horizons)
+            return found | {"CPU s": seconds}
 
         return kept(folder, recipe, measure, overrides)
 
     table = over_seeds(names, seeds, figures)
-    here, future = truth(test.states, 1, horizons[-1])
+    here, future = truth(load(fresh, EPISODES).states, 1, horizons[-1])
     still, turning = {}, {}
     for time, step in zip(TIMES, horizons):
         name, then = f"angles after {time:g} Lyapunov times, degrees", future[:, step - 1]
