@@ -217,16 +217,24 @@ def rollout(errors: Mapping[str, list[float]], step_seconds: float) -> str:
         return svg(figure)
 
 
-def curves(steps: Sequence[float], lines: Mapping[str, Sequence[float]], log: bool) -> str:
-    """Training terms of one stage against its steps."""
+def curves(steps: Sequence[float], lines: Mapping[str, Sequence[float]], log: bool, limit: float | None) -> str:
+    """Training terms of one stage against its steps: logarithmic where asked and possible, else from 0.
+
+    ``limit`` is the most that can be reached, a dotted line.
+    """
     palette = ("model", "impossible", "state-oracle", "no-predictor", "random-encoder", "pixel", "neutral")
     with style():
-        figure, (axes,) = panel(1, 3.9, 2.8, Margins(top=0.12 + 0.18 * math.ceil(len(lines) / 3)))
+        rows = math.ceil((len(lines) + (limit is not None)) / 3)
+        figure, (axes,) = panel(1, 3.9, 2.8, Margins(top=0.12 + 0.18 * rows))
         for (name, values), colour in zip(lines.items(), palette):
             axes.plot(steps, values, color=COLOURS[colour], label=name.replace("_", " "), linewidth=1.3)
-        positive = all(value > 0 for values in lines.values() for value in values if np.isfinite(value))
-        if log and positive:
+        if limit is not None:
+            axes.axhline(limit, color=COLOURS["neutral"], linewidth=1, linestyle=":", label=f"of {limit:g} dimensions")
+        finite = [value for values in lines.values() for value in values if np.isfinite(value)]
+        if log and all(value > 0 for value in finite):
             axes.set_yscale("log")
+        elif not log:
+            axes.set_ylim(0, 1.06 * max([*finite, limit or 0.0]) or 1.0)
         axes.set(xlabel="optimiser step")
         legend_above(figure, axes)
         return svg(figure)

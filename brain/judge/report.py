@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import torch
 
@@ -18,13 +14,16 @@ from brain import recipes
 from brain.coordinates import ANGLES
 from brain.judge import figures as draw
 from brain.judge.baselines import Fitted
-from brain.judge.drawing import COLOURS, LABELS
+from brain.judge.curves import training_pictures
+from brain.judge.drawing import LABELS
 from brain.judge.energies import Form, Pairs
 from brain.judge.episodes import Embedded
 from brain.judge.negatives import HARD, KINDS
-from brain.judge.summary import CEILING, FLOORS, figure_text
+from brain.judge.page import render
+from brain.judge.summary import CEILING, FLOORS
 from brain.judge.timeline import Timeline, watch
 from brain.recipes.schema import Recipe
+from brain.record import read_metrics
 from brain.run import write_whole
 from shared.store.reader import Store
 
@@ -54,19 +53,13 @@ class Evidence:
 
 def write_report(run: Path, store: Store, figures: Mapping[str, Any], evidence: Evidence) -> None:
     """Draws everything and writes ``report.html`` into the run folder, whole or not at all."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    environment.filters["figure"] = figure_text
-    environment.filters["title"] = draw.title
-    environment.filters["words"] = lambda name: name.replace("_", " ")
     recipe = Recipe.model_validate(figures["recipe"])
     line = watch(
         store, evidence.test, evidence.latents, evidence.dynamics, evidence.form, figures["seed"], evidence.device
     )
     order = [*(kind for kind in KINDS if kind not in HARD), "hard", *HARD]
-    page = environment.get_template("report.html").render(
+    page = render(
+        Path(__file__).parent / "report.html",
         f=figures,
         spec=store.spec,
         recipe=recipe,
@@ -79,7 +72,6 @@ def write_report(run: Path, store: Store, figures: Mapping[str, Any], evidence: 
         kinds=[kind for kind in order if kind in figures["energy"]["kinds"]],
         hard=HARD,
         labels=LABELS,
-        colours=COLOURS,
     )  # fmt: skip
     write_whole(run / "report.html", page)
 
@@ -99,7 +91,7 @@ def _pictures(
         "kinds": {kind: draw.kind_panel(pairs) for kind, pairs in _panels(evidence).items()},
         "planes": _planes(names, evidence),
         "rollout": draw.rollout(figures["rollout"], step) if figures["rollout"]["steps"] else "",
-        "curves": _curves(run),
+        "curves": training_pictures(read_metrics(run / "metrics.jsonl"), figures["latent"]["dim"]),
     }
     if "probes" in figures:
         pictures["probes"] = {name: draw.probes(scores) for name, scores in reversed(figures["probes"].items())}
@@ -138,31 +130,3 @@ def _planes(names: tuple[str, ...], evidence: Evidence) -> list[str]:
         draw.plane(plane, evidence.test.state[at, names.index(name)], name, [float(share) for share in explained])
         for name in shown
     ]
-
-
-def _curves(run: Path) -> dict[str, str]:
-    """The run's ``metrics.jsonl`` as pictures by title: loss terms, and collapse figures, of every stage."""
-    path = run / "metrics.jsonl"
-    stages: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    if path.exists():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(text)
-            except ValueError:
-                continue  # a line cut short by a kill
-            stages[entry.get("stage", "training")].append(entry)
-    pictures = {}
-    for stage, entries in stages.items():
-        steps = [entry["step"] for entry in entries]
-        named = {key for entry in entries for key, value in entry.items() if isinstance(value, int | float)}
-        terms = sorted(named - {"loss", "step", "time", "seconds", "lr", "embedding_std", "effective_rank"})
-        groups = (
-            (["loss", *terms], "loss terms"),
-            (["effective_rank"], "effective rank"),
-            (["embedding_std"], "embedding std"),
-        )
-        for group, title in groups:
-            lines = {name: [entry.get(name, math.nan) for entry in entries] for name in group if name in named}
-            if lines and len(steps) > 1:
-                pictures[f"{stage}: {title}"] = draw.curves(steps, lines, log=title == "loss terms")
-    return pictures
