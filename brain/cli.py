@@ -16,6 +16,7 @@ COMMANDS.register("live", "brain.commands.live:command", "Watch it think, live, 
 COMMANDS.register(
     "export", "brain.commands.export:command", "Write a run as ONNX graphs, or as a page for any browser."
 )
+COMMANDS.register("report", "brain.commands.report:command", "Put all that a run folder holds on one page.")
 COMMANDS.register("compare", "brain.commands.compare:command", "Lay runs side by side on one page.")
 COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds; print a table.")
 COMMANDS.register("doctor", "brain.commands.doctor:command", "Check box and shared directory before a long run.")
