@@ -2,8 +2,8 @@
 
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
 ``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` and
-``report.html``; with ``tensorboard``, event files in a folder of that name; in mode state ``coordinates.json`` (what
-standardises the state).
+``report.html``; with ``tensorboard`` or ``wandb``, their files in a folder of that name; in mode state
+``coordinates.json`` (what standardises the state).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from brain import recipes
-from brain.events import EventLog
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.links import refuse_links
@@ -28,13 +28,24 @@ FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
 """What every ``run.json`` says."""
 
 
+class CurveLog(Protocol):
+    """Somebody who is told the training curves, such as TensorBoard or Weights & Biases."""
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Scalars by their tags, at a step of their stage."""
+
+    def close(self) -> None:
+        """The last was written."""
+
+
 class Run:
     """A run folder. Raises ``TinyJEPAError`` where it belongs to another recipe, seed or world."""
 
-    def __init__(self, path: Path, *, tensorboard: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         refuse_links(path)
         self.path = path
-        self.events = EventLog(path / "tensorboard") if tensorboard else None
+        self.logs: list[CurveLog] = []
+        """Who else is told the curves; ``close`` ends them."""
 
     @property
     def encoder(self) -> Path:
@@ -115,13 +126,18 @@ class Run:
             raise TinyJEPAError(f"{path} is damaged ({error}): give another --run") from None
 
     def log(self, stage: str, step: int, **terms: float) -> None:
-        """Append one line to ``metrics.jsonl``, and scalars tagged ``stage/term`` to TensorBoard's file, if any."""
+        """Append one line to ``metrics.jsonl``, and scalars tagged ``stage/term`` to every one of ``logs``."""
         line = {"stage": stage, "step": step, "time": round(time.time(), 3)}
         line |= {name: float(f"{value:.6g}") for name, value in terms.items()}
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        if self.events:
-            self.events.write(step, {f"{stage}/{name}": value for name, value in terms.items()})
+        for log in self.logs:
+            log.write(step, {f"{stage}/{name}": float(value) for name, value in terms.items()})
+
+    def close(self) -> None:
+        """End the ``logs``; the folder stays as it is."""
+        for log in self.logs:
+            log.close()
 
     def rewind_log(self, stage: str, step: int) -> None:
         """Drop a stage's lines at or after ``step``: they are trained again from the checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ import torch
 
 from brain import checkpoint
 from brain.device import pick, pick_pool
+from brain.events import EventLog
 from brain.model import WorldModel
 from brain.recipes.schema import Recipe
 from brain.run import Run
@@ -20,9 +22,11 @@ from brain.stages.loop import Budget, Clock, OpenBudget
 from brain.stages.predictor import train_predictor
 from brain.stream.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
 from brain.view import reader, standardise
+from brain.wandb_log import WandbLog, need_wandb
 from shared.errors import TinyJEPAError
 from shared.store.reader import OnCorrupt
 
+Curves = Literal["tensorboard", "wandb"]
 Stage = Literal["encoder", "predictor", "energy"]
 STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
 
@@ -63,26 +67,41 @@ def train(
     seed: int = 0,
     device: str = "auto",
     checkpoint_seconds: float = 15.0,
-    tensorboard: bool = False,
+    curves: Sequence[Curves] = (),
     quiet: bool = False,
 ) -> list[str]:
     """Run the stages that are not finished (or only ``stage``) and return one line on each.
 
     ``steps`` or ``seconds`` override the recipe's own steps of the training stages; ``seconds``, on ``clock``, bound
     both together. A followed store without either trains the encoder until the collection has finished and one epoch
-    over all of it is done, and at least for the recipe's steps. ``tensorboard`` also writes the curves as its event
-    files.
+    over all of it is done, and at least for the recipe's steps. ``curves`` names who else is told the curves.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
     data = data or Data()
+    if "wandb" in curves:
+        need_wandb()
     target = pick(device)
     feed = _open(store_path, recipe, data, target, quiet)
     try:
-        run = Run(run_path, tensorboard=tensorboard)
-        lines = _stages(feed, run, recipe, stage, steps, seconds, clock, seed, target, checkpoint_seconds, quiet)
+        run = Run(run_path)
+        try:
+            run.begin(recipe, feed.store.spec, feed.store.address, seed)
+            _open_logs(run, curves)
+            lines = _stages(feed, run, recipe, stage, steps, seconds, clock, seed, target, checkpoint_seconds, quiet)
+        finally:
+            run.close()
     finally:
         feed.close()
     return lines + feed.losses()
+
+
+def _open_logs(run: Run, curves: Sequence[Curves]) -> None:
+    if "tensorboard" in curves:
+        run.logs.append(EventLog(run.path / "tensorboard"))
+    if "wandb" in curves:
+        facts = run.facts()
+        told = {"recipe": run.recipe().model_dump(mode="json"), "world": facts["world"], "seed": facts["seed"]}
+        run.logs.append(WandbLog(run.path, told))
 
 
 def _open(path: Path | str, recipe: Recipe, data: Data, target: torch.device, quiet: bool) -> Feed:
@@ -124,7 +143,6 @@ def _stages(
     quiet: bool,
 ) -> list[str]:
     store = feed.store
-    run.begin(recipe, store.spec, store.address, seed)
     standardise(store, run)
     torch.manual_seed(seed)
     model = WorldModel(recipe, store.spec).to(target)

@@ -28,5 +28,7 @@ def command(run_path: Path, out: Path | None) -> None:
 
     out = out or run_path / "overview.html"
     for part in write_overview(run_path, out):
-        click.echo(f"{part.name:10} {part.done}" if part.done else f"{part.name:10} missing: {part.command.splitlines()[-1]}")
+        click.echo(
+            f"{part.name:10} {part.done}" if part.done else f"{part.name:10} missing: {part.command.splitlines()[-1]}"
+        )
     click.echo(str(out.resolve()))

@@ -80,6 +80,7 @@ Examples:
 @click.option("--memory", type=click.FloatRange(min=0.01), default=4.0, show_default=True, help="GiB of frames held.")
 @click.option("--checkpoint-every", type=Duration(), default="15s", show_default=True, help="Time between checkpoints.")
 @click.option("--tensorboard", is_flag=True, help="Also write the curves for TensorBoard, into RUN/tensorboard.")
+@click.option("--wandb", is_flag=True, help="Also send the curves to Weights & Biases; WANDB_MODE=offline keeps them.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
     store: Path | str | None,
@@ -101,6 +102,7 @@ def command(
     memory: float,
     checkpoint_every: float,
     tensorboard: bool,
+    wandb: bool,
     quiet: bool,
 ) -> None:
     """Train encoder and predictor on a store and judge the result.
@@ -113,10 +115,11 @@ def command(
         raise click.UsageError("--steps and --budget exclude each other: give one")
     resolved = recipes.load(recipe, overrides)
     need_torch()
-    from brain.train import Data
+    from brain.train import Curves, Data
     from brain.train import train as run_training
 
     run_path = run_path or Path("runs") / resolved.name
+    curves: list[Curves] = [*(["tensorboard"] if tensorboard else []), *(["wandb"] if wandb else [])]
     lines = run_training(
         store or default_store(),
         run_path,
@@ -137,7 +140,7 @@ def command(
         seed=seed,
         device=device,
         checkpoint_seconds=checkpoint_every,
-        tensorboard=tensorboard,
+        curves=curves,
         quiet=quiet,
     )
     for line in lines:

@@ -64,7 +64,7 @@ def dream(found: Mapping[str, Any]) -> str:
 
 
 def calibration(kinds: Mapping[str, Any], shown: Sequence[str], target: float) -> str:
-    """Shares of test transitions above the calibrated threshold: impossible futures, and true ones beside the target."""
+    """Shares of test futures above the calibrated threshold: impossible ones, and true ones beside the target."""
     with style():
         figure, (axes,) = panel(1, 5.2, 0.9 + 0.3 * len(shown), Margins(left=1.45, top=0.3))
         rows = range(len(shown))

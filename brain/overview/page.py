@@ -58,6 +58,7 @@ def write_overview(path: Path, out: Path) -> list[Part]:
         probes=_probe_rows(run),
         kinds=_kinds(kinds),
         raters=[name for name in ("model", *FLOORS, CEILING) if any(name in kind["auc"] for kind in kinds.values())],
+        hard=HARD,
         labels=LABELS,
         recipe_rows=list(recipes.explain(run.recipe)),
         changed=changed(run),
@@ -115,7 +116,9 @@ def collapse(run: Record) -> dict[str, Any] | None:
 
     None where the encoder has logged none.
     """
-    lines = [line for line in run.stages.get("encoder", []) if all(isinstance(line.get(k), float | int) for k in COLLAPSE)]
+    lines = [
+        line for line in run.stages.get("encoder", []) if all(isinstance(line.get(k), float | int) for k in COLLAPSE)
+    ]
     if not lines:
         return None
     rank, std = lines[-1]["effective_rank"], lines[-1]["embedding_std"]
@@ -125,7 +128,9 @@ def collapse(run: Record) -> dict[str, Any] | None:
 
 def pictures(run: Record) -> dict[str, Any]:
     """Every SVG of the page, by name; empty where the run has nothing for it."""
-    found: dict[str, Any] = dict.fromkeys(("summary", "shifts", "calibration", "rollout", "probes", "judged_probes", "dream"), "")
+    found: dict[str, Any] = dict.fromkeys(
+        ("summary", "shifts", "calibration", "rollout", "probes", "judged_probes", "dream"), ""
+    )
     found["curves"] = training_pictures(run.stages, run.recipe.encoder.dim)
     if run.judgement:
         energy, rate = run.judgement["energy"], run.judgement["store"]["control_rate"]
