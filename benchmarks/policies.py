@@ -60,12 +60,14 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for policy in [*POLICIES, MIXED]:
         drives = [drive(world, policy, k, arguments.steps) for k in range(arguments.episodes)]
-        figures = coverage(world.state_names, np.concatenate([one.states for one in drives]))
+        states = np.concatenate([one.states for one in drives])
+        found = coverage(world.axes(8), world.state_names, states, len(drives))
+        speed, offset, heading = (found.spreads[name] for name in ("speed", "lateral_offset", "heading_error"))
         microseconds = 1e6 * min(one.policy_seconds for one in drives)
         print(
-            f"| `{policy}` | {figures['on_road']:.2f} | {figures['speed_mean']:.1f} ({figures['speed_p95']:.0f}) "
-            f"| {np.mean([one.tiles for one in drives]):.0f} | {figures['lateral_std']:.1f} "
-            f"| {figures['heading_std']:.2f} | {figures['bins']:.0f} / {figures['perplexity']:.0f} "
+            f"| `{policy}` | {offset.within:.2f} | {speed.mean:.1f} ({speed.p95:.0f}) "
+            f"| {np.mean([one.tiles for one in drives]):.0f} | {offset.std:.1f} "
+            f"| {heading.std:.2f} | {found.hit} / {found.perplexity:.0f} "
             f"| {microseconds:.1f} |",
             flush=True,
         )

@@ -1,15 +1,24 @@
-"""What part of its state space a data set covers, read from the privileged state."""
+"""What part of its state space a data set covers, read from the privileged state along the axes its world names."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
+
+from shared.store.reader import Store
+from shared.store.schema import StoreSpec
+from shared.worlds import WORLDS, World
+from shared.worlds.axes import Axis
 
 ROAD_HALF_WIDTH = 40 / 6
 """Half the width of gymnasium's CarRacing track (units)."""
-
-OFFSET_BINS = np.array([-24, -12, -6.7, -3, -1, 1, 3, 6.7, 12, 24], np.float32)
-HEADING_BINS = np.array([-2.1, -1.05, -0.5, -0.2, -0.07, 0.07, 0.2, 0.5, 1.05, 2.1], np.float32)
-SPEED_BINS = np.array([2, 6, 12, 18, 25, 32, 40, 48, 56, 65], np.float32)
+PLACES, PLACE_ROWS = 200, 500
+"""Figures are made from so many places in the store, spread evenly, and about so many rows at each."""
+MOST_AXES = 6
+"""Of a world that names none: its first states."""
 
 
 def on_road(state_names: tuple[str, ...], state: np.ndarray) -> float | None:
@@ -23,27 +32,104 @@ def on_road(state_names: tuple[str, ...], state: np.ndarray) -> float | None:
     return float(np.mean(np.abs(offset) <= ROAD_HALF_WIDTH))
 
 
-def coverage(state_names: tuple[str, ...], state: np.ndarray) -> dict[str, float]:
-    """Figures that tell whether driving data are worth training on; empty for a world that is no track.
+@dataclass(frozen=True)
+class Spread:
+    """How the data lie along one axis, in its unit."""
 
-    ``state``: float32 ``(N, S)``. ``on_road``: share of rows in [0, 1]. ``speed_mean``, ``speed_p95``: units/s.
-    ``lateral_std`` (units), ``heading_std`` (rad): spread about the centre line. ``bins``: how many of the
-    1,331 cells of offset x heading error x speed are hit, ``perplexity``: exp of the entropy over them.
+    axis: Axis
+    mean: float
+    std: float
+    p95: float
+    within: float | None
+    """Share of rows within the axis' band, in [0, 1]; None without one"""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What of a state space is hit."""
+
+    spreads: dict[str, Spread]
+    """by the axis' name"""
+    hit: int
+    """cells with at least one row"""
+    cells: int
+    """all there are; 1 where no axis is cut into cells"""
+    perplexity: float
+    """exp of the entropy over cells: how many evenly used ones would be as varied; at most ``hit``"""
+    episodes: int
+    """it is made from"""
+
+    def line(self, episodes: int) -> str:
+        """In one line, for people; ``episodes`` are in the store."""
+        parts = [
+            f"{s.within:.0%} {s.axis.band.name}" for s in self.spreads.values() if s.axis.band and s.within is not None
+        ]
+        for spread in self.spreads.values():
+            if spread.axis.edges or self.cells == 1:
+                unit = f" {spread.axis.unit}" if spread.axis.unit else ""
+                parts.append(f"{spread.axis.name.replace('_', ' ')} {spread.mean:.3g} ± {spread.std:.2g}{unit}")
+        if self.cells > 1:
+            parts.append(f"{self.hit:,} of {self.cells:,} cells (perplexity {self.perplexity:,.0f})")
+        if self.episodes < episodes:
+            parts.append(f"from {self.episodes:,} of the episodes")
+        return ", ".join(parts)
+
+
+def axes_of(spec: StoreSpec) -> tuple[Axis, ...]:
+    """The axes a world names; of a world that names none, or is not installed, its states as they come."""
+    world: type[World] | None = None
+    if spec.world in WORLDS:
+        try:
+            world = WORLDS.get(spec.world)
+        except ImportError:
+            world = None
+    named = world.axes(spec.frame_shape[0]) if world else ()
+    if named and {state for axis in named for state in axis.states} <= set(spec.state_names):
+        return named
+    return tuple(Axis(name, "", (name,), -math.inf, math.inf) for name in spec.state_names[:MOST_AXES])
+
+
+def maps_of(spec: StoreSpec, axes: Sequence[Axis]) -> list[tuple[Axis, Axis]]:
+    """Pairs of axes that a picture lays across each other: the world's own, else the first two axes."""
+    by_name = {axis.name: axis for axis in axes}
+    named = WORLDS.get(spec.world).maps if spec.world in WORLDS and any(axis.edges for axis in axes) else ()
+    return [(by_name[x], by_name[y]) for x, y in named] or [(axes[0], axes[1])][: len(axes) - 1]
+
+
+def coverage(axes: Sequence[Axis], state_names: tuple[str, ...], state: np.ndarray, episodes: int) -> Coverage:
+    """Figures that tell whether data are worth training on.
+
+    ``state``: float32 ``(N, S)``, N and S above 0, of so many ``episodes``.
     """
-    if not {"lateral_offset", "heading_error", "forward_speed", "lateral_speed"} <= set(state_names):
-        return {}
-    columns = {name: state[:, state_names.index(name)] for name in state_names}
-    speed = np.hypot(columns["forward_speed"], columns["lateral_speed"])
-    offset, heading = columns["lateral_offset"], columns["heading_error"]
-    cell = np.digitize(offset, OFFSET_BINS) * 121 + np.digitize(heading, HEADING_BINS) * 11
-    _, counts = np.unique(cell + np.digitize(speed, SPEED_BINS), return_counts=True)
+    spreads, cell, cells = {}, np.zeros(len(state), np.int64), 1
+    for axis in axes:
+        values = axis.values(state_names, state)
+        within = float(np.mean((values >= axis.band.low) & (values <= axis.band.high))) if axis.band else None
+        figures = float(values.mean()), float(values.std()), float(np.percentile(values, 95))
+        spreads[axis.name] = Spread(axis, *figures, within)
+        cell = cell * (len(axis.edges) + 1) + np.digitize(values, np.array(axis.edges))
+        cells *= len(axis.edges) + 1
+    _, counts = np.unique(cell, return_counts=True)
     share = counts / counts.sum()
-    return {
-        "on_road": float(np.mean(np.abs(offset) <= ROAD_HALF_WIDTH)),
-        "speed_mean": float(np.mean(speed)),
-        "speed_p95": float(np.percentile(speed, 95)),
-        "lateral_std": float(np.std(offset)),
-        "heading_std": float(np.std(heading)),
-        "bins": float(len(counts)),
-        "perplexity": float(np.exp(-np.sum(share * np.log(share)))),
-    }
+    return Coverage(spreads, len(counts), cells, float(np.exp(-np.sum(share * np.log(share)))), episodes)
+
+
+def sampled_states(store: Store) -> tuple[np.ndarray, int]:
+    """float32 ``(N, S)``, the states of an even sample of the store's episodes, and how many episodes that is.
+
+    Short episodes that lie side by side are read in one go. The store holds an episode at least.
+    """
+    refs = sorted(store.episodes, key=lambda ref: (ref.stream, ref.first))
+    parts, done, taken = [], 0, 0
+    for start in np.linspace(0, len(refs) - 1, min(PLACES, len(refs))).astype(int):
+        begin = max(int(start), done)
+        if begin == len(refs):
+            break
+        first, rows, done = refs[begin], refs[begin].rows, begin + 1
+        while rows < PLACE_ROWS and done < len(refs):
+            if refs[done].stream != first.stream or refs[done].first != first.first + rows:
+                break
+            rows, done = rows + refs[done].rows, done + 1
+        parts.append(store.read(first.stream, first.first, first.first + rows, "state"))
+        taken += done - begin
+    return np.concatenate(parts), taken

@@ -1,4 +1,4 @@
-"""A look at a store: a contact sheet (PNG) and a video (H.264 MP4) of a few episodes."""
+"""A look at a store: a contact sheet (PNG), a video (H.264 MP4) of a few episodes, and where its data lie (PNG)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from factory.plots import draw_coverage
 from shared.errors import StoreError
 from shared.film import BACKGROUND, grid, labelled, tile, write_video
 from shared.links import refuse_links
@@ -18,11 +19,14 @@ VIDEO_COLUMNS, VIDEO_ROWS = 4, 2
 VIDEO_SECONDS = 20.0
 
 
-def preview(path: Path, out: Path) -> tuple[Path, Path]:
-    """Write ``contact-sheet.png`` and ``episodes.mp4`` of the store at ``path`` into ``out``; returns both paths.
+def preview(path: Path, out: Path) -> tuple[Path, Path, Path]:
+    """Write ``contact-sheet.png``, ``episodes.mp4`` and ``coverage.png`` of the store at ``path`` into ``out``.
+
+    Returns their paths in this order.
 
     Episodes are spread evenly over the store. The sheet has an episode per row and evenly spaced times from its
-    first to its last frame as columns; the video plays eight episodes side by side at the world's control rate.
+    first to its last frame as columns; the video plays eight episodes side by side at the world's control rate; the
+    third shows the policies' shares and what of the state space is covered.
     Raises ``StoreError`` for a store that is missing, empty or damaged.
     """
     store = Store(path)
@@ -32,10 +36,11 @@ def preview(path: Path, out: Path) -> tuple[Path, Path]:
         refuse_links(path)
     out.mkdir(parents=True, exist_ok=True)
     refuse_links(out)
-    sheet, video = out / "contact-sheet.png", out / "episodes.mp4"
+    sheet, video, plots = out / "contact-sheet.png", out / "episodes.mp4", out / "coverage.png"
     _write_sheet(store, _spread(store.episodes, SHEET_EPISODES), sheet)
     _write_video(store, _spread(store.episodes, VIDEO_COLUMNS * VIDEO_ROWS), video)
-    return sheet, video
+    draw_coverage(store, plots)
+    return sheet, video, plots
 
 
 def _spread(episodes: list[EpisodeRef], count: int) -> list[EpisodeRef]:

@@ -8,16 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-
-from factory.coverage import coverage
+from factory.coverage import axes_of, coverage, sampled_states
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, RunSpec, Split
 
 ACTIVE_SECONDS = 60.0
 """A stream without its closing line counts as being written for this long after its newest line."""
-SAMPLED_EPISODES = 200
-"""The states of at most this many episodes, spread evenly, make the coverage figures."""
 
 
 def status_lines(path: Path) -> Iterator[str]:
@@ -42,14 +38,11 @@ def status_lines(path: Path) -> Iterator[str]:
     parts = [f"{name} {_count([ref for ref in episodes if ref.policy == name])}" for name in sorted(by_policy)]
     yield f"  policies   {', '.join(parts) or 'none yet'}"
     yield f"  streams    {_streams(store)}"
-    figures = coverage(spec.state_names, _states(store)) if episodes else {}
-    if figures:
-        yield (
-            f"  coverage   {figures['on_road']:.0%} on road, speed {figures['speed_mean']:.0f} "
-            f"(p95 {figures['speed_p95']:.0f}) units/s, lateral std {figures['lateral_std']:.1f} units, heading std "
-            f"{figures['heading_std']:.2f} rad, {figures['bins']:.0f} of 1,331 state bins "
-            f"(perplexity {figures['perplexity']:.0f})"
-        )
+    if episodes and spec.state_names:
+        found = coverage(axes_of(spec), spec.state_names, *sampled_states(store))
+        yield f"  coverage   {found.line(len(episodes))}"
+    elif episodes:
+        yield "  coverage   unknown: this world names no states"
 
 
 def _count(episodes: list[EpisodeRef]) -> str:
@@ -69,10 +62,3 @@ def _streams(store: Store) -> str:
     active = sum(not stream.closed and now - stream.updated < ACTIVE_SECONDS for stream in streams)
     broken = len(streams) - closed - active
     return f"{len(streams)}: {closed} closed, {active} being written, {broken} ended without closing"
-
-
-def _states(store: Store) -> np.ndarray:
-    """float32 ``(N, S)``: the states of an even sample of the episodes."""
-    step = -(-len(store.episodes) // SAMPLED_EPISODES)
-    sample = store.episodes[::step]
-    return np.concatenate([store.read_episode(ref, "state")["state"] for ref in sample])

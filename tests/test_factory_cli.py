@@ -53,9 +53,11 @@ def test_collect_again_extend_look_and_list(tmp_path: Path) -> None:
 
 def test_preview_draws_a_sheet_and_a_video(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli, "factory", ["preview", str(store), "--out", str(tmp_path / "new" / "pictures")]) == 0
-    sheet, video = map(Path, capsys.readouterr().out.split())
+    sheet, video, plots = map(Path, capsys.readouterr().out.split())
     image = cv2.imread(str(sheet))
     assert image is not None and image.shape[0] > 7 * 128 and image.shape[1] >= 10 * 128
+    drawn = cv2.imread(str(plots))
+    assert drawn is not None and drawn.shape[0] > 800 and len(np.unique(drawn.reshape(-1, 3), axis=0)) > 50
     with av.open(str(video)) as container:
         stream = container.streams.video[0]
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
@@ -83,7 +85,7 @@ def test_status_of_a_store_that_is_being_written_or_was_left(store: Path, tmp_pa
     writer.close()
     lines = "\n".join(status_lines(tmp_path))
     assert "1 closed, 0 being written" in lines and "2 episodes before number 2 are missing" in lines
-    assert "coverage" not in lines
+    assert "coverage   unknown: this world names no states" in lines
 
 
 def test_worlds_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from factory.coverage import coverage
+from factory.coverage import coverage, on_road
 from factory.episodes import episode_seeds, run_episode
 from factory.policies import CONTINUOUS_MIX, DISCRETE_MIX, DRIVING_MIX, MIXED, POLICIES, check_policy, make_policy, mix
 from factory.policies.noise import SmoothNoise
@@ -91,9 +91,10 @@ def test_seeds_of_episodes_are_distinct_and_in_range() -> None:
 def test_pursuit_keeps_to_the_road_and_gets_round(cars: World) -> None:
     for k in range(3):
         episode = run_episode(cars, "pursuit", 0, k, 1000)
-        figures = coverage(cars.state_names, episode.state)
+        found = coverage(cars.axes(64), cars.state_names, episode.state)
         progress = episode.state[-1, cars.state_names.index("progress")]
-        assert figures["on_road"] > 0.97
+        road = found.spreads["lateral_offset"].within
+        assert road is not None and road > 0.97 and road == on_road(cars.state_names, episode.state)
         assert progress > 0.75 or episode.terminated
 
 
@@ -118,9 +119,9 @@ def test_pursuit_comes_back_from_the_grass(cars: World) -> None:
 
 
 def test_the_mix_covers_more_than_its_tamest_and_wildest_members(cars: World) -> None:
-    def bins(policy: str) -> float:
+    def bins(policy: str) -> int:
         states = [run_episode(cars, policy, 0, k, 300).state for k in range(6)]
-        return coverage(cars.state_names, np.concatenate(states))["bins"]
+        return coverage(cars.axes(64), cars.state_names, np.concatenate(states), 6).hit
 
     assert bins(MIXED) > 3 * bins("uniform-held")
     assert bins(MIXED) > 2 * bins("pursuit")

@@ -11,7 +11,7 @@ import click
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Directory for the files.  [default: STORE/preview]")
 def command(store: Path, out: Path | None) -> None:
-    """Draw a contact sheet (PNG) and a video (MP4) of a few episodes of a STORE.
+    """Draw a contact sheet (PNG), a video (MP4) of a few episodes of a STORE, and where its data lie (PNG).
 
     \b
     Examples:

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from shared.worlds.axes import Axis
+
 
 class Dataset(NamedTuple):
     """A named way to collect a world: what ``factory collect --dataset`` sets where no flag does."""
@@ -54,6 +56,17 @@ class World(gym.Env[np.ndarray, Any]):
 
     shard_rows: ClassVar[int] = 4096
     """Rows of a store shard: about 15 to 60 seconds of one worker's simulation."""
+
+    maps: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of ``axes`` by name, across and upwards: where pictures of a data set look."""
+
+    @classmethod
+    def axes(cls, frame_size: int) -> tuple[Axis, ...]:
+        """What its data should cover, in the order people read it; none where nobody has said.
+
+        ``frame_size``: the side of the frames, for states that are in pixels.
+        """
+        return ()
 
     def state(self) -> np.ndarray:
         """Privileged state, float32 ``(S,)``."""

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from shared.errors import TinyJEPAError
+from shared.worlds.axes import Axis, even
 from shared.worlds.base import World
 
 PICTURE_SIDE = 480
@@ -36,6 +37,13 @@ class BouncingLogo(World):
     max_episode_steps = 63
     default_frame_size: ClassVar[int] = 16
     default_policy: ClassVar[str] = "none"
+    maps: ClassVar[tuple[tuple[str, str], ...]] = (("x", "y"),)
+
+    @classmethod
+    def axes(cls, frame_size: int) -> tuple[Axis, ...]:
+        low, high, speed = 1.0, frame_size - 2.0, 0.05 * (frame_size - 1)
+        places = even("x", "pixels", low, high, 12), even("y", "pixels", low, high, 12, down=True)
+        return (*places, *(even(name, "pixels/step", -2 * speed, 2 * speed, 2) for name in ("vx", "vy")))
 
     def __init__(self, frame_size: int = 16, teleport_at: int = 0, render_mode: str | None = None) -> None:
         if teleport_at < 0:

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from shared.errors import TinyJEPAError
+from shared.worlds.axes import Axis, around, even
 from shared.worlds.base import World
 from shared.worlds.double_pendulum.physics import START, SUBSTEP, State, advance
 
@@ -73,6 +74,12 @@ class DoublePendulum(World):
     control_rate = 1 / (SUBSTEPS * SUBSTEP)
     max_episode_steps = 200
     default_policy: ClassVar[str] = "mixed"
+    maps: ClassVar[tuple[tuple[str, str], ...]] = (("theta1", "omega1"), ("theta2", "omega2"), ("theta1", "theta2"))
+
+    @classmethod
+    def axes(cls, frame_size: int) -> tuple[Axis, ...]:
+        turning = even("omega1", "rad/s", -10, 10, 8), even("omega2", "rad/s", -16, 16, 8)
+        return around("theta1", 8), around("theta2", 8), *turning
 
     def __init__(self, frame_size: int = 64, torque: bool = False, render_mode: str | None = None) -> None:
         if frame_size < 8:

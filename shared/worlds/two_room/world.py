@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from shared.errors import TinyJEPAError
+from shared.worlds.axes import Axis, even
 from shared.worlds.base import Dataset, World
 from shared.worlds.two_room import geometry
 from shared.worlds.two_room.geometry import DOT_STD, HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP, SIZE
@@ -49,12 +50,18 @@ class TwoRoom(World):
         "up": (0.0, -1.2),
         "down": (0.0, 1.2),
     }
+    maps: ClassVar[tuple[tuple[str, str], ...]] = (("x", "y"), ("wall_x", "door_y"))
     datasets: ClassVar[dict[str, Dataset]] = {
         "normal": Dataset("mixed", 16, {"walls": "seen"}, "17 frames of wandering, every tenth through the door"),
         "wall": Dataset("charge", 16, {"walls": "seen"}, "17 frames straight at the wall, a quarter at the door"),
         "wall_other": Dataset("charge", 16, {"walls": "held-out"}, "the same with walls where training has none"),
         "expert": Dataset("expert", 90, {"walls": "seen"}, "91 frames from one room to the other through the door"),
     }
+
+    @classmethod
+    def axes(cls, frame_size: int) -> tuple[Axis, ...]:
+        dot = even("x", "pixels", LOW, HIGH, 8), even("y", "pixels", LOW, HIGH, 8, down=True)
+        return *dot, even("wall_x", "pixels", 19.5, 44.5, 5), even("door_y", "pixels", 9.5, 54.5, 5, down=True)
 
     def __init__(
         self, frame_size: int = SIZE, walls: str = "seen", collision: str = "stay", render_mode: str | None = None
