@@ -93,7 +93,7 @@ def maps_of(spec: StoreSpec, axes: Sequence[Axis]) -> list[tuple[Axis, Axis]]:
     """Pairs of axes that a picture lays across each other: the world's own, else the first two axes."""
     by_name = {axis.name: axis for axis in axes}
     named = WORLDS.get(spec.world).maps if spec.world in WORLDS and any(axis.edges for axis in axes) else ()
-    return [(by_name[x], by_name[y]) for x, y in named] or [(axes[0], axes[1])][: len(axes) - 1]
+    return [(by_name[x], by_name[y]) for x, y in named] or ([(axes[0], axes[1])] if len(axes) > 1 else [])
 
 
 def coverage(axes: Sequence[Axis], state_names: tuple[str, ...], state: np.ndarray, episodes: int) -> Coverage:

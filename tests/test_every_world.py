@@ -57,6 +57,9 @@ def test_a_world_goes_through_every_command(world: str, tmp_path: Path, capsys: 
     assert list(scores["linear"]) == list(Store(store).spec.state_names)
     dream = ["dream", "--run", str(folder), "--steps", "4", "--episodes", "2", "--decoder-steps", "4", "--quiet"]
     assert run(brain, "brain", dream) == 0
+    capsys.readouterr()
+    assert run(brain, "brain", ["report", "--run", str(folder)]) == 0
+    assert "missing" not in capsys.readouterr().out and (folder / "overview.html").stat().st_size > 100_000
     with av.open(str(folder / "forecast.mp4")) as film:
         assert sum(1 for _ in film.decode(video=0)) == 5
     capsys.readouterr()

@@ -28,9 +28,8 @@ from shared.store.schema import StoreSpec
 from shared.worlds import make_world
 
 pytest.importorskip("onnxruntime", reason="pip install 'tinyjepa[onnx]'")
-pytest.importorskip("websocket", reason="pip install websocket-client")
 
-from tests.browser import BINARY, Browser, chromium, serve
+from tests.chromium import BINARY, serve, tab
 
 if BINARY is None:
     pytest.skip("no Chromium on this box", allow_module_level=True)
@@ -97,57 +96,57 @@ def web(runs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
+def browser() -> Iterator[Any]:
+    with tab() as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def page(web: Path, browser: Browser) -> Iterator[Browser]:
+def page(web: Path, browser: Any) -> Iterator[Any]:
     """The page, loaded once; what the tests leave on it must not matter to the next."""
     with serve(web) as address:
-        browser.call("Page.addScriptToEvaluateOnNewDocument", source=SEEDED)
+        browser.send("Page.addScriptToEvaluateOnNewDocument", source=SEEDED)
         browser.open(address)
-        browser.wait("document.getElementById('loading').hidden")
+        browser.until("document.getElementById('loading').hidden")
         yield browser
 
 
-def click(page: Browser, selector: str) -> None:
-    page.js(f"document.querySelector({selector!r}).click()")
+def click(page: Any, selector: str) -> None:
+    page.do(f"document.querySelector({selector!r}).click()")
 
 
-def show(page: Browser, world: str) -> None:
+def show(page: Any, world: str) -> None:
     click(page, f"[data-world={world}]")
-    page.wait(f"document.querySelector('[data-world={world}]').getAttribute('aria-pressed') === 'true'")
-    page.wait("document.getElementById('facts').textContent.includes('Same as in torch')")
+    page.until(f"document.querySelector('[data-world={world}]').getAttribute('aria-pressed') === 'true'")
+    page.until("document.getElementById('facts').textContent.includes('Same as in torch')")
 
 
-def energy(page: Browser) -> float:
-    text = page.js("document.getElementById('energy').textContent")
+def energy(page: Any) -> float:
+    text = page.do("document.getElementById('energy').textContent")
     return float(text) if text != "–" else float("nan")
 
 
-def step(page: Browser) -> float:
+def step(page: Any) -> float:
     """One step by keyboard, drawn; the energy of it."""
-    before = page.js("document.getElementById('reality-note').textContent")
-    page.press("s")
-    page.wait(f"document.getElementById('reality-note').textContent !== {before!r}")
+    before = page.do("document.getElementById('reality-note').textContent")
+    page.key("s")
+    page.until(f"document.getElementById('reality-note').textContent !== {before!r}")
     return energy(page)
 
 
-def painted(page: Browser, canvas: str) -> str:
+def painted(page: Any, canvas: str) -> str:
     """A canvas' pixels; an empty text where all are clear."""
     script = f"""(() => {{
       const [canvas, empty] = [document.getElementById({canvas!r}), document.createElement('canvas')];
       [empty.width, empty.height] = [canvas.width, canvas.height];
       return canvas.toDataURL() === empty.toDataURL() ? "" : canvas.toDataURL();
     }})()"""
-    return str(page.js(script))
+    return str(page.do(script))
 
 
-def trajectory(page: Browser, file: str, name: str, state: list[float], actions: np.ndarray) -> tuple[Any, np.ndarray]:
+def trajectory(page: Any, file: str, name: str, state: list[float], actions: np.ndarray) -> tuple[Any, np.ndarray]:
     """States and frames of a JavaScript world from a state on, under actions (K, A)."""
-    states, frames = page.js(
+    states, frames = page.do(
         f"""import('/worlds/{file}').then(({{ {name} }}) => {{
           const world = new {name}();
           world.start({json.dumps(state)});
@@ -167,7 +166,7 @@ def trajectory(page: Browser, file: str, name: str, state: list[float], actions:
     return np.array(states), np.frombuffer(base64.b64decode(frames), np.uint8).reshape(len(states), -1)
 
 
-def test_the_logo_moves_as_in_python(page: Browser) -> None:
+def test_the_logo_moves_as_in_python(page: Any) -> None:
     for seed in range(5):
         world = make_world("bouncing-logo")
         frames, states = [world.reset(seed=seed)[0].ravel()], [[*world._position, *world._velocity]]  # type: ignore[attr-defined]
@@ -180,7 +179,7 @@ def test_the_logo_moves_as_in_python(page: Browser) -> None:
         assert different.max() <= 1 and (different > 0).mean() < 1e-3
 
 
-def test_the_dot_moves_as_in_python(page: Browser) -> None:
+def test_the_dot_moves_as_in_python(page: Any) -> None:
     blocked = 0
     for seed in range(4):
         world = make_world("two-room")
@@ -202,7 +201,7 @@ def test_the_dot_moves_as_in_python(page: Browser) -> None:
 
 
 @pytest.mark.parametrize("world", ["bouncing-logo", "two-room"])
-def test_latents_are_torchs(page: Browser, runs: tuple[Path, Path], world: str) -> None:
+def test_latents_are_torchs(page: Any, runs: tuple[Path, Path], world: str) -> None:
     path = runs[world == "two-room"]
     spec = StoreSpec.model_validate(
         json.loads((path / "judge.json").read_text())["store"] | {"world": world}, extra="ignore"
@@ -212,7 +211,7 @@ def test_latents_are_torchs(page: Browser, runs: tuple[Path, Path], world: str) 
     z = torch.tensor(sample["z"])
     action = torch.linspace(-1, 1, max(1, model.action_dim))[: model.action_dim].expand(len(z), -1)
     mean, log_variance = model.predict(z, action)
-    found = page.js(
+    found = page.do(
         f"""import('/model.js').then(async ({{ Model }}) => {{
           const model = await Model.load('models/{world}');
           const sample = {json.dumps(sample)};
@@ -235,92 +234,92 @@ def test_latents_are_torchs(page: Browser, runs: tuple[Path, Path], world: str) 
         np.testing.assert_allclose(np.array([row[at] for row in found]), expected.numpy(), rtol=2e-4, atol=2e-5)
 
 
-def test_teleport_crosses_the_threshold_and_the_model_recovers(page: Browser) -> None:
+def test_teleport_crosses_the_threshold_and_the_model_recovers(page: Any) -> None:
     show(page, "bouncing-logo")
-    threshold = page.js(THRESHOLD)
+    threshold = page.do(THRESHOLD)
     for _ in range(4):
         step(page)
     calm = [step(page) for _ in range(30)]
     assert np.median(calm) < threshold
     curve = painted(page, "curve")
-    before = page.js("document.getElementById('reality-note').textContent")
-    page.press("t")
-    page.wait(f"document.getElementById('reality-note').textContent !== {before!r}")
+    before = page.do("document.getElementById('reality-note').textContent")
+    page.key("t")
+    page.until(f"document.getElementById('reality-note').textContent !== {before!r}")
     assert energy(page) > threshold and energy(page) > 2 * max(calm)
-    assert page.js("document.getElementById('surprise').dataset.state") == "alarm"
-    assert "cannot follow" in page.js("document.getElementById('status').textContent")
+    assert page.do("document.getElementById('surprise').dataset.state") == "alarm"
+    assert "cannot follow" in page.do("document.getElementById('status').textContent")
     assert painted(page, "curve") != curve
     after = [step(page) for _ in range(8)]
     assert np.median(after[2:]) < threshold
 
 
-def test_the_decoder_can_be_switched_off(page: Browser) -> None:
+def test_the_decoder_can_be_switched_off(page: Any) -> None:
     show(page, "bouncing-logo")
     step(page)
-    assert painted(page, "mind") and page.js("document.getElementById('mind-off').hidden")
+    assert painted(page, "mind") and page.do("document.getElementById('mind-off').hidden")
     click(page, "#decoder")
-    page.wait("!document.getElementById('mind-off').hidden")
+    page.until("!document.getElementById('mind-off').hidden")
     assert not painted(page, "mind") and painted(page, "bars")
     click(page, "#decoder")
-    page.wait("document.getElementById('mind-off').hidden")
+    page.until("document.getElementById('mind-off').hidden")
     assert painted(page, "mind")
 
 
-def test_dream_of_thirty_steps_beside_reality(page: Browser) -> None:
+def test_dream_of_thirty_steps_beside_reality(page: Any) -> None:
     show(page, "bouncing-logo")
     step(page)
-    page.press("d")
-    page.wait("document.getElementById('mind-title').textContent.startsWith('Dream')")
-    assert page.js("document.getElementById('dream').disabled")
+    page.key("d")
+    page.until("document.getElementById('mind-title').textContent.startsWith('Dream')")
+    assert page.do("document.getElementById('dream').disabled")
     drift = painted(page, "drift")
     for done in range(30):
-        assert page.js("document.getElementById('mind-title').textContent") == f"Dream {done}/30"
+        assert page.do("document.getElementById('mind-title').textContent") == f"Dream {done}/30"
         step(page)
-    assert page.js("document.getElementById('mind-title').textContent") == "Model’s view"
-    assert painted(page, "drift") != drift and not page.js("document.getElementById('dream').disabled")
+    assert page.do("document.getElementById('mind-title').textContent") == "Model’s view"
+    assert painted(page, "drift") != drift and not page.do("document.getElementById('dream').disabled")
 
 
-def test_it_plays_and_pauses(page: Browser) -> None:
+def test_it_plays_and_pauses(page: Any) -> None:
     show(page, "bouncing-logo")
     at = "Number(document.getElementById('reality-note').textContent.split(' ')[1])"
     step(page)
-    paused = page.js(at)
-    page.press("p")
-    page.wait(f"{at} > {paused + 5}")
-    page.press("p")
-    assert page.js("document.getElementById('play').textContent").startswith("Play")
+    paused = page.do(at)
+    page.key("p")
+    page.until(f"{at} > {paused + 5}")
+    page.key("p")
+    assert page.do("document.getElementById('play').textContent").startswith("Play")
 
 
-def test_driving_by_keyboard_and_by_hand(page: Browser) -> None:
+def test_driving_by_keyboard_and_by_hand(page: Any) -> None:
     show(page, "two-room")
-    assert page.js("document.getElementById('decoder').disabled"), "this run has no decoder"
-    assert "no decoder" in page.js("document.getElementById('mind-off').textContent")
-    page.js("document.getElementById('wander').checked = false")
+    assert page.do("document.getElementById('decoder').disabled"), "this run has no decoder"
+    assert "no decoder" in page.do("document.getElementById('mind-off').textContent")
+    page.do("document.getElementById('wander').checked = false")
     still = step(page)
     picture = painted(page, "reality")
-    page.js("document.querySelector('#reality').focus()")
-    page.press("ArrowLeft", up=False)
+    page.do("document.querySelector('#reality').focus()")
+    page.key("ArrowLeft", kind="keyDown")
     for _ in range(3):
         step(page)
-    page.press("ArrowLeft")
+    page.key("ArrowLeft")
     assert painted(page, "reality") != picture and np.isfinite(still)
-    box = page.js("JSON.parse(JSON.stringify(document.getElementById('reality').getBoundingClientRect()))")
+    box = page.do("JSON.parse(JSON.stringify(document.getElementById('reality').getBoundingClientRect()))")
     at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "button": "left", "clickCount": 1}
-    page.call("Input.dispatchMouseEvent", type="mousePressed", buttons=1, **at)
+    page.send("Input.dispatchMouseEvent", type="mousePressed", buttons=1, **at)
     pressed = painted(page, "reality")
     step(page)
-    page.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
+    page.send("Input.dispatchMouseEvent", type="mouseReleased", **at)
     assert painted(page, "reality") != pressed
 
 
-def test_it_fits_a_phone_and_stays_at_home(page: Browser) -> None:
-    page.size(360, 740, scale=2, phone=True)
-    assert page.js("document.documentElement.scrollWidth") <= 360
+def test_it_fits_a_phone_and_stays_at_home(page: Any) -> None:
+    page.size(360, 740)
+    assert page.do("document.documentElement.scrollWidth") <= 360
     page.size(1100, 900)
-    address = page.js("location.origin")
+    address = page.do("location.origin")
     assert len(page.requests) > 10
     assert [url for url in page.requests if not url.startswith((f"{address}/", "data:", "blob:"))] == []
-    assert page.console == []
+    assert page.problems == []
 
 
 def test_a_page_is_replaced_but_nothing_else(runs: tuple[Path, Path], web: Path, tmp_path: Path) -> None:
