@@ -91,7 +91,7 @@ def test_seeds_of_episodes_are_distinct_and_in_range() -> None:
 def test_pursuit_keeps_to_the_road_and_gets_round(cars: World) -> None:
     for k in range(3):
         episode = run_episode(cars, "pursuit", 0, k, 1000)
-        found = coverage(cars.axes(64), cars.state_names, episode.state)
+        found = coverage(cars.axes(64), cars.state_names, episode.state, 1)
         progress = episode.state[-1, cars.state_names.index("progress")]
         road = found.spreads["lateral_offset"].within
         assert road is not None and road > 0.97 and road == on_road(cars.state_names, episode.state)
