@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,24 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what ``save`` wrote. Raises ``TinyJEPAError`` for a missing, damaged or foreign file."""
+    with _opened(path) as (file, found):
+        return {name: file.get_tensor(name) for name in file.keys()}, found  # noqa: SIM118 (no mapping)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The facts alone, without the tensors. Raises what ``load`` raises."""
+    with _opened(path) as (_, found):
+        return found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The open file and its facts; one clear line for what goes wrong with either."""
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {})["tinyjepa"])
-            _check(facts)
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (no mapping)
+            found = json.loads((file.metadata() or {})["tinyjepa"])
+            _check(found)
+            yield file, found
     except FileNotFoundError:
         raise TinyJEPAError(f"no checkpoint {path}: run the stage that makes it with brain train") from None
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, RuntimeError) as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from brain import checkpoint
 from brain.recipes.schema import Recipe
 from brain.run import Run
 from shared.errors import TinyJEPAError
@@ -49,7 +50,14 @@ class Record:
 
     def finished(self, stage: str) -> bool:
         """Whether a training stage (``encoder`` or ``predictor``) has left its weights."""
-        return (self.path / f"{stage}.safetensors").exists()
+        return self._weights(stage).exists()
+
+    def steps(self, stage: str) -> int:
+        """Optimiser steps of a finished stage. Raises ``TinyJEPAError`` for damaged weights."""
+        return int(checkpoint.read_facts(self._weights(stage)).get("step", 0))
+
+    def _weights(self, stage: str) -> Path:
+        return self.path / f"{stage}.safetensors"
 
 
 def read_run(path: Path, name: str) -> Record:

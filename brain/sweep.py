@@ -244,7 +244,7 @@ def _figures(job: Job) -> dict[str, float]:
         at = judge["rollout"]["steps"].index(4.0)
         found["rollout 4"], found["persistence 4"] = judge["rollout"]["model"][at], judge["rollout"]["persistence"][at]
     found["effective rank"] = judge["latent"]["effective_rank"]
-    _, facts = checkpoint.load(job.folder / "encoder.safetensors")
+    facts = checkpoint.read_facts(job.folder / "encoder.safetensors")
     found["images/CPU s"] = facts["images"] / max(facts["cpu_seconds"], 1e-9)
     return found
 

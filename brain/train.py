@@ -195,5 +195,5 @@ def _restore(path: Path, module: torch.nn.Module) -> None:
 
 
 def _finished(path: Path) -> str:
-    _, facts = checkpoint.load(path)
+    facts = checkpoint.read_facts(path)
     return f"{facts.get('step', 0)} steps in {facts.get('elapsed', 0):.0f} s"

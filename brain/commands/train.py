@@ -119,7 +119,7 @@ def command(
     from brain.train import train as run_training
 
     run_path = run_path or Path("runs") / resolved.name
-    curves: list[Curves] = [*(["tensorboard"] if tensorboard else []), *(["wandb"] if wandb else [])]
+    wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}
     lines = run_training(
         store or default_store(),
         run_path,
@@ -140,7 +140,7 @@ def command(
         seed=seed,
         device=device,
         checkpoint_seconds=checkpoint_every,
-        curves=curves,
+        curves=[name for name, on in wanted.items() if on],
         quiet=quiet,
     )
     for line in lines:

@@ -78,10 +78,8 @@ def parts(run: Record) -> list[Part]:
     trained = run.finished("encoder") and run.finished("predictor")
     found = []
     for stage, gives in (("encoder", "latents and curves"), ("predictor", "forecasts and curves")):
-        done = run.finished(stage)
-        lines = run.stages.get(stage, [])
-        reached = f"{lines[-1]['step'] + 1:,} steps" if lines else "weights"
-        found.append(Part(stage, reached if done else "", "" if done else made["train"], gives))
+        reached = f"{run.steps(stage):,} steps" if run.finished(stage) else ""
+        found.append(Part(stage, reached, "" if reached else made["train"], gives))
     for name, there, gives in (
         ("judge", run.judgement, "energies, floors, ceiling, calibration"),
         ("probe", run.probe, "what the latent knows, and its picture"),
