@@ -196,4 +196,6 @@ def _restore(path: Path, module: torch.nn.Module) -> None:
 
 def _finished(path: Path) -> str:
     _, facts = checkpoint.load(path)
-    return f"{facts.get('step', 0)} steps in {facts.get('elapsed', 0):.0f} s"
+    health = facts.get("health") or {}
+    said = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in health.items())
+    return f"{facts.get('step', 0)} steps in {facts.get('elapsed', 0):.0f} s{said}"
