@@ -68,7 +68,7 @@ class Masked(Objective):
         seen, hidden = seen.to(clip.device), hidden.to(clip.device)
         with torch.no_grad():
             features = self.ema.encoder.video(clip).float()  # type: ignore[operator]  # a VideoObserver's
-        target = F.layer_norm(at_times(features, hidden), features.shape[-1:])
+        target = at_times(standardised(features, self.weights.standardise), hidden)
         grid = (-(-clip.shape[3] // size.side), -(-clip.shape[4] // size.side))
         predicted = self.predictor(encoder.video(clip, seen), seen, hidden, grid).float()
         z = encoder(stacked(batch.frames[:, : self.stack], self.stack)).float()
@@ -86,6 +86,14 @@ def clip_frames(lengths: Sequence[int], fraction: float) -> int:
 def at_times(tokens: Tensor, times: Tensor) -> Tensor:
     """(B, T, S, D) at the times int64 (B, M): (B, M, S, D)."""
     return tokens.gather(1, times[:, :, None, None].expand(-1, -1, *tokens.shape[2:]))
+
+
+def standardised(features: Tensor, over: str) -> Tensor:
+    """Features (B, T, S, D) to mean 0 and variance 1: ``token``, over D; ``place``, over B, B >= 2."""
+    if over == "token":
+        return F.layer_norm(features, features.shape[-1:])
+    variance, mean = torch.var_mean(features, 0, correction=0)
+    return (features - mean) / (variance + 1e-5).sqrt()
 
 
 def mask(kind: str, batch: int, times: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
