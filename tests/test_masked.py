@@ -102,7 +102,10 @@ def test_clips_grow_and_the_share_survives_a_checkpoint(dots: Path, monkeypatch:
 
 
 def test_training_lowers_the_loss_and_the_target_only_follows(dots: Path) -> None:
-    store, recipe = Store(dots), tiny("objective.momentum=0.9", "objective.momentum_end=0.9", "objective.clip=[8]")
+    store = Store(dots)
+    recipe = tiny(
+        "objective.momentum=0.9", "objective.momentum_end=0.9", "objective.clip=[8]", "objective.standardise=token"
+    )
     model, objective = made(recipe, store)
     batch = batch_of(recipe, objective, store)
     assert objective.ema is not None

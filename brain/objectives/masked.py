@@ -22,15 +22,17 @@ RATES = (2, 4)
 
 
 class Masked(Objective):
-    """invariance * smooth L1(P(E(clip at seen times), hidden times), LayerNorm(T(clip)) at hidden times)
+    """invariance * smooth L1(P(E(clip at seen times), hidden times), standardised(T(clip)) at hidden times)
     + variance * V + covariance * C + sigreg * S.
 
     E is the encoder's transformer, which computes the seen times alone; P a transformer with a query for each hidden
     time and place; T the moving average of E, which sees the whole clip and gets no gradient. Bardes et al. 2024,
     "Revisiting Feature Prediction for Learning Visual Representations from Video", section 3, and Assran et al. 2025,
     "V-JEPA 2: Self-Supervised Video Models Enable Understanding, Prediction and Planning", section 2.1, with masks over
-    time instead of boxes and the smooth L1 distance instead of L1; targets are normalised per token as in Baevski et
-    al. 2022, "data2vec", section 3.3.
+    time instead of boxes and the smooth L1 distance instead of L1. Targets are normalised, as in Baevski et al. 2022,
+    "data2vec", section 3.3: each token (LayerNorm), or each channel over the clips of the batch, for every time and
+    place by itself (data2vec's released code can do so over clips and times together, ``batch_norm_target_layer``).
+    With the former, what varies most between targets is where they lie, which the predictor is told.
 
     V, C and S see the latents of each clip's first observation, which alone train the encoder's head. Clips grow by
     the share of the training that is done. Actions are not read. The log has the temporal collapse of the
