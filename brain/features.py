@@ -31,6 +31,5 @@ def encode(model: WorldModel, frames: Tensor, chunk: int | None = None, overlap:
         overlap = chunk // 2 // time * time
     whole = video(frames[None])
     with autocast(model.device):
-        features = encoder.video.encode_long(whole, chunk, overlap, pool=True)[0]
-        latents = encoder.head(features).float()
+        latents = encoder.video.encode_long(whole, chunk, overlap, encoder.head)[0].float()
     return latents.repeat_interleave(time, 0)[: len(frames)]

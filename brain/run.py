@@ -2,8 +2,8 @@
 
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
 ``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` and
-``report.html``; with ``tensorboard`` or ``wandb``, their files in a folder of that name; in mode state
-``coordinates.json`` (what standardises the state).
+``report.html``, ``reward.safetensors`` (of ``brain probe``); with ``tensorboard`` or ``wandb``, their files in a folder
+of that name; in mode state ``coordinates.json`` (what standardises the state).
 """
 
 from __future__ import annotations
@@ -58,6 +58,10 @@ class Run:
     @property
     def decoder(self) -> Path:
         return self.path / "decoder.safetensors"
+
+    @property
+    def reward(self) -> Path:
+        return self.path / "reward.safetensors"
 
     @property
     def coordinates(self) -> Path:

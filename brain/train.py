@@ -196,4 +196,7 @@ def _restore(path: Path, module: torch.nn.Module) -> None:
 
 def _finished(path: Path) -> str:
     facts = checkpoint.read_facts(path)
-    return f"{facts.get('step', 0)} steps in {facts.get('elapsed', 0):.0f} s"
+    health = facts.get("health")
+    figures = health.items() if isinstance(health, dict) else ()
+    said = "".join(f", {name.replace('_', ' ')} {x:.3g}" for name, x in figures if isinstance(x, float))
+    return f"{facts.get('step', 0)} steps in {facts.get('elapsed', 0):.0f} s{said}"

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from brain import recipes
 from brain.collapse import effective_rank, embedding_std
 from brain.losses import CovarianceLoss, GaussianNLL, InvarianceLoss, InverseDynamics, SIGReg, VarianceLoss
+from brain.model import make_encoder
+from brain.objectives.predictive import Predictive
+from brain.stream import Batch
 
 
 @pytest.fixture
@@ -43,6 +47,55 @@ def test_likelihood_is_scipys_up_to_its_constant(z: torch.Tensor) -> None:
     error = (z - 3).double().numpy()
     expected = -norm.logpdf(error, scale=np.exp(log_variance.double().numpy() / 2)).mean(1) - 0.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(GaussianNLL()(z - 3, log_variance).numpy(), expected, rtol=1e-4)
+
+
+def test_inverse_dynamics_is_the_error_of_a_written_out_network(z: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    loss, action = InverseDynamics(6, 2, width=5), torch.randn(40, 2)
+    first, _, second = loss.head
+    weights = [w.detach().double().numpy() for w in (first.weight, first.bias, second.weight, second.bias)]
+    hidden = np.concatenate([z.numpy(), z.flip(0).numpy()], 1) @ weights[0].T + weights[1]
+    guess = hidden / (1 + np.exp(-hidden)) @ weights[2].T + weights[3]  # SiLU
+    expected = np.mean((guess - action.numpy()) ** 2)
+    assert float(loss(z, z.flip(0), action).detach()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("target", ["shared", "stop-gradient"])
+def test_joint_prediction_is_its_written_out_terms(target: str) -> None:
+    """Prediction, temporal similarity and inverse dynamics of 3 steps in plain numpy, and their weighted sum."""
+    recipe = recipes.load(
+        "car-racing",
+        [
+            "observation.stack=1", "encoder.kind=mlp", "encoder.dim=6", "encoder.width=4", "objective.rollout=3",
+            "objective.temporal_similarity=0.7", "objective.inverse_dynamics=0.3", "objective.invariance=2.0",
+            "objective.predictor.width=8", f"objective.target={target}",
+        ],
+    )  # fmt: skip
+    torch.manual_seed(0)
+    encoder, objective = make_encoder(recipe, (4, 4, 3)), Predictive(recipe, 2)
+    batch = Batch(torch.randint(0, 256, (5, 4, 4, 4, 3), dtype=torch.uint8), torch.randn(5, 3, 2))
+    with torch.no_grad():
+        terms = objective.eval()(encoder.eval(), batch, torch.Generator())
+        pixels = batch.frames.permute(0, 1, 4, 2, 3).flatten(0, 1) / 127.5 - 1
+        z = encoder(pixels).unflatten(0, (5, 4))
+        assert objective.inverse_dynamics is not None
+        inverse = [objective.inverse_dynamics(z[:, k], z[:, k + 1], batch.actions[:, k]) for k in range(3)]
+        state, errors = z[:, 0], []
+        for k in range(3):
+            state = objective.predictor(state, batch.actions[:, k])
+            errors.append(((state - z[:, k + 1]).double().numpy() ** 2).mean())
+    latents = z.double().numpy()
+    expected = {
+        "prediction": np.mean(errors),
+        "temporal_similarity": np.mean((latents[:, 1:] - latents[:, :-1]) ** 2),
+        "inverse_dynamics": np.mean([float(part) for part in inverse]),
+        "variance": float(VarianceLoss()(z.flatten(0, 1))),
+        "covariance": float(CovarianceLoss()(z.flatten(0, 1))),
+    }
+    for name, value in expected.items():
+        assert float(terms.parts[name]) == pytest.approx(value, rel=1e-4), name
+    weights = {"prediction": 2.0, "temporal_similarity": 0.7, "inverse_dynamics": 0.3, "variance": 4, "covariance": 0.1}
+    assert float(terms.loss) == pytest.approx(sum(weights[name] * value for name, value in expected.items()), rel=1e-4)
 
 
 def test_inverse_dynamics_learns_a_visible_action() -> None:

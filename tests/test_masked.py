@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from brain.model import WorldModel
 from brain.networks.masked_predictor import MaskedPredictor
 from brain.networks.video import SIZES
 from brain.networks.video_observer import VideoObserver, sized
-from brain.objectives.masked import Masked, clip_frames, mask
+from brain.objectives.masked import Masked, clip_frames, mask, standardised
 from brain.observe import stacked, video
 from brain.recipes.schema import Recipe
 from brain.stages.encoder import backward
@@ -101,7 +102,10 @@ def test_clips_grow_and_the_share_survives_a_checkpoint(dots: Path, monkeypatch:
 
 
 def test_training_lowers_the_loss_and_the_target_only_follows(dots: Path) -> None:
-    store, recipe = Store(dots), tiny("objective.momentum=0.9", "objective.momentum_end=0.9", "objective.clip=[8]")
+    store = Store(dots)
+    recipe = tiny(
+        "objective.momentum=0.9", "objective.momentum_end=0.9", "objective.clip=[8]", "objective.standardise=token"
+    )
     model, objective = made(recipe, store)
     batch = batch_of(recipe, objective, store)
     assert objective.ema is not None
@@ -146,10 +150,49 @@ def test_hidden_frames_reach_only_the_target(dots: Path) -> None:
     assert torch.equal(predict(other)[0], one[0]) and not torch.allclose(predict(other)[1], one[1])
 
 
+@pytest.mark.parametrize("over", ["token", "place"])
+def test_the_loss_is_written_out(over: str, dots: Path) -> None:
+    """Smooth L1 (Girshick 2015, equation 3) to standardised features at hidden times, number by number."""
+    store, recipe = (
+        Store(dots),
+        tiny("objective.clip=[8]", 'objective.masks=["future"]', f"objective.standardise={over}"),
+    )
+    model, objective = made(recipe, store)
+    batch = batch_of(recipe, objective, store)
+    assert objective.ema is not None
+    with torch.no_grad():
+        torch.nn.init.normal_(objective.ema.encoder.video.box.weight, std=0.3)  # no copy of the encoder any more
+        terms = objective(model.encoder, batch, torch.Generator().manual_seed(2))
+        generator = torch.Generator().manual_seed(2)
+        torch.randint(1, (), generator=generator)  # which kind of mask
+        seen, hidden = mask("future", 16, 4, generator)
+        context = model.encoder.video(video(batch.frames), seen)
+        predicted = objective.predictor(context, seen, hidden, (1, 1)).double().numpy()
+        features = objective.ema.encoder.video(video(batch.frames)).double().numpy()
+    axis = {"token": 3, "place": 0}[over]
+    target = (features - features.mean(axis, keepdims=True)) / np.sqrt(features.var(axis, keepdims=True) + 1e-5)
+    error = np.abs(predicted - np.take_along_axis(target, hidden.numpy()[:, :, None, None], 1))
+    expected = np.where(error < 1, error**2 / 2, error - 0.5).mean()
+    assert float(terms.parts["prediction"]) == pytest.approx(expected, rel=1e-4)
+    parts = terms.parts
+    loss = parts["prediction"] + recipe.objective.variance * parts["variance"]
+    assert float(terms.loss) == pytest.approx(float(loss + recipe.objective.covariance * parts["covariance"]), rel=1e-5)
+
+
+def test_positions_are_no_target_of_places() -> None:
+    features = torch.randn(32, 4, 3, 8, generator=torch.Generator().manual_seed(0))
+    moved = features + 10 * torch.randn(1, 4, 3, 8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(standardised(moved, "place"), standardised(features, "place"), atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(standardised(moved, "token"), standardised(features, "token"), atol=0.5)
+
+
 def test_two_half_batches_have_the_gradient_of_one(dots: Path) -> None:
     """Clips of two times and one kind of mask: nothing is random, and no loss looks across the batch."""
     store = Store(dots)
-    recipe = tiny("objective.clip=[4]", 'objective.masks=["future"]', "objective.variance=0", "objective.covariance=0")
+    recipe = tiny(
+        "objective.clip=[4]", 'objective.masks=["future"]', "objective.variance=0", "objective.covariance=0",
+        "objective.standardise=token",
+    )  # fmt: skip
     gradients, losses = [], []
     for parts in (1, 2, 4):
         model, objective = made(recipe, store)
@@ -167,8 +210,10 @@ def test_observations_are_short_videos() -> None:
     torch.manual_seed(0)
     encoder = VideoObserver(12, (16, 16), 8, 8, stack=4, depth=1, tubelet=2).eval()
     frames = torch.randint(0, 256, (3, 4, 16, 16, 3), dtype=torch.uint8)
-    features = encoder.video.features(video(frames))
-    torch.testing.assert_close(encoder(stacked(frames, 4)), encoder.head(features[:, -1]))
+    tokens = encoder.video(video(frames))
+    torch.testing.assert_close(encoder(stacked(frames, 4)), encoder.head(tokens[:, -1]))
+    swapped = tokens[:, -1].flip(1)
+    assert not torch.allclose(encoder.head(swapped), encoder.head(tokens[:, -1]))  # the head knows the places
     with pytest.raises(ValueError, match="7 channels are no 4 frames"):
         VideoObserver(7, (16, 16), 8, 8, stack=4)
     for name, depth, patch in (("tiny", 4, 8), ("vit-ti", 12, 16), ("vit-s", 12, 16), ("vit-l", 24, 16)):

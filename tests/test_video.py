@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from brain import recipes
+from brain.model import make_encoder
 from brain.networks.video import SIZES, VideoEncoder, VideoSize
 
+ROOT = Path(__file__).parent.parent
 SMALL = VideoSize(width=16, depth=2, heads=2, time=2, side=8)
 
 
@@ -27,7 +33,6 @@ def test_every_length_and_frame_size(encoder: VideoEncoder, frames: int, height:
     tokens = encoder(video)
     steps, places = -(-frames // 2), -(-height // 8) * -(-width // 8)
     assert tokens.shape == (2, steps, places, 16) and tokens.dtype == torch.float32
-    torch.testing.assert_close(encoder.features(video), tokens.mean(2))
     torch.testing.assert_close(encoder(video[:1]), tokens[:1])  # no leak between videos
     tokens[:, :, :, 0].square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in encoder.parameters())
@@ -71,7 +76,6 @@ def test_kept_times_keep_their_positions_and_see_nothing_else(encoder: VideoEnco
     keep = torch.tensor([[0, 3], [2, 1]])
     context = encoder(video, keep)
     assert context.shape == (2, 2, 6, 16)
-    torch.testing.assert_close(encoder.features(video, keep), context.mean(2))
     hidden = video.clone()
     hidden[0, 2:6], hidden[1, :2], hidden[1, 6:] = 0, 0, 0
     torch.testing.assert_close(encoder(hidden, keep), context)
@@ -82,19 +86,22 @@ def test_kept_times_keep_their_positions_and_see_nothing_else(encoder: VideoEnco
 
 @pytest.mark.parametrize("pool", [False, True])
 def test_long_videos(encoder: VideoEncoder, pool: bool) -> None:
+    def head(tokens: Tensor) -> Tensor:
+        return tokens.mean(1) if pool else tokens
+
     def whole(video: Tensor) -> Tensor:
-        return encoder.features(video) if pool else encoder(video)
+        return encoder(video).mean(2) if pool else encoder(video)
 
     for frames, chunk in ((7, 8), (8, 8), (8, 20)):
         video = a_video(frames)
-        torch.testing.assert_close(encoder.encode_long(video, chunk, pool=pool), whole(video))
+        torch.testing.assert_close(encoder.encode_long(video, chunk, head=head), whole(video))
     video = a_video(21)  # 11 times: chunks of 4 begin at 0, 4 and 7; cuts at 4 and 7
     expected = torch.cat([whole(video[:, :8]), whole(video[:, 8:16])[:, :3], whole(video[:, 14:])], 1)
-    torch.testing.assert_close(encoder.encode_long(video, 8, pool=pool), expected)
+    torch.testing.assert_close(encoder.encode_long(video, 8, head=head), expected)
     video = a_video(16)  # 8 times: chunks of 4 begin at 0, 2 and 4; cuts at 3 and 5
     chunks = [whole(video[:, start : start + 8]) for start in (0, 4, 8)]
     expected = torch.cat([chunks[0][:, :3], chunks[1][:, 1:3], chunks[2][:, 1:]], 1)
-    torch.testing.assert_close(encoder.encode_long(video, 8, overlap=4, pool=pool), expected)
+    torch.testing.assert_close(encoder.encode_long(video, 8, overlap=4, head=head), expected)
 
 
 @pytest.mark.parametrize(("chunk", "overlap"), [(7, 0), (8, 3), (8, 8), (0, 0), (8, -2)])
@@ -125,6 +132,32 @@ def test_checkpointing_gives_the_same_gradients_and_keeps_less(encoder: VideoEnc
     again, fewer = passes(True)
     torch.testing.assert_close(again, gradients)
     assert fewer < 0.5 * numbers
+
+
+def test_documented_sizes() -> None:
+    """The rows of ``docs/video.md``: what ``--set`` makes of the recipe has that many parameters."""
+    rows = re.findall(r"^\| ([^|]+) \| `([^`|]*)` \| ([\d.]+) \|", (ROOT / "docs" / "video.md").read_text(), re.M)
+    assert len(rows) == 5 and {"ViT-L"} <= {name for name, *_ in rows}
+    for name, words, millions in rows:
+        recipe = recipes.load("video", words.replace("--set ", "").split())
+        with torch.device("meta"):
+            encoder = make_encoder(recipe, (64, 64, 3))
+        count = sum(p.numel() for p in encoder.parameters()) / 1e6
+        assert count == pytest.approx(float(millions), rel=0.01), name
+
+
+def test_half_precision_trains(encoder: VideoEncoder) -> None:
+    """Under bfloat16 autocast, as on a GPU: float32 weights, finite gradients that point where those of float32 do."""
+    video, keep = a_video(8), torch.tensor([[0, 3], [2, 1]])
+    gradients = []
+    for enabled in (False, True):
+        encoder.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            tokens = encoder(video, keep)
+        tokens.float().square()[..., :3].sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None]))
+    assert gradients[1].dtype == torch.float32 and gradients[1].isfinite().all()
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99 and not torch.equal(*gradients)
 
 
 def test_sizes() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,18 +27,22 @@ Examples:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(run_path: Path, store: Path | str | None, steps: int, device: str, quiet: bool) -> None:
-    """Ask what the frozen encoder knows of the world's true state.
+    """Ask what the frozen encoder knows of the world's true state, and of what it pays.
 
     Per state: R2 of a linear and of an MLP probe, beside floors (untrained encoder, PCA, pixels) and a ceiling (the
-    same network trained on the state), and the linear probe's error in the state's own unit. Fitted on train
-    episodes, scored on test episodes. Writes probe.json, probe.png and latents.png (PCA and t-SNE of test latents,
-    coloured by state) into the run folder.
+    same network trained on the state), and the linear probe's error in the state's own unit. Where the reward varies
+    also: R2 of a model step's reward, read from latent and actions, beside floors (actions alone, untrained encoder,
+    PCA) and a ceiling (the true state). Fitted on train episodes, scored on test episodes. Writes probe.json,
+    probe.png, latents.png (PCA and t-SNE of test latents, coloured by state) and the reward head,
+    reward.safetensors, into the run folder.
     """
     need_torch()
+    from brain import checkpoint
     from brain.device import pick
     from brain.model import WorldModel
     from brain.portrait import draw_portrait
     from brain.probe import draw_bars, probe_run, test_latents
+    from brain.reward import probe_reward
     from brain.run import Run, write_whole
 
     run = Run(run_path)
@@ -47,13 +52,23 @@ def command(run_path: Path, store: Path | str | None, steps: int, device: str, q
     seed = int(run.facts()["seed"])
     scores = probe_run(model, opened, steps, seed, say)
     plain = {space: {name: dataclasses.asdict(score) for name, score in each.items()} for space, each in scores.items()}
-    write_whole(run_path / "probe.json", json.dumps({"steps": steps, "scores": plain}, indent=1) + "\n")
+    figures: dict[str, Any] = {"steps": steps, "scores": plain}
+    found = probe_reward(model, opened, steps, seed, say)
+    if found is not None:
+        rewards, head = found
+        figures["reward"] = {space: dataclasses.asdict(score) for space, score in rewards.items()}
+        checkpoint.save(run.reward, checkpoint.state(head=head), {"steps": steps})
+    write_whole(run_path / "probe.json", json.dumps(figures, indent=1) + "\n")
     draw_bars(scores, run_path / "probe.png")
     spaces = [space for space in scores if space != "mean"]
     click.echo(f"{'R2':18}" + "".join(f"{space:>16}" for space in spaces) + f"{'linear RMSE':>16}{'mean RMSE':>12}")
     for name in opened.spec.state_names:
         cells = "".join(f"{scores[space][name].r2:16.3f}" for space in spaces)
         click.echo(f"{name:18}{cells}{scores['linear'][name].rmse:16.4g}{scores['mean'][name].rmse:12.4g}")
+    if found is not None:
+        read = ", ".join(f"{space} {score.r2:.3f}" for space, score in rewards.items())
+        unit = f"RMSE {rewards['model'].rmse:.4g}, of the mean {rewards['mean'].rmse:.4g}"
+        click.echo(f"R2 of a model step's reward: {read} ({unit})")
     draw_portrait(*test_latents(model, opened, seed), seed, run_path / "latents.png")
     for picture in ("probe.png", "latents.png"):
         click.echo(str((run_path / picture).resolve()))

@@ -6,17 +6,24 @@ import math
 
 from torch import Tensor, nn
 
+from shared.errors import TinyJEPAError
+
 
 class ConvEncoder(nn.Module):
     """Three strided convolutions with BatchNorm and ReLU, then a linear map.
 
     8x8 stride 4 to ``width`` channels, then 4x4 stride 2 to 2 and 4 times ``width``: on a CPU the large first stride
     is worth 1.3 to 1.6 times the images per second of four stride-2 stages (``docs/benchmarks.md``).
-    float (N, channels, H, W) in [-1, 1] to (N, dim); H and W at least 16 pixels.
+    float (N, channels, H, W) in [-1, 1] to (N, dim); H and W at least 16 pixels, or ``TinyJEPAError``.
     """
 
     def __init__(self, channels: int, frame_size: tuple[int, int], dim: int, width: int) -> None:
         super().__init__()
+        if min(frame_size) < 16:
+            raise TinyJEPAError(
+                f"encoder cnn needs frames of 16 pixels a side or more, not {frame_size[0]}x{frame_size[1]}: "
+                "set encoder.kind=mlp, or collect with a larger --frame-size"
+            )
         stages: list[nn.Module] = []
         for stage, (kernel, stride) in enumerate(((8, 4), (4, 2), (4, 2))):
             out = width * 2**stage

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from shared.errors import TinyJEPAError
+
 
 class TwoBranch(nn.Module):
     """Two towers of three strided convolutions; their halves of the latent stand side by side.
@@ -12,12 +14,17 @@ class TwoBranch(nn.Module):
     The first tower sees channels 0, 2, ..., the second 1, 3, ...: in a world of two channels (``two-room``: dot and
     wall) each sees one kind of thing, however many frames are stacked. 6x6 stride 4 to ``width`` channels, then twice
     3x3 stride 2 to double; the large first stride is for CPUs, as in ``ConvEncoder``.
-    float (N, channels >= 2, H, W) in [-1, 1] to (N, dim); H and W at least 16 pixels.
+    float (N, channels >= 2, H, W) in [-1, 1] to (N, dim); H and W at least 16 pixels, or ``TinyJEPAError``.
     After Lake-Wang's JEPA world model (github.com/Lake-Wang/Deep_Learning_JEPA_World_Model).
     """
 
     def __init__(self, channels: int, frame_size: tuple[int, int], dim: int, width: int) -> None:
         super().__init__()
+        if channels < 2 or min(frame_size) < 16:
+            raise TinyJEPAError(
+                f"encoder two-branch needs two channels or more (stack times those of a frame) and 16 pixels a side, "
+                f"not {channels} of {frame_size[0]}x{frame_size[1]}: set encoder.kind=mlp, or observation.stack=2"
+            )
         halves = ((channels + 1) // 2, channels // 2), ((dim + 1) // 2, dim // 2)
         self.branches = nn.ModuleList(_tower(c, frame_size, d, width) for c, d in zip(*halves))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -99,23 +100,17 @@ class VideoEncoder(nn.Module):
                 tokens = block(tokens)
         return self.norm(tokens)
 
-    def features(self, video: Tensor, keep: Tensor | None = None) -> Tensor:
-        """The mean over space: (B, T', width), or (B, K, width).
-
-        Before training it hardly varies between like videos (``brain.networks.vit``): put a BatchNorm behind it where a
-        loss acts on it.
-        """
-        return self(video, keep).mean(2)
-
-    def encode_long(self, video: Tensor, chunk: int, overlap: int = 0, pool: bool = False) -> Tensor:
-        """Tokens of a video too long for one pass, or with ``pool`` their means over space.
+    def encode_long(
+        self, video: Tensor, chunk: int, overlap: int = 0, head: Callable[[Tensor], Tensor] = lambda tokens: tokens
+    ) -> Tensor:
+        """Tokens of a video too long for one pass, or what ``head`` makes of those of one time.
 
         Encodes ``chunk`` frames at a time, each chunk as a video of its own that begins at time 0 (the positions that
         training on clips has seen) and shares ``overlap`` frames with the next. Of the times that two chunks share,
         the first half comes from the earlier one and the second from the later, so that no time is at an edge. The
         last chunk ends with the video, whatever it shares. ``video`` may lie on another device: a chunk is moved when
         its turn comes, and under ``torch.no_grad`` only one chunk's activations are held at once.
-        (B, T, channels, H, W) to (B, T', S, width), or (B, T', width).
+        (B, T, channels, H, W) to (B, T', S, width), or with ``head``, (N, S, width) to (N, ...), to (B, T', ...).
         """
         time = self.size.time
         if chunk % time or overlap % time or not 0 <= overlap < chunk:
@@ -128,7 +123,7 @@ class VideoEncoder(nn.Module):
         for start, following in zip(starts, [*starts[1:], steps]):
             end = (start + length + following) // 2 if start < last else steps
             clip = video[:, start * time : (start + length) * time].to(self.box.weight.device)
-            tokens = self.features(clip) if pool else self(clip)
-            parts.append(tokens[:, begin - start : end - start])
+            tokens = self(clip)[:, begin - start : end - start]
+            parts.append(head(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2]))
             begin = end
         return torch.cat(parts, 1)

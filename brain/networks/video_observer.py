@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from brain.networks.video import VideoEncoder, VideoSize
@@ -15,13 +17,31 @@ def sized(width: int, depth: int, patch: int, tubelet: int) -> VideoSize:
     return VideoSize(width, depth, max(2, width // 64), tubelet, patch)
 
 
-class VideoObserver(nn.Module):
-    """An observation as a short video; its latent is what the last time position holds, averaged over space.
+class TokenHead(nn.Module):
+    """The tokens of one time as one vector: float (N, S, width) to (N, dim).
 
-    float (N, stack * C, H, W) in [-1, 1], oldest frame first, to (N, dim). Behind the mean, which hardly varies at
-    first (a standard deviation of 0.004 over like videos), lie BatchNorm, without scale and shift, and a linear map.
-    ``stack`` says how many frames share the channels; ``width``, ``depth``, ``patch`` (pixels) and ``tubelet`` (frames)
-    give the transformer's size.
+    A linear map narrows every token to ``CHANNELS``, which keep their places side by side; behind them lie BatchNorm,
+    without scale and shift, and a linear map. The mean over places in their stead knows little of where things are,
+    and hardly varies at first (a standard deviation of 0.004 over like videos).
+    """
+
+    CHANNELS = 16
+
+    def __init__(self, places: int, width: int, dim: int) -> None:
+        super().__init__()
+        self.narrow = nn.Linear(width, self.CHANNELS)
+        self.norm = nn.BatchNorm1d(places * self.CHANNELS, affine=False)
+        self.out = nn.Linear(places * self.CHANNELS, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.norm(self.narrow(tokens).flatten(1)))
+
+
+class VideoObserver(nn.Module):
+    """An observation as a short video; its latent is what the tokens of the last time position hold.
+
+    float (N, stack * C, H, W) in [-1, 1], oldest frame first, to (N, dim). ``stack`` says how many frames share the
+    channels; ``width``, ``depth``, ``patch`` (pixels) and ``tubelet`` (frames) give the transformer's size.
     """
 
     def __init__(
@@ -41,7 +61,8 @@ class VideoObserver(nn.Module):
             raise ValueError(f"{channels} channels are no {stack} frames")
         self.stack = stack
         self.video = VideoEncoder(channels // stack, sized(width, depth, patch, tubelet), checkpointing)
-        self.head = nn.Sequential(nn.BatchNorm1d(width, affine=False), nn.Linear(width, dim))
+        self.head = TokenHead(math.prod(-(-side // patch) for side in frame_size), width, dim)
 
     def forward(self, observation: Tensor) -> Tensor:
-        return self.head(self.video.features(observation.unflatten(1, (self.stack, -1)))[:, -1])
+        latent: Tensor = self.head(self.video(observation.unflatten(1, (self.stack, -1)))[:, -1])
+        return latent

@@ -22,15 +22,17 @@ RATES = (2, 4)
 
 
 class Masked(Objective):
-    """invariance * smooth L1(P(E(clip at seen times), hidden times), LayerNorm(T(clip)) at hidden times)
+    """invariance * smooth L1(P(E(clip at seen times), hidden times), standardised(T(clip)) at hidden times)
     + variance * V + covariance * C + sigreg * S.
 
     E is the encoder's transformer, which computes the seen times alone; P a transformer with a query for each hidden
     time and place; T the moving average of E, which sees the whole clip and gets no gradient. Bardes et al. 2024,
     "Revisiting Feature Prediction for Learning Visual Representations from Video", section 3, and Assran et al. 2025,
     "V-JEPA 2: Self-Supervised Video Models Enable Understanding, Prediction and Planning", section 2.1, with masks over
-    time instead of boxes and the smooth L1 distance instead of L1; targets are normalised per token as in Baevski et
-    al. 2022, "data2vec", section 3.3.
+    time instead of boxes and the smooth L1 distance instead of L1. Targets are normalised, as in Baevski et al. 2022,
+    "data2vec", section 3.3: each token (LayerNorm), or each channel over the clips of the batch, for every time and
+    place by itself (data2vec's released code can do so over clips and times together, ``batch_norm_target_layer``).
+    With the former, what varies most between targets is where they lie, which the predictor is told.
 
     V, C and S see the latents of each clip's first observation, which alone train the encoder's head. Clips grow by
     the share of the training that is done. Actions are not read. The log has the temporal collapse of the
@@ -68,7 +70,7 @@ class Masked(Objective):
         seen, hidden = seen.to(clip.device), hidden.to(clip.device)
         with torch.no_grad():
             features = self.ema.encoder.video(clip).float()  # type: ignore[operator]  # a VideoObserver's
-        target = F.layer_norm(at_times(features, hidden), features.shape[-1:])
+        target = at_times(standardised(features, self.weights.standardise), hidden)
         grid = (-(-clip.shape[3] // size.side), -(-clip.shape[4] // size.side))
         predicted = self.predictor(encoder.video(clip, seen), seen, hidden, grid).float()
         z = encoder(stacked(batch.frames[:, : self.stack], self.stack)).float()
@@ -86,6 +88,14 @@ def clip_frames(lengths: Sequence[int], fraction: float) -> int:
 def at_times(tokens: Tensor, times: Tensor) -> Tensor:
     """(B, T, S, D) at the times int64 (B, M): (B, M, S, D)."""
     return tokens.gather(1, times[:, :, None, None].expand(-1, -1, *tokens.shape[2:]))
+
+
+def standardised(features: Tensor, over: str) -> Tensor:
+    """Features (B, T, S, D) to mean 0 and variance 1: ``token``, over D; ``place``, over B, B >= 2."""
+    if over == "token":
+        return F.layer_norm(features, features.shape[-1:])
+    variance, mean = torch.var_mean(features, 0, correction=0)
+    return (features - mean) / (variance + 1e-5).sqrt()
 
 
 def mask(kind: str, batch: int, times: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

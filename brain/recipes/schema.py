@@ -96,6 +96,11 @@ class Objective(Section):
         description="masked: what the encoder sees of a clip, drawn for each batch. future = its first times; dropout "
         "= random ones; multirate = every second or fourth",
     )
+    standardise: Literal["token", "place"] = Field(
+        "token",
+        description="masked: over what the targets have mean 0 and std 1. token = the channels of each token; place = "
+        "the clips of a batch, for each time, place and channel: positions, alike in all clips, are taken out",
+    )
     predictor: Predictor = Field(
         default_factory=lambda: Predictor(), description="predictive, masked (a transformer): trained jointly"
     )
@@ -118,7 +123,7 @@ class Objective(Section):
         if self.views == "masked":
             self._check_masked()
         elif self.views in ("predictive", "augment", "temporal"):
-            for key in ("clip", "masks"):
+            for key in ("clip", "masks", "standardise"):
                 if getattr(self, key) != Objective.model_fields[key].default:
                     raise ValueError(f"{key} belongs to the views masked: leave it out, or set objective.views=masked")
         if self.batch % self.accumulate or self.batch < 2 * self.accumulate:

@@ -29,6 +29,7 @@ def train_encoder(
 ) -> None:
     """Train ``model.encoder`` on windows of the training episodes and write ``encoder.safetensors``.
 
+    What tells of a collapse (``brain.collapse``) is logged, and as it was last kept with the weights as ``health``.
     Continues from the stage's checkpoint, with the episodes that were known then. With a budget in steps, on a CPU,
     the weights do not depend on interruptions. Raises ``TinyJEPAError`` for too few frames, ``StoreError`` for damaged
     data.
@@ -55,6 +56,7 @@ def train_encoder(
     )  # fmt: skip
     model.encoder.train()
     objective.train()
+    health: dict[str, float] = {}
     for step in loop:
         batch = stream.batch(step)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -65,15 +67,12 @@ def train_encoder(
         optimizer.step()
         objective.after_step(model.encoder, loop.fraction)
         if loop.due:
-            loop.log(
-                loss=terms.loss,
-                **terms.parts,
-                embedding_std=embedding_std(terms.latents),
-                effective_rank=effective_rank(terms.latents),
-            )
+            health = {"embedding_std": embedding_std(terms.latents), "effective_rank": effective_rank(terms.latents)}
+            health |= {name: float(part) for name, part in terms.parts.items() if name.startswith("std_")}
+            loop.log(loss=terms.loss, **terms.parts | health)
     stream.close()
     feed.account(stream)
-    facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses()}
+    facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses(), "health": health}
     checkpoint.save(run.encoder, checkpoint.state(**objective.kept(model.encoder)), facts)
     run.checkpoint("encoder").unlink(missing_ok=True)
 
