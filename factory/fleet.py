@@ -19,6 +19,7 @@ from factory.progress import Display, Tally
 from factory.session import ray_runs, ray_session
 from factory.simulator import Record, Simulator
 from shared.errors import TinyJEPAError
+from shared.runlog import LOG
 from shared.store.reader import Store
 
 MOST_DEATHS = 3
@@ -161,6 +162,7 @@ class Fleet:
     def _hear(self, worker: Worker, word: Any) -> None:
         if not isinstance(word, Record):
             worker.started = None
+            LOG.info("simulator %s is at work, process %s", worker.number, word)
             return
         worker.queue.popleft()
         worker.appended.add(word.index)
@@ -196,6 +198,11 @@ class Fleet:
         for k in given & committed.keys():
             self._plan.done(k, committed[k])
         self._tally.deaths += 1
+        reason = " ".join(str(error).split())[:500]
+        LOG.warning(
+            "simulator %s died (%s): %s of its episodes are committed, %s are made again",
+            *(worker.number, reason, len(given & committed.keys()), len(given - committed.keys())),
+        )
         if not self._closing:
             self.staff(len(self._workers) + 1)
 

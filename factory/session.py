@@ -48,7 +48,7 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
             quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         with _hushed():
             ray.init(address=address or "local", **quiet)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises plain ``Exception`` too, for example where it starts too slowly
         if address:
             raise _no_cluster(address, error) from error
         raise TinyJEPAError(f"Ray does not start ({' '.join(str(error).split())}); simulate with --local") from error
