@@ -168,7 +168,7 @@ class _Waiting(logging.Handler):
 class _Lines(logging.Formatter):
     """``2026-01-31T12:00:00Z INFO words``; what follows in the same entry is indented."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__("%(asctime)sZ %(levelname)-8s %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -215,7 +215,7 @@ class _File(logging.handlers.RotatingFileHandler):
         """The disk is full, read-only or away: drop the line, and begin anew with the next."""
         self._lost += 1
         stream: Any = self.stream
-        self.stream = None  # type: ignore[assignment]  # its parent opens another for the next line
+        self.stream = None  # its parent opens another for the next line
         with contextlib.suppress(OSError, ValueError):
             if stream is not None:
                 stream.close()
