@@ -168,10 +168,9 @@ class _Waiting(logging.Handler):
 class _Lines(logging.Formatter):
     """``2026-01-31T12:00:00Z INFO words``; what follows in the same entry is indented."""
 
-    converter = staticmethod(time.gmtime)
-
     def __init__(self) -> None:
         super().__init__("%(asctime)sZ %(levelname)-8s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
         self._known = known_secrets()
 
     def format(self, record: logging.LogRecord) -> str:
