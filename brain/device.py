@@ -34,6 +34,11 @@ def pick(name: str) -> torch.device:
     return device
 
 
+def describe(device: torch.device) -> str:
+    """A device in words: ``cuda:0 (NVIDIA ...)``, or ``cpu``."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
 def pick_pool(name: str, target: torch.device, memory: int) -> torch.device:
     """Where frames are held: ``auto`` is the GPU that trains if ``memory`` bytes are half of what is free there."""
     if name != "auto":

@@ -3,7 +3,8 @@
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
 ``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` and
 ``report.html``, ``reward.safetensors`` (of ``brain probe``); with ``tensorboard`` or ``wandb``, their files in a folder
-of that name; in mode state ``coordinates.json`` (what standardises the state).
+of that name; in mode state ``coordinates.json`` (what standardises the state). ``train.log`` is for people
+(``shared.runlog``).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from brain import checkpoint
-from brain.device import pick, pick_pool
+from brain.device import describe, pick, pick_pool
 from brain.events import EventLog
 from brain.model import WorldModel
 from brain.recipes.schema import Recipe
@@ -24,6 +24,7 @@ from brain.stream.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
 from brain.view import reader, standardise
 from brain.wandb_log import WandbLog, need_wandb
 from shared.errors import TinyJEPAError
+from shared.runlog import LOG
 from shared.store.reader import OnCorrupt
 
 Curves = Literal["tensorboard", "wandb"]
@@ -69,12 +70,14 @@ def train(
     checkpoint_seconds: float = 15.0,
     curves: Sequence[Curves] = (),
     quiet: bool = False,
+    begun: Callable[[Path], None] = lambda folder: None,
 ) -> list[str]:
     """Run the stages that are not finished (or only ``stage``) and return one line on each.
 
     ``steps`` or ``seconds`` override the recipe's own steps of the training stages; ``seconds``, on ``clock``, bound
     both together. A followed store without either trains the encoder until the collection has finished and one epoch
-    over all of it is done, and at least for the recipe's steps. ``curves`` names who else is told the curves.
+    over all of it is done, and at least for the recipe's steps. ``curves`` names who else is told the curves. ``begun``
+    is called with the run folder once it is there and known to be this run's.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
     data = data or Data()
@@ -86,11 +89,15 @@ def train(
         run = Run(run_path)
         try:
             run.begin(recipe, feed.store.spec, feed.store.address, seed)
+            begun(run.path)
+            LOG.info("store %s on %s, frames held on %s", feed.store.address, describe(target), feed.pool)
             _open_logs(run, curves)
             lines = _stages(feed, run, recipe, stage, steps, seconds, clock, seed, target, checkpoint_seconds, quiet)
         finally:
             run.close()
     finally:
+        for loss in feed.losses():
+            LOG.warning(loss)
         feed.close()
     return lines + feed.losses()
 
@@ -107,7 +114,12 @@ def _open_logs(run: Run, curves: Sequence[Curves]) -> None:
 def _open(path: Path | str, recipe: Recipe, data: Data, target: torch.device, quiet: bool) -> Feed:
     follower = None
     if data.follow:
-        say = (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+
+        def say(line: str) -> None:
+            LOG.info(line)
+            if not quiet:
+                print(line, file=sys.stderr, flush=True)
+
         store, follower = wait_for_frames(
             path,
             "train",
@@ -152,32 +164,37 @@ def _stages(
             return Budget(seconds=seconds * (share if stage is None else 1.0), clock=clock)
         return Budget(steps=steps or default)
 
-    lines = []
+    lines: list[str] = []
+
+    def done(line: str) -> None:
+        LOG.info(line)
+        lines.append(line)
+
     if run.encoder.exists():
-        lines.append(f"encoder: finished before ({_finished(run.encoder)}), reused")
+        done(f"encoder: finished before ({_finished(run.encoder)}), reused")
     elif stage in (None, "encoder"):
         spending = budget(recipe.objective.steps, ENCODER_SHARE)
         if feed.follower is not None and steps is None and seconds is None:
             spending = OpenBudget(steps=recipe.objective.steps)
         train_encoder(run, model, feed, spending, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet)
-        lines.append(f"encoder: trained ({_finished(run.encoder)})")
+        done(f"encoder: trained ({_finished(run.encoder)})")
     if stage == "encoder":
         return lines
 
     _restore(run.encoder, model.encoder)
     if run.predictor.exists():
-        lines.append(f"predictor: finished before ({_finished(run.predictor)}), reused")
+        done(f"predictor: finished before ({_finished(run.predictor)}), reused")
     elif stage in (None, "predictor"):
         train_predictor(
             run, model, feed, budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
             seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         )  # fmt: skip
-        lines.append(f"predictor: trained ({_finished(run.predictor)})")
+        done(f"predictor: trained ({_finished(run.predictor)})")
     if stage == "predictor":
         return lines
 
     if run.judgement.exists() and run.report.exists() and stage is None:
-        lines.append("energy: judged before, reused (brain judge repeats it)")
+        done("energy: judged before, reused (brain judge repeats it)")
         return lines
     from brain.stages.energy import judge_energy  # scikit-learn and matplotlib: only when they are needed
 
@@ -185,7 +202,7 @@ def _stages(
     sound = {(ref.run, ref.index) for ref in feed.sound(store.episodes)}
     store.leave_out([ref for ref in store.episodes if (ref.run, ref.index) not in sound])
     judge_energy(run, model.eval(), store, quiet=quiet)
-    lines.append("energy: calibrated on validation episodes, judged on test episodes")
+    done("energy: calibrated on validation episodes, judged on test episodes")
     return lines
 
 

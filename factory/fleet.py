@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.episodes import episode_seeds
+from factory.head import Head
 from factory.headstart import HeadStart
 from factory.interrupt import Interrupt
 from factory.job import Job
@@ -19,6 +20,7 @@ from factory.progress import Display, Tally
 from factory.session import ray_runs, ray_session
 from factory.simulator import Record, Simulator
 from shared.errors import TinyJEPAError
+from shared.runlog import LOG
 from shared.store.reader import Store
 
 MOST_DEATHS = 3
@@ -59,15 +61,15 @@ def collect_on_ray(
 
     Uses the Ray that runs in this process, else joins the cluster at ``address``, else starts one here.
     Raises ``TinyJEPAError`` when Ray is not installed or does not start, when the world or the disk fails in an
-    actor, or when one episode kills its process again and again.
+    actor, when one episode kills its process again and again, or when Ray's head dies.
     """
     screen.show(plan.progress, tally, "starting Ray")
     early = None if address or ray_runs() else HeadStart(path, job, plan, tally)
-    with early or contextlib.nullcontext(), ray_session(workers, address, interrupt):
+    with early or contextlib.nullcontext(), ray_session(workers, address, interrupt) as head:
         if early:
             early.stop()
         interrupt.check()
-        fleet = Fleet(path, job, plan, tally)
+        fleet = Fleet(path, job, plan, tally, head)
         try:
             while not plan.finished:
                 if early:
@@ -84,13 +86,13 @@ def collect_on_ray(
 class Fleet:
     """The actors of a collection."""
 
-    def __init__(self, path: Path, job: Job, plan: Plan, tally: Tally) -> None:
+    def __init__(self, path: Path, job: Job, plan: Plan, tally: Tally, head: Head | None = None) -> None:
         import ray
 
         self._ray = ray
         self._actor: Any = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(Simulator)
         self._path, self._spec, self._run = path.absolute(), job.spec, job.run
-        self._plan, self._tally = plan, tally
+        self._plan, self._tally, self._head = plan, tally, head
         self._store = Store(path)
         self._workers: list[Worker] = []
         self._hired = 0
@@ -120,7 +122,9 @@ class Fleet:
                     worker.queue.append((k, worker.actor.simulate.remote(k)))
 
     def wait(self) -> None:
-        """Take in what the actors have to say, waiting for it half a second at most."""
+        """Take in what the actors have to say, waiting for it half a second at most. Raises where the head is lost."""
+        if self._head is not None:
+            self._head.check()
         said = {self._next_word(worker): worker for worker in self._workers}
         said.pop(None, None)
         if not said:
@@ -139,6 +143,8 @@ class Fleet:
 
     def close(self) -> None:
         """Let every actor end what it has in hand and commit it; those that died have lost their episodes."""
+        if self._head is not None and self._head.lost:
+            return  # nobody would answer; the actors end with their node
         self._closing = True
         closing = {worker.actor.close.remote(): worker for worker in self._workers if worker.started is None}
         failures = []
@@ -161,6 +167,7 @@ class Fleet:
     def _hear(self, worker: Worker, word: Any) -> None:
         if not isinstance(word, Record):
             worker.started = None
+            LOG.info("simulator %s is at work, process %s", worker.number, word)
             return
         worker.queue.popleft()
         worker.appended.add(word.index)
@@ -196,6 +203,11 @@ class Fleet:
         for k in given & committed.keys():
             self._plan.done(k, committed[k])
         self._tally.deaths += 1
+        reason = " ".join(str(error).split())[:500]
+        LOG.warning(
+            "simulator %s died (%s): %s of its episodes are committed, %s are made again",
+            *(worker.number, reason, len(given & committed.keys()), len(given - committed.keys())),
+        )
         if not self._closing:
             self.staff(len(self._workers) + 1)
 

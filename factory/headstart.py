@@ -15,6 +15,7 @@ from factory.plan import Plan
 from factory.progress import Tally
 from factory.simulator import Simulator
 from shared.errors import TinyJEPAError
+from shared.runlog import LOG
 from shared.store.reader import Store
 
 MOST_EPISODES = 64
@@ -89,6 +90,7 @@ class HeadStart:
         for k in self._left & committed.keys():
             self._plan.done(k, committed[k])
         self._tally.deaths += 1
+        LOG.warning("the simulator that worked while Ray started died (exit code %s)", self._process.exitcode)
 
 
 def _simulate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -13,6 +14,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from factory.simulator import Record
+from shared.runlog import LOG, Minutes
 
 FIRST_PLAIN_SECONDS = 10.0
 PLAIN_SECONDS = 60.0
@@ -150,11 +152,7 @@ class Plain(Quiet):
         if time.perf_counter() < self._due:
             return
         self._due = time.perf_counter() + PLAIN_SECONDS
-        seconds = tally.seconds_left(progress, self._goal, self._unit)
-        left = "" if seconds is None else f", {minutes(seconds)} left"
-        note = f" ({note})" if note else ""
-        line = f"{progress:,} of {self._goal:,} {self._unit}, {tally.line()}{left}{note}"
-        print(line, file=sys.stderr, flush=True)
+        print(plain_line(progress, self._goal, self._unit, tally, note), file=sys.stderr, flush=True)
 
 
 class JsonLines(Quiet):
@@ -212,6 +210,41 @@ class Live:
     def show(self, progress: int, tally: Tally, note: str = "") -> None:
         line = f"{tally.line()} ({note})" if note else tally.line()
         self._progress.update(self._task, completed=min(progress, self._goal), line=line)
+
+
+class Logged:
+    """Another display, and a line a minute in the run's log. ``begin`` is called when the store is ready."""
+
+    def __init__(self, screen: Display, goal: int, unit: Unit, begin: Callable[[], None]) -> None:
+        self._screen, self._goal, self._unit, self._begin = screen, goal, unit, begin
+        self._minutes = Minutes()
+        self._note = ""
+
+    def __enter__(self) -> Display:
+        self._begin()
+        self._screen.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._screen.__exit__(kind, error, trace)
+
+    def show(self, progress: int, tally: Tally, note: str = "") -> None:
+        self._screen.show(progress, tally, note)
+        if self._minutes.due():
+            LOG.info(plain_line(progress, self._goal, self._unit, tally, note))
+        elif note != self._note and note:
+            LOG.info("%s", note)
+        self._note = note
+
+
+def plain_line(progress: int, goal: int, unit: Unit, tally: Tally, note: str) -> str:
+    """Progress, rates and time left in a line of text."""
+    seconds = tally.seconds_left(progress, goal, unit)
+    left = "" if seconds is None else f", {minutes(seconds)} left"
+    note = f" ({note})" if note else ""
+    return f"{progress:,} of {goal:,} {unit}, {tally.line()}{left}{note}"
 
 
 def display(goal: int, unit: Unit, quiet: bool = False, as_json: bool = False) -> Display:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from factory.head import Head
 from factory.interrupt import Interrupt
 from shared.errors import TinyJEPAError
 
@@ -26,8 +27,10 @@ def ray_runs() -> bool:
 
 
 @contextlib.contextmanager
-def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) -> Iterator[None]:
+def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) -> Iterator[Head | None]:
     """Ray for the length of a collection: the one of this process, the cluster at ``address``, or a new one.
+
+    Yields its head, watched; None for a Ray that was there before, whose owner sees to it.
 
     Raises ``TinyJEPAError`` when Ray is not installed, does not start, or no cluster answers.
     """
@@ -38,7 +41,7 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
     except ImportError:
         raise TinyJEPAError("Ray is not installed: pip install 'tinyjepa[factory]', or simulate with --local") from None
     if ray.is_initialized():
-        yield
+        yield None
         return
     knock(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -48,16 +51,19 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
             quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         with _hushed():
             ray.init(address=address or "local", **quiet)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises plain ``Exception`` too, for example where it starts too slowly
         if address:
             raise _no_cluster(address, error) from error
         raise TinyJEPAError(f"Ray does not start ({' '.join(str(error).split())}); simulate with --local") from error
     interrupt.install()
+    head = Head(ray.get_runtime_context().gcs_address)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Ray prints when an actor dies
-            yield
+            yield head
     finally:
-        ray.shutdown()
+        head.close()
+        if not head.lost:  # without one, Ray waits for it
+            ray.shutdown()
 
 
 def knock(address: str | None) -> None:

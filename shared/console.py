@@ -11,6 +11,9 @@ import click
 from shared.errors import TinyJEPAError
 from shared.registry import Registry, closest
 
+COMMAND = "tinyjepa.command"
+"""Where click's ``meta`` has the words of the command, for the log."""
+
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
@@ -24,6 +27,14 @@ class Commands(click.Group):
     def __init__(self, registry: Registry, **settings: Any) -> None:
         super().__init__(**settings)
         self.registry = registry
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        words = [info_name or "", *args]
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[COMMAND] = words
+        return context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return self.registry.names()

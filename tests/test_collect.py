@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from factory.plan import Plan
 from factory.progress import Quiet, Tally
 from factory.session import _guard
 from shared.errors import TinyJEPAError
+from shared.runlog import keep
 from shared.store.reader import Store
 from shared.worlds import make_world
 from tests import hostile
@@ -234,7 +236,12 @@ class Killer(Quiet):
 def test_killed_simulators_cost_nothing_but_time(ray_here: None, tmp_path: Path, undisturbed: Path) -> None:
     path = tmp_path / "store"
     killer = Killer(path, victims=3)
-    collect(path, small_run(), FRAMES, workers=2, display=killer)
+    with keep() as log:
+        log.open(tmp_path / "run.log")
+        collect(path, small_run(), FRAMES, workers=2, display=killer)
+    text = (tmp_path / "run.log").read_text()
+    assert len(re.findall(r"WARNING  simulator \d died \(.+\): \d+ of its episodes are committed", text)) == 3
+    assert len(re.findall(r"INFO     simulator \d is at work, process \d+", text)) >= 4
     assert len(killer.killed) == 3
     streams = Store(path).streams.values()
     assert sum(not stream.closed for stream in streams) == 3 and len(streams) >= 4

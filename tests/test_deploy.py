@@ -65,7 +65,7 @@ def test_the_container_files(role: str) -> None:
     for word, rest in lines:
         if word == "COPY":
             assert all((ROOT / source).exists() for source in rest.split()[:-1])
-    assert [rest for word, rest in lines if word == "USER"] == ["tinyjepa"]
+    assert [rest for word, rest in lines if word == "USER"] == ["1000"]
     assert ["STOPSIGNAL", "SIGTERM"] in lines and f"'.[{role}]'" in text
 
 

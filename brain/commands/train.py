@@ -9,6 +9,9 @@ import click
 from brain import recipes
 from brain.commands.common import Duration, StorePlace, default_store, need_torch, show_summary
 
+LOG_FILE = "train.log"
+"""In the run folder."""
+
 EXAMPLES = """\b
 Examples:
   brain train                                    the main job on data/car-racing
@@ -117,32 +120,35 @@ def command(
     need_torch()
     from brain.train import Curves, Data
     from brain.train import train as run_training
+    from shared.runlog import keep
 
     run_path = run_path or Path("runs") / resolved.name
     wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}
-    lines = run_training(
-        store or default_store(),
-        run_path,
-        resolved,
-        data=Data(
-            follow=follow,
-            min_frames=min_frames,
-            idle=follow_idle,
-            poll=poll,
-            on_corrupt=on_corrupt,  # type: ignore[arg-type]  # click.Choice checked it
-            memory=int(memory * (1 << 30)),
-            pool=pool_device,
-        ),
-        stage=stage,  # type: ignore[arg-type]  # click.Choice checked it
-        steps=steps,
-        seconds=budget,
-        clock=clock,  # type: ignore[arg-type]  # click.Choice checked it
-        seed=seed,
-        device=device,
-        checkpoint_seconds=checkpoint_every,
-        curves=[name for name, on in wanted.items() if on],
-        quiet=quiet,
-    )
+    with keep() as log:
+        lines = run_training(
+            store or default_store(),
+            run_path,
+            resolved,
+            data=Data(
+                follow=follow,
+                min_frames=min_frames,
+                idle=follow_idle,
+                poll=poll,
+                on_corrupt=on_corrupt,  # type: ignore[arg-type]  # click.Choice checked it
+                memory=int(memory * (1 << 30)),
+                pool=pool_device,
+            ),
+            stage=stage,  # type: ignore[arg-type]  # click.Choice checked it
+            steps=steps,
+            seconds=budget,
+            clock=clock,  # type: ignore[arg-type]  # click.Choice checked it
+            seed=seed,
+            device=device,
+            checkpoint_seconds=checkpoint_every,
+            curves=[name for name, on in wanted.items() if on],
+            quiet=quiet,
+            begun=lambda folder: log.open(folder / LOG_FILE),
+        )
     for line in lines:
         click.echo(line)
     show_summary(run_path)

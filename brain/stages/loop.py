@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from brain import checkpoint
 from brain.run import Run, write_whole
+from shared.runlog import LOG, Minutes
 
 Clock = Literal["wall", "cpu"]
 
@@ -103,6 +104,8 @@ class OpenBudget(Budget):
         return {"end_known_at": self.known_at}
 
 
+STALL_SECONDS = 20.0
+"""A step that takes longer is worth a line in the log."""
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 
@@ -165,6 +168,7 @@ class Loop:
             self.step = facts.get("step", 0)
             self.elapsed = Elapsed(facts.get("elapsed", 0.0), facts.get("cpu_seconds", 0.0))
             self._say(f"{stage}: resumes at step {self.step}")
+        LOG.info("%s: %s at step %s, budget %s", stage, "resumes" if path.exists() else "begins", self.step, budget)
         run.rewind_log(stage, self.step)
 
     def __iter__(self) -> Iterator[int]:
@@ -175,7 +179,7 @@ class Loop:
         )  # fmt: skip
         with bar, self._graceful():
             task = bar.add_task(self.stage, total=1.0, note="")
-            started, before = Elapsed.now(), self.elapsed
+            started, before, minutes = Elapsed.now(), self.elapsed, Minutes()
             now = saved = logged = printed = started.wall
             while (fraction := self.budget.fraction(self.step, self.elapsed)) < 1:
                 for group in self.optimizer.param_groups:
@@ -186,12 +190,18 @@ class Loop:
                     self._tell(fraction)
                 yield self.step
                 self.step += 1
-                here = Elapsed.now()
+                then, here = now, Elapsed.now()
                 now, self.elapsed = here.wall, here.since(started, before)
+                if now - then >= STALL_SECONDS:
+                    LOG.warning(
+                        "%s: step %s took %.0f s: data or disk kept it waiting", self.stage, self.step, now - then
+                    )
                 bar.update(task, completed=fraction, note=self._note())
                 if not self.quiet and not console.is_terminal and now - printed >= 10:
                     printed = now
                     self._say(f"{self.stage}: {100 * fraction:.0f} %, {self._note()}")
+                if minutes.due():
+                    LOG.info("%s: %.1f %%, %s", self.stage, 100 * fraction, self._note())
                 if self._interrupted:
                     self.save()
                     raise KeyboardInterrupt

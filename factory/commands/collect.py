@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -121,11 +121,14 @@ def _collect(
     quiet: bool,
 ) -> None:
     from factory.collect import collect
-    from factory.progress import display
+    from factory.progress import Logged, Unit, display
+    from shared.runlog import LOG, keep
 
-    goal = frames or episodes or 0
-    screen = display(goal, "frames" if frames else "episodes", quiet, as_json)
-    done = collect(path, job, frames, workers, address, screen, episodes=episodes, append=append)
+    goal, unit = frames or episodes or 0, cast("Unit", "frames" if frames else "episodes")
+    with keep() as log:
+        screen = Logged(display(goal, unit, quiet, as_json), goal, unit, lambda: log.open(log_file(path)))
+        done = collect(path, job, frames, workers, address, screen, episodes=episodes, append=append)
+        LOG.info("%s", json.dumps(done.facts()))
     if as_json:
         facts = {"event": "done", "store": str(path), **done.facts()}
         click.echo(json.dumps(facts))
@@ -136,6 +139,13 @@ def _collect(
     else:
         speed = f"{done.new_frames:,} new in {done.seconds:,.1f} s = {done.frames_per_second:,.0f} frames/s"
         click.echo(f"{path}: {have} ({speed})")
+
+
+def log_file(store: Path) -> Path:
+    """The log of the collections that this box drives into a store: beside the data, not among them."""
+    from shared.store.writer import host_name
+
+    return store / f"collect-{host_name()}.log"
 
 
 def _foretell(

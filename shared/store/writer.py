@@ -52,8 +52,7 @@ class StreamWriter:
         dataset = load_spec(Local(path))
         if dataset.spec != spec:
             raise StoreError(f"{path} was created with another spec: write with the one create_store returns")
-        host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:40] or "host"
-        self.name = f"{host}-w{worker:02d}-{secrets.token_hex(4)}"
+        self.name = f"{host_name()}-w{worker:02d}-{secrets.token_hex(4)}"
         self.rows_committed = 0
         self.bytes_committed = 0
         self._spec = spec
@@ -225,3 +224,8 @@ class StreamWriter:
         for name, field in self._fields.items():
             document = layout.array_document(field, self._spec, self.rows_committed)
             write_file(self._directory / name / "zarr.json", [document], sync=False)
+
+
+def host_name() -> str:
+    """This box's name as streams and logs are called by it: letters, digits and dashes, 40 at most."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:40] or "host"
