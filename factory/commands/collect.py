@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -124,7 +124,8 @@ def _collect(
     from factory.progress import Logged, Unit, display
     from shared.runlog import LOG, keep
 
-    goal, unit = frames or episodes or 0, cast("Unit", "frames" if frames else "episodes")
+    goal = frames or episodes or 0
+    unit: Unit = "frames" if frames else "episodes"
     with keep() as log:
         screen = Logged(display(goal, unit, quiet, as_json), goal, unit, lambda: log.open(log_file(path)))
         done = collect(path, job, frames, workers, address, screen, episodes=episodes, append=append)
