@@ -39,10 +39,19 @@ def collect(path: Path, world: str, seed: int, episodes: int, *more: str) -> Sto
 
 
 def train(folder: Path, recipe: str, store: Path, seed: int, overrides: Sequence[str] = ()) -> float:
-    """CPU seconds of training encoder and predictor into a run folder; ``overrides`` are ``key=value``."""
+    """CPU seconds of training encoder and predictor into a run folder; ``overrides`` are ``key=value``.
+
+    They are kept beside the folder, so that what was trained before counts as it did then.
+    """
     where = ("--store", str(store), "--run", str(folder), "--recipe", recipe, "--seed", str(seed))
     where += tuple(word for override in overrides for word in ("--set", override))
-    return sum(run("brain.cli", "train", *where, "--stage", stage) for stage in ("encoder", "predictor"))
+    file = folder.parent / f"{folder.name}.cpu.json"
+    spent: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+    for stage in ("encoder", "predictor"):
+        if stage not in spent or not (folder / f"{stage}.safetensors").exists():
+            spent[stage] = run("brain.cli", "train", *where, "--stage", stage)
+            file.write_text(json.dumps(spent))
+    return sum(spent.values())
 
 
 def kept(folder: Path, recipe: str, measure: Callable[[], Figures], overrides: Sequence[str] = ()) -> Figures:

@@ -5,8 +5,9 @@
 
 Per seed: 250 episodes of 201 frames are collected (run seed = training seed), encoder and predictor are trained,
 ``brain probe`` and ``brain dream`` run on the test episodes of that store, and forecasts are measured on 80 episodes of
-a run seed that training never used. Angles of a forecast are read by ridge regression of sines, cosines and velocities,
-fitted on training latents; the error is the RMSE of the two angles on the circle, in degrees.
+a run seed that training never used. Angles of a forecast are read by an MLP (two hidden layers of 256; sines, cosines
+and velocities) that is fitted to latents of training episodes; a straight line misreads them. The error is the RMSE of
+the two angles on the circle, in degrees.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +25,10 @@ import torch
 
 from benchmarks.results import FRESH, Figures, collect, kept, over_seeds, print_table, run, train
 from brain.collapse import effective_rank
-from brain.judge.probes import Ridge
 from brain.model import WorldModel
+from brain.networks.mlp import mlp
 from brain.run import Run
+from brain.stages.loop import one_cycle
 from brain.view import reader, standardise
 from shared.store.reader import Store
 from shared.worlds.double_pendulum import lyapunov_time
@@ -38,7 +42,9 @@ EPISODES = 80
 """That forecasts are read with and measured on."""
 EVERY = 8
 """Steps between two starts of a forecast."""
-PENALTY = 1e-3
+READER_STEPS = 2000
+SEEDING = threading.Lock()
+"""Held while weights are drawn from torch's global generator."""
 SUBSTEPS = 20
 
 SHORT = ("objective.steps=400", "prediction.steps=800")
@@ -108,17 +114,40 @@ def windows(states: np.ndarray, lead: int, steps: int) -> tuple[np.ndarray, np.n
     return np.repeat(np.arange(len(states)), len(starts)), np.tile(starts, len(states))
 
 
-@torch.no_grad()
+def fit_reader(z: torch.Tensor, wanted: np.ndarray) -> Callable[[torch.Tensor], np.ndarray]:
+    """Latents (N, D) and columns (N, 6) to a function from latents (..., D) to columns (..., 6)."""
+    centre, scale = wanted.mean(0), wanted.std(0)
+    goals = torch.from_numpy((wanted - centre) / scale).float()
+    with SEEDING:
+        torch.manual_seed(0)
+        network = mlp(z.shape[1], 256, wanted.shape[1], 2)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(READER_STEPS):
+        optimizer.param_groups[0]["lr"] = 2e-3 * one_cycle(step / READER_STEPS)
+        rows = torch.randint(len(z), (256,), generator=generator)
+        loss = (network(z[rows]) - goals[rows]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def read(values: torch.Tensor) -> np.ndarray:
+        with torch.no_grad():
+            found: np.ndarray = network(values).double().numpy()
+        return found * scale + centre
+
+    return read
+
+
 def forecasts(model: WorldModel, fitting: Films, test: Films, horizons: list[int]) -> dict[str, np.ndarray]:
     """Guessed states (N, horizon, 4) of the model, and of the true physics from the state that the model sees."""
     lead, steps = model.recipe.observation.stack - 1, horizons[-1]
-    ridge = Ridge(model.encode(fitting.frames).flatten(0, 1).numpy(), columns(fitting.states[:, lead:]).reshape(-1, 6))
+    read = fit_reader(model.encode(fitting.frames).flatten(0, 1), columns(fitting.states[:, lead:]).reshape(-1, 6))
     episode, row = windows(test.states, lead, steps)
     z = model.encode(test.frames)[episode, row - lead]
-    future = model.dynamics.rollout(z, torch.zeros(len(z), steps, model.action_dim))
-    read = ridge.predict(future.flatten(0, 1).numpy(), PENALTY).reshape(len(z), steps, 6)
-    seen = states_of(ridge.predict(z.numpy(), PENALTY))
-    return {"model": states_of(read), "physics from its state": physics(seen, steps)}
+    with torch.no_grad():
+        future = model.dynamics.rollout(z, torch.zeros(len(z), steps, model.action_dim))
+    return {"model": states_of(read(future)), "physics from its state": physics(states_of(read(z)), steps)}
 
 
 def truth(states: np.ndarray, lead: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +159,8 @@ def truth(states: np.ndarray, lead: int, steps: int) -> tuple[np.ndarray, np.nda
 def figures_of(folder: Path, model: WorldModel, fitting: Films, test: Films, horizons: list[int]) -> Figures:
     """Every figure of one run; its probes and films are written by the commands a user has."""
     figures: Figures = {}
-    run("brain.cli", "probe", "--run", str(folder), "--steps", "500")
+    if not (folder / "probe.json").exists():
+        run("brain.cli", "probe", "--run", str(folder), "--steps", "500")
     scores = json.loads((folder / "probe.json").read_text())["scores"]
     for name in STATES:
         figures[f"R2 {name}, linear"] = scores["linear"][name]["r2"]

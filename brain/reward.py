@@ -99,8 +99,8 @@ def probe_reward(
 ) -> tuple[dict[str, Score], RewardHead] | None:
     """A head on the model's latents, and test scores by what a head reads; None where the reward does not vary.
 
-    ``model``. Floors: ``actions`` alone, ``random-encoder``, ``pca`` (of the latent's width), ``mean``. Ceiling: the
-    true ``state``. Fitted on train episodes for ``steps`` optimiser steps, chosen on validation episodes.
+    Floors beside ``model``: ``actions`` alone, ``random-encoder``, ``pca`` (of the latent's width), ``mean``. Ceiling:
+    the true ``state``. Fitted on train episodes for ``steps`` optimiser steps, chosen on validation episodes.
     """
     timing = Timing(model.recipe.observation.stack, model.recipe.observation.stride)
     samples = {split: draw_steps(store, split, timing, count, seed) for split, count in SAMPLES.items()}
