@@ -23,6 +23,7 @@ from brain import checkpoint, recipes
 from brain.recipes.schema import Recipe
 from brain.run import write_whole
 from shared.errors import TinyJEPAError
+from shared.registry import closest
 
 T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 """Student's t for two-sided 95 % and 1, 2, ... degrees of freedom."""
@@ -167,13 +168,19 @@ def sweep(
     return plan
 
 
-def table(plan: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: a setting a row; a figure is the mean and half the 95 % interval over the seeds judged."""
+def table(plan: Sequence[Job], columns: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a setting a row; a figure is the mean and half the 95 % interval over the seeds judged.
+
+    ``columns`` are the figures to show, all without any. Raises ``TinyJEPAError`` for one that no run has.
+    """
     by_setting: dict[Setting, list[Job]] = {}
     for job in plan:
         by_setting.setdefault(job.setting, []).append(job)
     figures = {id(job): _figures(job) for job in plan if job.judged}
-    names = list(dict.fromkeys(name for found in figures.values() for name in found))
+    there = list(dict.fromkeys(name for found in figures.values() for name in found))
+    if figures and (unknown := [name for name in columns if name not in there]):
+        raise TinyJEPAError(closest(unknown[0], there, "column"))
+    names = list(columns) or there
     rows = []
     for setting, group in by_setting.items():
         judged = [figures[id(job)] for job in group if job.judged]
@@ -193,9 +200,9 @@ def interval(values: Sequence[float]) -> str:
     return f"{mean:.4g} ± {t * statistics.stdev(values) / len(values) ** 0.5:.2g}"
 
 
-def write(plan: Sequence[Job], out: Path) -> Path:
-    """``sweep.md`` and ``sweep.json`` into ``out``; returns the former."""
-    head, rows = table(plan)
+def write(plan: Sequence[Job], out: Path, columns: Sequence[str] = ()) -> Path:
+    """``sweep.md`` (of ``columns``) and ``sweep.json`` (all figures) into ``out``; returns the former."""
+    head, rows = table(plan, columns)
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     failures = [f"- {job.setting.slug}, seed {job.seed}: {job.failure}" for job in plan if job.failure]
     write_whole(out / "sweep.md", "\n".join([*lines, *(["", "Failed:", "", *failures] if failures else []), ""]))
@@ -243,6 +250,7 @@ def _figures(job: Job) -> dict[str, float]:
     if 4.0 in judge["rollout"]["steps"]:
         at = judge["rollout"]["steps"].index(4.0)
         found["rollout 4"], found["persistence 4"] = judge["rollout"]["model"][at], judge["rollout"]["persistence"][at]
+    found["embedding std"] = judge["latent"]["embedding_std"]
     found["effective rank"] = judge["latent"]["effective_rank"]
     facts = checkpoint.read_facts(job.folder / "encoder.safetensors")
     found["images/CPU s"] = facts["images"] / max(facts["cpu_seconds"], 1e-9)

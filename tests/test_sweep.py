@@ -71,6 +71,10 @@ def test_a_sweep_trains_every_setting_and_keeps_what_is_there(
     assert run(cli, "brain", command) == 0
     assert "2 runs, 2 judged before" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert run(cli, "brain", [*command, "--columns", "hard AUC,effective rank"]) == 0
+    assert (out / "sweep.md").read_text().startswith("| setting | runs | hard AUC | effective rank |\n")
+    assert run(cli, "brain", [*command, "--columns", "hrd AUC"]) == 2
+    assert "Did you mean 'hard AUC'" in capsys.readouterr().err
     kept = next(out.rglob("recipe.toml"))
     kept.write_text(kept.read_text().replace("batch = 32", "batch = 16"))
     assert run(cli, "brain", command) == 2

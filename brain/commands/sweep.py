@@ -39,6 +39,7 @@ Examples:
     help="What --budget counts: time, or a run's CPU seconds (fair on a busy box).",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of each training stage instead.")
+@click.option("--columns", metavar="A,B,...", help="Figures to tabulate. [all]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 def command(
     recipe: str,
@@ -51,6 +52,7 @@ def command(
     budget: str | None,
     clock: str,
     steps: int | None,
+    columns: str | None,
     device: str,
 ) -> None:
     """Train and judge a recipe over values and seeds, and print a table with mean and 95 % interval.
@@ -77,10 +79,11 @@ def command(
         recipe, str(where), out, choices, [int(number) for number in numbers], more=more, jobs=jobs,
         say=lambda line: click.echo(line, err=True),
     )  # fmt: skip
-    head, rows = table(plan)
+    shown = [name.strip() for name in columns.split(",")] if columns else []
+    head, rows = table(plan, shown)
     for column, title in enumerate(head):
         values = [row[column] for row in rows]
         click.echo(f"{title:24} " + "   ".join(f"{value:>22}" for value in values))
-    click.echo(f"table: {write(plan, out).resolve()}")
+    click.echo(f"table: {write(plan, out, shown).resolve()}")
     if failed := sum(bool(job.failure) for job in plan):
         raise TinyJEPAError(f"{failed} of {len(plan)} runs failed; their last lines are in {out / 'sweep.md'}")
