@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from brain import checkpoint
 from brain.model import WorldModel
+from brain.networks.decoder import Decoder
 from brain.parts import DECODERS
 from brain.run import Run, write_whole
 from brain.stages.loop import Budget, Loop
@@ -58,10 +59,10 @@ class Dream:
         return {name: ((frames / 255.0 - truth) ** 2).mean((1, 2, 3)) for name, frames in shown.items()}
 
 
-def make_decoder(dim: int, frame_shape: tuple[int, int, int]) -> nn.Module:
+def make_decoder(dim: int, frame_shape: tuple[int, int, int]) -> Decoder:
     """Standardised latents (N, D) to frames (N, H, W, C) in [0, 1]."""
     kind = "mlp" if frame_shape[0] * frame_shape[1] <= SMALL_FRAME else "conv"
-    decoder: nn.Module = DECODERS.get(kind)(dim, frame_shape)
+    decoder: Decoder = DECODERS.get(kind)(dim, frame_shape)
     return decoder
 
 
@@ -83,10 +84,11 @@ def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: i
         return load_decoder(run, model)
     torch.manual_seed(seed)
     decoder = make_decoder(model.latent_dim, picture_shape(model.spec)).to(model.device)
-    optimizer = torch.optim.AdamW(decoder.parameters(), 2e-3, weight_decay=0)
+    peak = decoder.LEARNING_RATE
+    optimizer = torch.optim.AdamW(decoder.parameters(), peak, weight_decay=0)
     examples: _Sampled | _Streamed
     examples = _Sampled(model, store, seed) if isinstance(store, StateStore) else _Streamed(model, store, seed)
-    loop = Loop(run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=2e-3, quiet=quiet)
+    loop = Loop(run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=peak, quiet=quiet)
     for step in loop:
         z, shown = examples.batch(step)
         loss = drawing_loss(decoder(z), shown.float() / 255)

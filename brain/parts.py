@@ -3,7 +3,7 @@
 An encoder is ``Encoder(channels, frame_size, dim, width)``, float (N, channels, H, W) in [-1, 1] to (N, dim). If its
 constructor names any of ``brain.model.encoder_options``, such as the frames of a stack, it is told them too.
 A predictor is a ``brain.networks.predictor.Predictor(dim, action_dim, width, depth)``.
-A decoder is ``Decoder(dim, frame_shape)``, float (N, dim) to (N, H, W, C) in [0, 1].
+A decoder is ``Decoder(dim, frame_shape)``, float (N, dim) to (N, H, W, C) in [0, 1], with its ``LEARNING_RATE``.
 An objective is a ``brain.objectives.objective.Objective(recipe, action_dim)``, named by the views it compares.
 """
 

@@ -7,11 +7,20 @@ import math
 from torch import Tensor, nn
 
 
-class MLPDecoder(nn.Module):
+class Decoder(nn.Module):
+    """Standardised latents (N, dim) to frames (N, H, W, C) in [0, 1]."""
+
+    LEARNING_RATE: float
+    """Peak of the schedule that suits it."""
+
+
+class MLPDecoder(Decoder):
     """``dim`` - 64 - 256 - pixels, GELU between, a sigmoid at the end; for small frames.
 
     float (N, dim) to (N, H, W, C) in [0, 1]. dvd-jepa's decoder (github.com/mandarwagh9/dvd-jepa).
     """
+
+    LEARNING_RATE = 2e-3
 
     def __init__(self, dim: int, frame_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -29,23 +38,29 @@ class MLPDecoder(nn.Module):
         return self.network(z).unflatten(1, self.frame_shape)
 
 
-class ConvDecoder(nn.Module):
-    """A linear map to a small grid, then four times: twice the size (nearest neighbour), a 3x3 convolution, ReLU.
+class ConvDecoder(Decoder):
+    """Two linear maps to a small grid, then four times: twice the size, a 3x3 convolution, BatchNorm, ReLU.
 
-    float (N, dim) to (N, H, W, C) in [0, 1]. Resizing first leaves no chequered pattern (Odena et al. 2016).
+    float (N, dim) to (N, H, W, C) in [0, 1]. Resizing (to the nearest neighbour) first leaves no chequered pattern
+    (Odena et al. 2016). The hidden layer turns angles and the like into places.
     """
 
-    WIDTHS = (96, 48, 32, 16, 8)
+    HIDDEN = 256
+    WIDTHS = (128, 64, 32, 16, 16)
+    LEARNING_RATE = 4e-3
 
     def __init__(self, dim: int, frame_shape: tuple[int, int, int]) -> None:
         super().__init__()
         height, width, channels = frame_shape
         self.frame_shape = frame_shape
         self.grid = (self.WIDTHS[0], -(-height // 16), -(-width // 16))
-        self.spread = nn.Linear(dim, math.prod(self.grid))
+        self.spread = nn.Sequential(
+            nn.Linear(dim, self.HIDDEN), nn.ReLU(inplace=True), nn.Linear(self.HIDDEN, math.prod(self.grid))
+        )
         layers: list[nn.Module] = []
         for before, after in zip(self.WIDTHS, self.WIDTHS[1:]):
-            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1), nn.ReLU(inplace=True)]
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            layers += [nn.Upsample(scale_factor=2), convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
         self.network = nn.Sequential(*layers, nn.Conv2d(self.WIDTHS[-1], channels, 3, padding=1), nn.Sigmoid())
 
     def forward(self, z: Tensor) -> Tensor:
