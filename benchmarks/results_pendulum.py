@@ -4,10 +4,10 @@
     python -m benchmarks.results_pendulum --seeds 0 --recipes "short;short, without variance"
 
 Per seed: 250 episodes of 201 frames are collected (run seed = training seed), encoder and predictor are trained,
-``brain probe`` (and, for the first seed, ``brain dream``) run on the test episodes of that store, and forecasts are measured on 80 episodes of
-a run seed that training never used. Angles of a forecast are read by an MLP (two hidden layers of 256; sines, cosines
-and velocities) that is fitted to latents of training episodes; a straight line misreads them. The error is the RMSE of
-the two angles on the circle, in degrees.
+``brain probe`` (and, for the first seed, ``brain dream``) run on the test episodes of that store, and forecasts are
+measured on 80 episodes of a run seed that training never used. Angles of a forecast are read by an MLP (two hidden
+layers of 256; sines, cosines and velocities) that is fitted to latents of training episodes; a straight line misreads
+them. The error is the RMSE of the two angles on the circle, in degrees.
 """
 
 from __future__ import annotations
