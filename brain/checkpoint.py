@@ -80,7 +80,9 @@ def restore(path: Path, module: nn.Module, tensors: dict[str, Tensor], prefix: s
         module.load_state_dict(own)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise TinyJEPAError(f"{path} does not fit the run's recipe ({reason}): use another --run folder") from None
+        raise TinyJEPAError(
+            f"{path} does not fit the run's recipe ({reason}): delete it, or use another --run folder"
+        ) from None
 
 
 def state(**modules: nn.Module) -> dict[str, Tensor]:
