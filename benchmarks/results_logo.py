@@ -12,9 +12,7 @@ whole training commands, on one thread.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +24,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from benchmarks import results
-from benchmarks.results import FRESH, print_table, train
+from benchmarks.results import FRESH, Figures, kept, over_seeds, print_table, train
 from brain.judge.probes import Ridge
 from brain.model import WorldModel
 from brain.networks.mlp_encoder import MLPEncoder
@@ -94,7 +92,7 @@ def fit_decoder(z: torch.Tensor, pixels: torch.Tensor, seed: int) -> nn.Module:
         wide, last = nn.Linear(64, 256), nn.Linear(256, 256)
         layers = (nn.Linear(z.shape[1], 64), nn.GELU(), wide, nn.GELU(), last, nn.Sigmoid())
     decoder = nn.Sequential(*layers)
-    optimizer = torch.optim.Adam(decoder.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(decoder.parameters(), 1e-3, fused=True)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(DECODER_STEPS):
         rows = torch.randint(len(z), (256,), generator=generator)
@@ -168,7 +166,7 @@ def supervised(train: Films, steps: int = 1500) -> Callable[[Films], np.ndarray]
     """The same encoder and a linear map, trained on the true position: the ceiling."""
     torch.manual_seed(0)
     network = nn.Sequential(MLPEncoder(2, (16, 16), 32, 128), nn.Linear(32, 2))
-    optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     inputs = torch.from_numpy(train.pairs.reshape(-1, 512).astype(np.float32)) * 2 - 1
     places = torch.from_numpy(train.position[:, 1:].reshape(-1, 2).astype(np.float32))
@@ -195,29 +193,30 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/results-logo"))
     parser.add_argument("--runs", type=Path, default=Path("runs/results-logo"))
     options = parser.parse_args()
-    test = Films(collect(options.data / "test", FRESH, 256, 133))
-    anomalies = Films(collect(options.data / "teleports", FRESH + 1, 60, 43, "--option", f"teleport_at={TELEPORT}"))
     torch.set_num_threads(1)
     recipes, seeds = options.recipes.split(","), [int(seed) for seed in options.seeds.split(",")]
-    stores = {seed: collect(options.data / f"train-{seed}", seed, 400, 63) for seed in seeds}
+    wanted = {
+        "test": (FRESH, 256, 133),
+        "teleports": (FRESH + 1, 60, 43, "--option", f"teleport_at={TELEPORT}"),
+        **{f"train-{seed}": (seed, 400, 63) for seed in seeds},
+    }
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        stores = dict(zip(wanted, pool.map(lambda name: collect(options.data / name, *wanted[name]), wanted)))
+    test, anomalies = Films(stores["test"]), Films(stores["teleports"])
+    beside = ThreadPoolExecutor(1).submit(floors, Films(stores[f"train-{seeds[0]}"]), test)
 
-    def figures(job: tuple[str, int]) -> dict[str, float]:
+    def figures(job: tuple[str, int]) -> Figures:
         recipe, seed = job
-        folder, store = options.runs / f"{recipe}-{seed}", stores[seed]
-        kept = folder / "logo.json"
-        if not kept.exists():
+        folder, store = options.runs / f"{recipe}-{seed}", stores[f"train-{seed}"]
+
+        def measure() -> Figures:
             seconds = train(folder, recipe, store.path, seed)
             model = WorldModel.load(folder, store.spec, torch.device("cpu"))
-            found = judge(model, seed, Films(store), test, anomalies)
-            kept.write_text(json.dumps(found | {"CPU s": seconds}, indent=1))
-        print(f"{recipe}, seed {seed}: done", file=sys.stderr, flush=True)
-        return dict(json.loads(kept.read_text()))
+            return judge(model, seed, Films(store), test, anomalies) | {"CPU s": seconds}
 
-    jobs = [(recipe, seed) for seed in seeds for recipe in recipes]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(jobs, pool.map(figures, jobs)))
-    table = {recipe: [found[recipe, seed] for seed in seeds] for recipe in recipes}
-    print_table(table, floors(Films(stores[seeds[0]]), test))
+        return kept(folder, recipe, measure)
+
+    print_table(over_seeds(recipes, seeds, figures), beside.result())
 
 
 if __name__ == "__main__":
