@@ -15,7 +15,7 @@ Examples:
   brain sweep --set objective.covariance=0.03,0.1,0.3 --budget 60s
   brain sweep --recipe bouncing-logo --store data/bouncing-logo --set objective.target=shared,stop-gradient,ema
   brain sweep --set objective.rollout=1,4 --set encoder.kind=cnn,resnet18 --seeds 0,1,2,3,4 --out sweeps/encoders
-  brain sweep --settings benchmarks/ablation-car-racing.toml --budget 75s --clock cpu"""
+  brain sweep --settings benchmarks/ablations/car-racing.toml --budget 75s --clock cpu"""
 
 
 @click.command(epilog=EXAMPLES)
