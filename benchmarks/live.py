@@ -1,4 +1,4 @@
-"""Frame rate, latency from simulator to screen, memory, and three viewers of whom one stalls.
+"""Frame rate, latency from simulator to screen, memory, and two viewers, in turns with a stalled and a third one.
 
     python -m benchmarks.live --run runs/car-racing --seconds 20 --minutes 3
 
@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import click
@@ -29,6 +30,17 @@ from brain.run import Run
 from tests.chromium import CHOOSE, Page, chromium
 
 
+class Reading(NamedTuple):
+    """Pictures drawn and frames simulated and judged a second, the server's CPU ms a frame, latency in ms."""
+
+    drawn: float
+    shown: float
+    cpu: float
+    median: float
+    p95: float
+    p99: float
+
+
 @contextlib.asynccontextmanager
 async def serving(runs: Sequence[Path]) -> AsyncIterator[Server]:
     """A server of these runs on a free port."""
@@ -42,20 +54,31 @@ async def serving(runs: Sequence[Path]) -> AsyncIterator[Server]:
         await server.stop()
 
 
-async def measure(page: Page, seconds: float) -> str:
-    """Pictures drawn a second, frames simulated a second, and latency."""
-    await page.do("live.stats.latency.length = 0; 0")
-    before, started = await page.do("[live.stats.drawn, live.points.at(-1)[0]]"), time.perf_counter()
-    cpu = time.process_time()
+async def measure(pages: Sequence[Page], seconds: float) -> list[Reading]:
+    """What each page showed, all of them over the same seconds."""
+    for page in pages:
+        await page.do("live.stats.latency.length = 0; 0")
+    counted = "[performance.now() / 1000, live.stats.drawn, live.points.at(-1)[0]]"
+    before, cpu = [await page.do(counted) for page in pages], time.process_time()
     await asyncio.sleep(seconds)
-    after, took = await page.do("[live.stats.drawn, live.points.at(-1)[0]]"), time.perf_counter() - started
-    latency = np.percentile(await page.do("live.stats.latency"), [50, 95, 99])
-    drawn, shown = ((b - a) / took for a, b in zip(before, after))
-    cpu = 1e3 * (time.process_time() - cpu) / max(1, after[1] - before[1])
-    return (
-        f"{drawn:5.1f} pictures drawn/s, {shown:5.1f} frames simulated and judged/s, "
-        "latency ms median {:.0f}, 95 % {:.0f}, 99 % {:.0f}, ".format(*latency)
-        + f"server CPU {cpu:.1f} ms a frame, load of the machine {os.getloadavg()[0]:.1f}"
+    after, cpu = [await page.do(counted) for page in pages], time.process_time() - cpu
+    readings = []
+    for page, start, end in zip(pages, before, after):
+        took, drawn, shown = (b - a for a, b in zip(start, end))
+        latency = np.percentile(await page.do("live.stats.latency"), [50, 95, 99])
+        readings.append(Reading(drawn / took, shown / took, 1e3 * cpu / max(1, shown), *latency))
+    return readings
+
+
+def told(name: str, readings: Sequence[Reading]) -> None:
+    """One line: means, with the range of the pictures over readings (rounds and pages)."""
+    drawn, mean = [reading[0] for reading in readings], Reading(*np.mean(readings, 0))
+    print(
+        f"{name}: {mean.drawn:.1f} [{min(drawn):.1f}-{max(drawn):.1f}] pictures drawn/s, "
+        f"{mean.shown:.1f} frames simulated and judged/s, latency ms median {mean.median:.0f}, "
+        f"95 % {mean.p95:.0f}, 99 % {mean.p99:.0f}, server CPU {mean.cpu:.1f} ms a frame, "
+        f"load of the machine {os.getloadavg()[0]:.1f}",
+        flush=True,
     )
 
 
@@ -64,25 +87,34 @@ async def stalled(url: str, session: aiohttp.ClientSession) -> aiohttp.ClientWeb
     return await session.ws_connect(url.replace("http", "ws") + "live", max_msg_size=0)
 
 
-async def bench(run: Path, seconds: float, minutes: float) -> None:
+async def bench(run: Path, seconds: float, minutes: float, rounds: int) -> None:
     process = psutil.Process()
     others = contextlib.AsyncExitStack()
     async with serving([run]) as server, chromium() as browser, aiohttp.ClientSession() as session, others:
         page = await browser.page()
         await page.open(server.url)
         await page.until("window.live && live.points.length > 100", 20)
-        print(f"one viewer:              {await measure(page, seconds)}")
+        told("one viewer", await measure([page], seconds))
         await page.do(CHOOSE.format(id="speed", value=2))
-        print(f"as fast as 2x asks:      {await measure(page, seconds)}")
+        told("one viewer, as fast as 2x asks", await measure([page], seconds))
         await page.do(CHOOSE.format(id="speed", value=1))
-        second = await (await others.enter_async_context(chromium())).page()  # a tab behind another draws nothing
-        await second.open(server.url)
-        await second.until("window.live && live.points.length > 100", 20)
-        print(f"two viewers, the first:  {await measure(page, seconds)}")
-        third = await stalled(server.url, session)
-        print(f"and a third that stalls: {await measure(page, seconds)}")
-        print(f"   the second of them:   {await measure(second, seconds)}")
-        await third.close()
+        pages = [page]
+        for _ in range(2):  # browsers of their own: a tab behind another draws nothing
+            pages.append(await (await others.enter_async_context(chromium())).page())
+            await pages[-1].open(server.url)
+            await pages[-1].until("window.live && live.points.length > 100", 20)
+        found: dict[str, list[Reading]] = {"two viewers": [], "and one that never reads": [], "three viewers": []}
+        for _ in range(rounds):
+            await pages[2].open("about:blank")
+            found["two viewers"] += await measure(pages[:2], seconds)
+            idle = await stalled(server.url, session)
+            found["and one that never reads"] += await measure(pages[:2], seconds)
+            await idle.close()
+            await pages[2].open(server.url)
+            await pages[2].until("window.live && live.points.length > 100", 20)
+            found["three viewers"] += await measure(pages, seconds)
+        for name, readings in found.items():
+            told(name, readings)
         await others.aclose()
         deadline, sizes = time.monotonic() + 60 * minutes, []
         while time.monotonic() < deadline:
@@ -91,8 +123,8 @@ async def bench(run: Path, seconds: float, minutes: float) -> None:
             heap = (await page.send("Runtime.getHeapUsage"))["usedSize"] / 2**20
             sizes.append((process.memory_info().rss / 2**20, heap))
         if sizes:
-            third = max(1, len(sizes) // 3)
-            first, last = np.mean(sizes[:third], 0), np.mean(sizes[-third:], 0)
+            part = max(1, len(sizes) // 3)
+            first, last = np.mean(sizes[:part], 0), np.mean(sizes[-part:], 0)
             print(
                 f"memory over {minutes:g} minutes with an event every 10 s, means of the first and last third: "
                 f"server {first[0]:.1f} and {last[0]:.1f} MB, page {first[1]:.1f} and {last[1]:.1f} MB"
@@ -103,9 +135,10 @@ async def bench(run: Path, seconds: float, minutes: float) -> None:
 @click.option("--run", type=click.Path(path_type=Path), required=True)
 @click.option("--seconds", default=20.0, show_default=True)
 @click.option("--minutes", default=3.0, show_default=True)
-def main(run: Path, seconds: float, minutes: float) -> None:
+@click.option("--rounds", default=3, show_default=True, help="of two viewers, one more that never reads, three viewers")
+def main(run: Path, seconds: float, minutes: float, rounds: int) -> None:
     torch.set_num_threads(1)
-    asyncio.run(bench(run, seconds, minutes))
+    asyncio.run(bench(run, seconds, minutes, rounds))
 
 
 if __name__ == "__main__":
