@@ -55,16 +55,38 @@ class Data:
     """Where they are held: ``cpu``, a GPU, or ``auto``, the GPU that trains if half of its memory is enough."""
 
 
+@dataclass(frozen=True)
+class Effort:
+    """Which stages ``train`` runs, and for how long."""
+
+    stage: Stage | None = None
+    """The only one to run; else all that are not finished."""
+    steps: int | None = None
+    """Optimiser steps of each training stage, in place of the recipe's."""
+    seconds: float | None = None
+    """Of both training stages together, in place of steps."""
+    clock: Clock = "wall"
+    """What ``seconds`` count."""
+
+    @property
+    def open(self) -> bool:
+        """Whether neither steps nor seconds are set."""
+        return self.steps is None and self.seconds is None
+
+    def budget(self, default: int, share: float) -> Budget:
+        """Of a stage with ``default`` steps in its recipe and ``share`` of the seconds."""
+        if self.seconds is not None:
+            return Budget(seconds=self.seconds * (share if self.stage is None else 1.0), clock=self.clock)
+        return Budget(steps=self.steps or default)
+
+
 def train(
     store_path: Path | str,
     run_path: Path,
     recipe: Recipe,
     *,
     data: Data | None = None,
-    stage: Stage | None = None,
-    steps: int | None = None,
-    seconds: float | None = None,
-    clock: Clock = "wall",
+    effort: Effort | None = None,
     seed: int = 0,
     device: str = "auto",
     checkpoint_seconds: float = 15.0,
@@ -72,15 +94,14 @@ def train(
     quiet: bool = False,
     begun: Callable[[Path], None] = lambda folder: None,
 ) -> list[str]:
-    """Run the stages that are not finished (or only ``stage``) and return one line on each.
+    """Run the stages that are not finished (or what ``effort`` says) and return one line on each.
 
-    ``steps`` or ``seconds`` override the recipe's own steps of the training stages; ``seconds``, on ``clock``, bound
-    both together. A followed store without either trains the encoder until the collection has finished and one epoch
-    over all of it is done, and at least for the recipe's steps. ``curves`` names who else is told the curves. ``begun``
-    is called with the run folder once it is there and known to be this run's.
+    A followed store without steps or seconds trains the encoder until the collection has finished and one epoch over
+    all of it is done, and at least for the recipe's steps. ``curves`` names who else is told the curves. ``begun`` is
+    called with the run folder once it is there and known to be this run's.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
-    data = data or Data()
+    data, effort = data or Data(), effort or Effort()
     if "wandb" in curves:
         need_wandb()
     target = pick(device)
@@ -92,7 +113,7 @@ def train(
             begun(run.path)
             LOG.info("store %s on %s, frames held on %s", feed.store.address, describe(target), feed.pool)
             _open_logs(run, curves)
-            lines = _stages(feed, run, recipe, stage, steps, seconds, clock, seed, target, checkpoint_seconds, quiet)
+            lines = _stages(feed, run, recipe, effort, seed, target, checkpoint_seconds, quiet)
         finally:
             run.close()
     finally:
@@ -145,10 +166,7 @@ def _stages(
     feed: Feed,
     run: Run,
     recipe: Recipe,
-    stage: Stage | None,
-    steps: int | None,
-    seconds: float | None,
-    clock: Clock,
+    effort: Effort,
     seed: int,
     target: torch.device,
     checkpoint_seconds: float,
@@ -159,12 +177,7 @@ def _stages(
     torch.manual_seed(seed)
     model = WorldModel(recipe, store.spec).to(target)
 
-    def budget(default: int, share: float) -> Budget:
-        if seconds is not None:
-            return Budget(seconds=seconds * (share if stage is None else 1.0), clock=clock)
-        return Budget(steps=steps or default)
-
-    lines: list[str] = []
+    stage, lines = effort.stage, list[str]()
 
     def done(line: str) -> None:
         LOG.info(line)
@@ -173,8 +186,8 @@ def _stages(
     if run.encoder.exists():
         done(f"encoder: finished before ({_finished(run.encoder)}), reused")
     elif stage in (None, "encoder"):
-        spending = budget(recipe.objective.steps, ENCODER_SHARE)
-        if feed.follower is not None and steps is None and seconds is None:
+        spending = effort.budget(recipe.objective.steps, ENCODER_SHARE)
+        if feed.follower is not None and effort.open:
             spending = OpenBudget(steps=recipe.objective.steps)
         train_encoder(run, model, feed, spending, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet)
         done(f"encoder: trained ({_finished(run.encoder)})")
@@ -186,7 +199,7 @@ def _stages(
         done(f"predictor: finished before ({_finished(run.predictor)}), reused")
     elif stage in (None, "predictor"):
         train_predictor(
-            run, model, feed, budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
+            run, model, feed, effort.budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
             seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         )  # fmt: skip
         done(f"predictor: trained ({_finished(run.predictor)})")

@@ -118,7 +118,7 @@ def command(
         raise click.UsageError("--steps and --budget exclude each other: give one")
     resolved = recipes.load(recipe, overrides)
     need_torch()
-    from brain.train import Curves, Data
+    from brain.train import Curves, Data, Effort
     from brain.train import train as run_training
     from shared.runlog import keep
 
@@ -138,10 +138,7 @@ def command(
                 memory=int(memory * (1 << 30)),
                 pool=pool_device,
             ),
-            stage=stage,  # type: ignore[arg-type]  # click.Choice checked it
-            steps=steps,
-            seconds=budget,
-            clock=clock,  # type: ignore[arg-type]  # click.Choice checked it
+            effort=Effort(stage, steps, budget, clock),  # type: ignore[arg-type]  # click.Choice checked them
             seed=seed,
             device=device,
             checkpoint_seconds=checkpoint_every,
