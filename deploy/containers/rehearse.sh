@@ -45,15 +45,16 @@ for role in factory brain; do
     || { tail -30 "$work/build-$role.log" >&2; exit 1; }
 done
 
-run() { # role, arguments: as compose.yaml runs it: /data shared, the brain's view of it read-only, /runs its own
+run() { # role, arguments: as compose.yaml runs it: /data shared, the brain's view of it read-only
   local role=$1 view=rw; shift
   [ "$role" = brain ] && view=ro
   local made; made=$(buildah from --pull-never "tinyjepa-$role")
   say "tinyjepa-$role: $role $*"
-  buildah run --user 1000 --volume "$work/data:/data:$view" --volume "$work/runs:/runs" "$made" -- "$role" "$@"
+  # /runs stays the image's own volume: of two --volume, buildah's chroots forget the first
+  buildah run --user 1000 --volume "$work/data:/data:$view" "$made" -- "$role" "$@"
   buildah rm "$made" > /dev/null
 }
-mkdir -p "$work/data" "$work/runs" && chown 1000 "$work/data" "$work/runs"
+mkdir -p "$work/data" && chown 1000 "$work/data"
 run factory doctor
 run factory collect --workers 2 --frames 9000 --max-episode-steps 100 --frame-size 32 --quiet
 run brain doctor --runs /runs
