@@ -128,10 +128,12 @@ def test_documents_tables_and_strangers_are_seen(copy: Path) -> None:
     (copy / "data.zarr" / "zarr.json").write_text("{}")
     (group / "frame" / "c.99.0.0.0").write_bytes(b"leftover")
     (copy / "note.txt").write_text("mine")
+    for name in ("collect-box.lan.log", "collect-box.lan.log.1", "log/collect-box.log"):
+        (copy / name).write_text("2026-01-01 started")
     verdict = verify(copy)
     wrong = {fault.file.removeprefix(f"data.zarr/{stream}/") for fault in verdict.faults}
     assert wrong == {"reward/zarr.json", "zarr.json", "data.zarr/zarr.json"}
-    assert verdict.unknown == [f"data.zarr/{stream}/frame/c.99.0.0.0", "note.txt"]
+    assert verdict.unknown == [f"data.zarr/{stream}/frame/c.99.0.0.0", "log/collect-box.log", "note.txt"]
 
 
 def test_a_log_that_lies_about_its_episodes_is_found(copy: Path) -> None:

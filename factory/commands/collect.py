@@ -144,9 +144,10 @@ def _collect(
 
 def log_file(store: Path) -> Path:
     """The log of the collections that this box drives into a store: beside the data, not among them."""
+    from shared.store import layout
     from shared.store.writer import host_name
 
-    return store / f"collect-{host_name()}.log"
+    return layout.collect_log(store, host_name())
 
 
 def _foretell(

@@ -4,6 +4,7 @@
 
     PATH/dataset.json                    the StoreSpec
     PATH/log/<stream>.jsonl              commit log, one writer each; the only source of truth for readers
+    PATH/collect-<host>.log              what the collections of a box did, for people (``shared.runlog``)
     PATH/data.zarr/zarr.json             root group
     PATH/data.zarr/<stream>/zarr.json    one group per writer start
     PATH/data.zarr/<stream>/<field>/     one array per field: zarr.json and c.<i>...
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ DATASET = "dataset.json"
 LOG = "log"
 DATA = "data.zarr"
 FORMAT = "tinyjepa-store"
+COLLECT_LOG = re.compile(r"collect-.+\.log(\.\d+)?")
+"""Logs of collections in the store's folder, the older ones with a number."""
 
 ZSTD_LEVEL = 1
 
@@ -77,6 +81,11 @@ def log_name(stream: str) -> str:
 
 def log_file(path: Path, stream: str) -> Path:
     return path / LOG / log_name(stream)
+
+
+def collect_log(path: Path, host: str) -> Path:
+    """Where the collections that ``host`` drives are told for people."""
+    return path / f"collect-{host}.log"
 
 
 def group_document(attributes: dict[str, Any]) -> bytes:

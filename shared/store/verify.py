@@ -215,6 +215,8 @@ def _unknown(path: Path, store: Store) -> Iterator[str]:
         if inside[:1] in ((quarantine.FOLDER,), ("preview",)):
             continue
         for name in files:
+            if not inside and layout.COLLECT_LOG.fullmatch(name):
+                continue
             if Path(folder) / name not in known:
                 yield _relative(path, Path(folder) / name)
 
