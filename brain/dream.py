@@ -186,16 +186,24 @@ def dream(model: WorldModel, decoder: nn.Module, store: Store, ref: EpisodeRef, 
     return Dream(ref, truth, decode(decoder, future), decode(decoder, z))
 
 
-def dreams(model: WorldModel, decoder: nn.Module, store: Store, count: int, steps: int) -> list[Dream]:
-    """Of evenly spread test episodes that are long enough; raises ``TinyJEPAError`` when there is none."""
+def long_enough(model: WorldModel, store: Store, steps: int) -> list[EpisodeRef]:
+    """The test episodes that hold an observation and ``steps`` model steps; raises ``TinyJEPAError`` without any."""
     observation = model.recipe.observation
-    lead = (observation.stack - 1) * observation.stride
-    span = lead + steps * observation.stride
+    span = (observation.stack - 1 + steps) * observation.stride
     fitting = [ref for ref in store.split("test") if ref.rows > span]
     if not fitting:
         raise TinyJEPAError(
             f"{store.path}: no test episode has {span + 1} rows for {steps} model steps: lower --steps, or collect more"
         )
+    return fitting
+
+
+def dreams(model: WorldModel, decoder: nn.Module, store: Store, count: int, steps: int) -> list[Dream]:
+    """Of evenly spread test episodes that are long enough; raises ``TinyJEPAError`` when there is none."""
+    observation = model.recipe.observation
+    lead = (observation.stack - 1) * observation.stride
+    span = lead + steps * observation.stride
+    fitting = long_enough(model, store, steps)
     chosen = [fitting[i] for i in np.linspace(0, len(fitting) - 1, min(count, len(fitting))).astype(int)]
     return [dream(model, decoder, store, ref, steps, lead + (ref.rows - 1 - span) // 2) for ref in chosen]
 

@@ -136,10 +136,15 @@ def sweep(
 ) -> list[Job]:
     """Make every run that is not judged yet and return all of them; ``more`` is passed on to ``brain train``.
 
-    A seed of every setting comes before the next seed. Every setting is validated first, and every folder that is
-    there must be of its recipe. A run that fails keeps its last line in ``failure``, and the rest goes on. Ctrl-C lets
-    the runs under way write a checkpoint; the same call goes on from there.
+    A seed of every setting comes before the next seed; what is named twice is made once. Every setting is validated
+    first, and every folder that is there must be of its recipe. A run that fails keeps its last line in ``failure``,
+    and the rest goes on. Ctrl-C lets the runs under way write a checkpoint; the same call goes on from there.
     """
+    choices, seeds = list(dict.fromkeys(choices)), list(dict.fromkeys(seeds))
+    folders: dict[str, Setting] = {}
+    for setting in choices:
+        if folders.setdefault(setting.slug, setting) is not setting:
+            raise TinyJEPAError(f"{setting.title} and {folders[setting.slug].title} share the folder {setting.slug}")
     plan = [Job(setting, seed, out / setting.slug / f"seed-{seed}") for setting in choices for seed in seeds]
     for job in plan:
         _check(job, recipes.load(recipe, job.setting.overrides))

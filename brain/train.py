@@ -111,9 +111,12 @@ def train(
         try:
             run.begin(recipe, feed.store.spec, feed.store.address, seed)
             begun(run.path)
+            before = run.facts()["store"]
             LOG.info("store %s on %s, frames held on %s", feed.store.address, describe(target), feed.pool)
             _open_logs(run, curves)
             lines = _stages(feed, run, recipe, effort, seed, target, checkpoint_seconds, quiet)
+            if before != feed.store.address:
+                lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
         finally:
             run.close()
     finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +18,17 @@ COMMAND = "tinyjepa.command"
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+
+
+class LocalPath(click.ParamType):
+    """A path on this box; a URL is refused, since it would become a folder called ``s3:``."""
+
+    name = "path"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(value)):
+            self.fail(f"{value} is a URL, and this works on directories: copy a finished store there", param, ctx)
+        return Path(str(value))
 
 
 class Commands(click.Group):

@@ -32,6 +32,10 @@ def test_dream_writes_what_can_be_looked_at(dots: Path, tmp_path: Path, capsys: 
     for stage in ("encoder", "predictor"):
         assert run(cli, "brain", ["train", "--store", str(dots), "--run", str(folder), *small, "--stage", stage]) == 0
     before = {file.name: file.read_bytes() for file in folder.glob("*or.safetensors")}
+    assert run(cli, "brain", ["dream", "--run", str(folder), "--steps", "500", "--decoder-steps", "1", "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "no test episode" in error and error.count("\n") == 1
+    assert not (folder / "decoder.safetensors").exists(), "refused before a decoder is trained"
     command = ["dream", "--run", str(folder), "--steps", "5", "--decoder-steps", "150", "--quiet"]
     assert run(cli, "brain", command) == 0
     assert "forecast.mp4" in capsys.readouterr().out
@@ -47,7 +51,3 @@ def test_dream_writes_what_can_be_looked_at(dots: Path, tmp_path: Path, capsys: 
     decoder = (folder / "decoder.safetensors").read_bytes()
     assert run(cli, "brain", [*command, "--decoder-steps", "9"]) == 0
     assert (folder / "decoder.safetensors").read_bytes() == decoder, "trained once"
-    capsys.readouterr()
-    assert run(cli, "brain", ["dream", "--run", str(folder), "--steps", "500", "--quiet"]) == 2
-    error = capsys.readouterr().err
-    assert "no test episode" in error and error.count("\n") == 1

@@ -117,6 +117,7 @@ def test_default_store() -> None:
         (["--max-episode-steps", "0"], ["--max-episode-steps"]),
         (["--workers", "2"], ["--local", "--workers"]),
         (["--wrokers", "2"], ["--wrokers", "--workers"]),
+        (["--store", "s3://bucket/cars"], ["s3://bucket/cars is a URL", "copy a finished store"]),
     ],
 )
 def test_bad_arguments(

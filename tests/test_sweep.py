@@ -88,6 +88,8 @@ def test_bad_input_is_refused_before_anything_starts(
         (["--set", "objective.varance=1,2"], "Did you mean"),
         (["--set", "objective.variance=1,-2"], "objective.variance"),
         (["--seeds", "0,x"], "whole numbers"),
+        (["--seeds", "²"], "whole numbers"),
+        (["--budget", "soon"], "no positive duration"),
         (["--store", str(tmp_path / "nowhere")], "nowhere"),
     ):
         assert run(cli, "brain", ["sweep", "--store", str(dots), "--out", str(tmp_path / "out"), *more]) == 2

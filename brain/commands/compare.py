@@ -16,7 +16,13 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), default="compare.html", show_default=True, help="The page.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="compare.html",
+    show_default=True,
+    help="The page.",
+)
 def command(runs: tuple[Path, ...], out: Path) -> None:
     """Lay RUNS side by side on one page: figures, recipes, energies, training curves and films.
 

@@ -40,14 +40,19 @@ def command(
     reconstruction.png, dream.png (error over time) and dream.json into the run folder. Test episodes only.
     """
     need_torch()
+    from brain import checkpoint
     from brain.device import pick
-    from brain.dream import dreams, train_decoder, write_dreams
+    from brain.dream import dreams, long_enough, train_decoder, write_dreams
     from brain.model import WorldModel
     from brain.run import Run
 
     run = Run(run_path)
     opened = open_store(run, store)
     model = WorldModel.load(run_path, opened.spec, pick(device))
+    long_enough(model, opened, steps)
+    if run.decoder.exists() and not quiet:
+        made = checkpoint.read_facts(run.decoder).get("step", 0)
+        click.echo(f"decoder of {made:,} steps is there and used; delete {run.decoder} to train another", err=True)
     decoder = train_decoder(run, model, opened, decoder_steps, int(run.facts()["seed"]), quiet=quiet)
     found = dreams(model, decoder, opened, episodes, steps)
     seconds = model.recipe.observation.stride / opened.spec.control_rate

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from brain import recipes
-from brain.commands.common import StorePlace, default_store, need_torch
+from brain.commands.common import Duration, StorePlace, default_store, need_torch
 from shared.errors import TinyJEPAError
 
 EXAMPLES = """\b
@@ -15,12 +15,12 @@ Examples:
   brain sweep --set objective.covariance=0.03,0.1,0.3 --budget 60s
   brain sweep --recipe bouncing-logo --store data/bouncing-logo --set objective.target=shared,stop-gradient,ema
   brain sweep --set objective.rollout=1,4 --set encoder.kind=cnn,resnet18 --seeds 0,1,2,3,4 --out sweeps/encoders
-  brain sweep --settings benchmarks/ablations/car-racing.toml --budget 75s --clock cpu"""
+  brain sweep --settings benchmarks/ablations/car-racing.toml --budget 60s --clock cpu"""
 
 
 @click.command(epilog=EXAMPLES)
 @click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
-@click.option("--store", type=StorePlace(), help="Store to learn from. [$TINYJEPA_DATA or data, /car-racing]")
+@click.option("--store", type=StorePlace(), help="Store to learn from. [car-racing in $TINYJEPA_DATA, or in data]")
 @click.option("--set", "varied", multiple=True, metavar="KEY=A,B,...", help="A key and its values; repeatable.")
 @click.option(
     "--settings",
@@ -59,10 +59,12 @@ def command(
 
     Run it again to go on: runs that are judged are kept, interrupted ones go on from their checkpoint.
     """
+    if budget:
+        Duration().convert(budget, None, None)
     if budget and steps:
         raise click.UsageError("--steps and --budget exclude each other: give one")
-    numbers = [part.strip() for part in seeds.split(",")]
-    if not all(number.isdigit() for number in numbers):
+    numbers = list(dict.fromkeys(part.strip() for part in seeds.split(",")))
+    if not all(number.isdecimal() for number in numbers):
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
     name = recipes.load(recipe).name
     need_torch()

@@ -29,7 +29,7 @@ Examples:
 @click.option(
     "--store",
     type=StorePlace(),
-    help="Store to learn from: a directory or a URL. [$TINYJEPA_DATA or data, /car-racing]",
+    help="Store to learn from: a directory or a URL. [car-racing in $TINYJEPA_DATA, or in data]",
 )
 @click.option("--run", "run_path", type=click.Path(path_type=Path), help="Run folder. [runs/RECIPE]")
 @click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shared.console import LocalPath
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
@@ -31,10 +32,8 @@ DEFAULT_FRAMES = 100_000
 @click.option("--episodes", type=click.IntRange(1), help="Episodes wanted in all, instead of frames.")
 @click.option("--dataset", help="A named data set of the world (factory worlds): its policy, options and length.")
 @click.option("--policy", help="Who acts: a policy, or a mix drawn per episode.  [default: the world's, often mixed]")
-@click.option(
-    "--store", type=click.Path(path_type=Path), help="The store's directory.  [default: DATA/WORLD[-DATASET]]"
-)
-@click.option("--data", type=click.Path(path_type=Path), help="Directory of stores.  [default: $TINYJEPA_DATA or data]")
+@click.option("--store", type=LocalPath(), help="The store's directory.  [default: DATA/WORLD[-DATASET]]")
+@click.option("--data", type=LocalPath(), help="Directory of stores.  [default: $TINYJEPA_DATA or data]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
 @click.option("--append", is_flag=True, help="Add a run of another policy, seed or episode limit to the store.")
 @click.option(

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
+from shared.console import LocalPath
 from shared.doctor.finding import Finding
 
 
 @click.command()
-@click.option("--store", type=click.Path(path_type=Path), help="Shared directory.  [default: $TINYJEPA_DATA or data]")
+@click.option("--store", type=LocalPath(), help="Shared directory.  [default: $TINYJEPA_DATA or data]")
 @click.option("--address", help="A Ray cluster, as host:port, that must answer.")
 @click.option("--json", "as_json", is_flag=True, help="All findings as one JSON object on stdout.")
 def command(store: Path | None, address: str | None, as_json: bool) -> int:

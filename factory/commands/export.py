@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from shared.console import LocalPath
+
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
 @click.option("--format", "form", required=True, help="hdf5, npz or minari.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="File or folder to write; must not exist.")
+@click.option("--out", required=True, type=LocalPath(), help="File or folder to write; must not exist.")
 @click.option("--trust-world", is_flag=True, help="minari: import the module that the store names for its world.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(store: Path, form: str, out: Path, trust_world: bool, quiet: bool) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from shared.console import LocalPath
+
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
 @click.option("--dry-run", is_flag=True, help="List what would go; remove nothing.")
 @click.option(
     "--older-than",

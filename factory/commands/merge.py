@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from shared.console import LocalPath
+
 
 @click.command()
-@click.argument("stores", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--into", "target", required=True, type=click.Path(path_type=Path), help="New or existing store.")
+@click.argument("stores", nargs=-1, required=True, type=LocalPath())
+@click.option("--into", "target", required=True, type=LocalPath(), help="New or existing store.")
 def command(stores: tuple[Path, ...], target: Path) -> None:
     """Join STORES of one world into one, without copying where the disk has hard links.
 

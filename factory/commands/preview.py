@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from shared.console import LocalPath
+
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Directory for the files.  [default: STORE/preview]")
+@click.argument("store", type=LocalPath())
+@click.option("--out", type=LocalPath(), help="Directory for the files.  [default: STORE/preview]")
 def command(store: Path, out: Path | None) -> None:
     """Draw a contact sheet (PNG), a video (MP4) of a few episodes of a STORE, and where its data lie (PNG).
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from shared.console import LocalPath
+
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
 @click.option("--watch", "watching", is_flag=True, help="Look again and again until Ctrl-C: rates, writers, time left.")
 @click.option("--every", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="--watch: seconds.")
 @click.option("--frames", type=click.IntRange(1), help="--watch: the goal, for the time left.")

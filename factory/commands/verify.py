@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from shared.console import LocalPath
+
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
 @click.option("--quarantine", is_flag=True, help="Set damaged shards aside, so that reading and collecting go on.")
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout.")
 @click.option("--quiet", is_flag=True, help="No progress.")
