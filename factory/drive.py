@@ -164,7 +164,7 @@ def drive_episode(world: World, run_seed: int, k: int, max_steps: int, window: W
         if spare < -1:
             due = time.perf_counter()
     stored = np.zeros((len(frames), action_dim(world.action_space)), np.float32)
-    stored[:-1] = np.array(actions, np.float32).reshape(len(actions), -1)
+    stored[:-1] = np.array(actions, np.float32).reshape(len(actions), stored.shape[1])
     return Episode(
         index=k,
         seed=seed,

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factory.drive import HUMAN, Window, drive
+from factory.drive import HUMAN, Window, drive, drive_episode
 from factory.job import Job, make_job
 from shared.store.reader import Store
+from shared.worlds import make_world
 
 pygame = pytest.importorskip("pygame")
 
@@ -55,6 +56,17 @@ def test_what_the_keys_do_is_recorded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (actions[:, 0] == -1).any() and set(np.unique(actions[:, 0])) <= {-1.0, 0.0}, "left was held for a while"
     speed = store.read_episode(store.episodes[0], "state")["state"][:, store.spec.state_names.index("forward_speed")]
     assert speed[-1] > speed[0] + 1
+
+
+def test_an_episode_without_an_action_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    window = Window("test")
+    world = make_world("car-racing", 32)
+    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_r))
+    episode = drive_episode(world, 0, 0, 60, window)
+    assert episode.rows == 1 and episode.action.shape == (1, 3)
+    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_ESCAPE))
+    assert drive(tmp_path / "store", job(), window) == (0, 0)
 
 
 @pytest.mark.parametrize("display", [None, ":987"])
