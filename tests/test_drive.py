@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -25,23 +26,42 @@ def job(world: str = "car-racing") -> Job:
     return Job(spec, replace(run, policy=HUMAN))
 
 
+class Watched(Window):
+    """A window that remembers what it last said: the keys below wait for the drive, not for the clock."""
+
+    caption = ""
+
+    def show(self, picture: np.ndarray, caption: str) -> None:
+        super().show(picture, caption)
+        self.caption = caption
+
+    def until(self, words: str, *moment: float) -> None:
+        """Until the caption holds ``words``, and ``moment`` (an episode and a time in it, seconds) has come."""
+        for _ in range(6000):
+            found = re.match(r"episode (\d+), ([\d.]+) s", self.caption)
+            if found and words in self.caption and (float(found[1]), float(found[2])) >= moment:
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"still {self.caption!r}")
+
+
 def test_what_the_keys_do_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    window = Window("test")
+    window = Watched("test")
 
     def key(kind: int, code: int) -> None:
         pygame.event.post(pygame.event.Event(kind, key=code))
 
     def play() -> None:
         key(pygame.KEYDOWN, pygame.K_UP)
-        time.sleep(1.0)
+        window.until("", 0, 0.6)
         key(pygame.KEYDOWN, pygame.K_LEFT)
-        time.sleep(0.5)
+        window.until("", 0, 0.9)
         key(pygame.KEYDOWN, pygame.K_r)
         key(pygame.KEYUP, pygame.K_LEFT)
-        time.sleep(0.7)
+        window.until("", 1, 0.4)
         key(pygame.KEYDOWN, pygame.K_SPACE)
-        time.sleep(0.3)
+        window.until("paused", 1, 0.4)
         key(pygame.KEYDOWN, pygame.K_ESCAPE)
 
     player = threading.Thread(target=play)
