@@ -63,11 +63,15 @@ def lines(run: Path, facts: Facts) -> Iterator[str]:
     yield f"  latents     effective rank {rank}, standard deviation {spread}"
     if facts["frames_behind"] is not None:
         yield f"  behind      {facts['frames_behind']:,} frames"
-    yield f"  time left   {duration(facts['seconds_left'])} of this stage"
+    age = facts["seconds_since_step"]
+    quiet = age is not None and age > STALLED_SECONDS
+    if quiet and len(finished) == len(STAGES):
+        yield f"  at rest     all stages are finished; the last step was {duration(age)} ago"
+    else:
+        yield f"  time left   {duration(facts['seconds_left'])} of this stage"
     if "gpu_busy" in facts:
         yield f"  GPU         {facts['gpu_busy']:.0%} busy, {facts.get('gpu_memory_bytes', 0) / 1e9:.1f} GB used"
-    age = facts["seconds_since_step"]
-    if len(finished) < len(STAGES) and age is not None and age > STALLED_SECONDS:
+    if quiet and len(finished) < len(STAGES):
         yield f"  QUIET       for {duration(age)}: it waits for data, judges, or has ended"
     yield f"  free        {facts['free_bytes'] / 1e9:,.1f} GB"
 
