@@ -1,6 +1,6 @@
 """The pictures of the live page in ``docs/images``, from a real run in a real browser.
 
-python -m benchmarks.live_pictures --run runs/car-racing --run runs/bouncing-logo
+python -m benchmarks.live_pictures --run runs/car-racing
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ import click
 import torch
 
 from benchmarks.live import serving
-from tests.chromium import CHOOSE, Chromium, chromium
+from tests.chromium import Chromium, chromium
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 
-async def shoot(browser: Chromium, url: str, name: str, size: tuple[int, int], dark: bool, run: int = 0) -> None:
+async def shoot(browser: Chromium, url: str, name: str, size: tuple[int, int], dark: bool) -> None:
     """Opens the page, teleports, runs the film backwards, begins a dream, and takes a picture."""
     page = await browser.page()
     await page.open(url, *size, dark=dark)
     await page.until("window.live && live.state && live.points.length > 20")
-    if run:
-        await page.do(CHOOSE.format(id="run", value=run))
-    await page.until(f"live.state.run === '{run}' && live.points.length > 40", 20)
     await page.send("Emulation.setScrollbarsHidden", hidden=True)
     await page.until("live.points.length >= 300", 30)
     await page.key("n")
@@ -45,8 +42,6 @@ async def main_async(runs: list[Path]) -> None:
         await shoot(browser, server.url, "light", (1280, 920), dark=False)
         await shoot(browser, server.url, "dark", (1280, 920), dark=True)
         await shoot(browser, server.url, "phone", (390, 844), dark=False)
-        if len(runs) > 1:
-            await shoot(browser, server.url, "logo", (1280, 920), dark=False, run=1)
 
 
 @click.command()
