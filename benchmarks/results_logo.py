@@ -36,7 +36,7 @@ TELEPORT = 24
 DECODER_STEPS = 2000
 PENALTY = 1e-6
 SEEDING = threading.Lock()
-"""Held while weights are drawn from torch's global generator."""
+"""Held while weights or batches are drawn from torch's global generator."""
 
 
 def collect(path: Path, seed: int, episodes: int, steps: int, *more: str) -> Store:
@@ -144,7 +144,8 @@ def floors(train: Films, test: Films) -> dict[str, dict[str, float]]:
     ours, theirs = (basis.transform(films.pairs.reshape(-1, 512)) for films in (train, test))
     found = fit_probe(ours.reshape(*train.pairs.shape[:2], -1), train.position[:, 1:])
     pca = {"probe": rmse(found(theirs.reshape(*test.pairs.shape[:2], -1)) - where)}
-    told = {"probe": rmse(supervised(train)(test) - where)}
+    with SEEDING:  # its batches come from there too, while runs beside it seed their decoders
+        told = {"probe": rmse(supervised(train)(test) - where)}
     floor = {"mean": mean, "persistence": frozen, "replay": replay(train, test), "PCA, 32": pca, "raw pixels": raw}
     return floor | {"supervised": told}
 

@@ -63,7 +63,7 @@ def command(
         Duration().convert(budget, None, None)
     if budget and steps:
         raise click.UsageError("--steps and --budget exclude each other: give one")
-    numbers = list(dict.fromkeys(part.strip() for part in seeds.split(",")))
+    numbers = [part.strip() for part in seeds.split(",")]
     if not all(number.isdecimal() for number in numbers):
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
     name = recipes.load(recipe).name
