@@ -14,7 +14,6 @@ from deploy.rehearsal.hosts import lacking
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.skipif("TINYJEPA_REHEARSAL" not in os.environ, reason="takes minutes: set TINYJEPA_REHEARSAL=1")
 @pytest.mark.skipif(bool(lacking()), reason=f"no rehearsal on this box: {lacking()}")
 def test_a_cut_link_and_a_killed_trainer_cost_only_time(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deploy.rehearsal", "--short", "--keep", str(tmp_path / "r")]
