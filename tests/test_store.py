@@ -204,6 +204,19 @@ def test_another_collection_is_refused(tmp_path: Path, changes: dict[str, object
     assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
 
 
+def test_a_folder_of_other_files_is_no_place_for_a_store(tmp_path: Path) -> None:
+    for name in ("lost+found", ".hidden", "collect-box.log"):
+        (tmp_path / name).touch()
+    create_store(tmp_path / "store", small_spec())
+    with pytest.raises(StoreError, match=r"holds other files \(store\): name a folder of its own"):
+        create_store(tmp_path, small_spec())
+    assert not (tmp_path / "data.zarr").exists()
+    (tmp_path / "store").rename(tmp_path / ".store")
+    create_store(tmp_path, small_spec())
+    (tmp_path / "notes.txt").touch()  # beside a store it is the user's own business
+    create_store(tmp_path, small_spec())
+
+
 def test_a_store_keeps_its_chunk_sizes(tmp_path: Path) -> None:
     create_store(tmp_path, small_spec())
     asked = small_spec(inner_rows=8, shard_rows=64)

@@ -39,9 +39,15 @@ class StorePlace(click.ParamType):
         return text if URL.match(text) else Path(text)
 
 
-def default_store() -> Path:
-    """``$TINYJEPA_DATA/car-racing``, or ``data/car-racing``: where ``factory collect`` writes by default."""
-    return Path(os.environ.get("TINYJEPA_DATA", "data")) / "car-racing"
+def default_store(recipe: str = "") -> Path:
+    """``DATA/WORLD``, where ``factory collect`` writes; DATA is ``$TINYJEPA_DATA`` or ``data``.
+
+    WORLD is the one that the recipe's name begins with (``two-room-gru``: ``two-room``), else ``car-racing``.
+    """
+    from shared.worlds import WORLDS
+
+    world = next((name for name in WORLDS if recipe.startswith(name)), "car-racing")
+    return Path(os.environ.get("TINYJEPA_DATA") or "data") / world
 
 
 def need_torch() -> None:

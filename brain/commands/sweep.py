@@ -20,7 +20,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
-@click.option("--store", type=StorePlace(), help="Store to learn from. [car-racing in $TINYJEPA_DATA, or in data]")
+@click.option("--store", type=StorePlace(), help="Store to learn from. [its world in $TINYJEPA_DATA or data]")
 @click.option("--set", "varied", multiple=True, metavar="KEY=A,B,...", help="A key and its values; repeatable.")
 @click.option(
     "--settings",
@@ -71,7 +71,7 @@ def command(
     from brain.sweep import combined, product, read_settings, sweep, table, write
     from shared.store.reader import Store
 
-    where = store or default_store()
+    where = store or default_store(name)
     Store(where)  # refuse what is no store before anything is started
     out = out or Path("sweeps") / name
     more = ["--device", device, *(["--budget", budget, "--clock", clock] if budget else [])]

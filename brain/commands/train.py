@@ -17,7 +17,8 @@ Examples:
   brain train                                    the main job on data/car-racing
   brain train --budget 10m                       end on time on any machine
   brain train --steps 2000 --seed 1 --run runs/seed-1
-  brain train --recipe tiny-jepa --run runs/tiny-jepa
+  brain train --recipe tiny-jepa
+  brain train --recipe two-room                  on data/two-room
   brain train --set objective.covariance=0.2 --set encoder.width=32 --run runs/wider
   brain train --store /mnt/factory/car-racing --stage encoder --device cuda
   brain train --store /mnt/factory/car-racing --follow        begin while the factory still collects
@@ -29,7 +30,7 @@ Examples:
 @click.option(
     "--store",
     type=StorePlace(),
-    help="Store to learn from: a directory or a URL. [car-racing in $TINYJEPA_DATA, or in data]",
+    help="Store to learn from: a directory or a URL. [the recipe's world in $TINYJEPA_DATA or data]",
 )
 @click.option("--run", "run_path", type=click.Path(path_type=Path), help="Run folder. [runs/RECIPE]")
 @click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
@@ -126,7 +127,7 @@ def command(
     wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}
     with keep() as log:
         lines = run_training(
-            store or default_store(),
+            store or default_store(resolved.name),
             run_path,
             resolved,
             data=Data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
         raise TinyJEPAError(f"{path} is not a TOML recipe: {error}") from None
     for override in overrides:
         _override(tree, override)
-    return validate(tree, str(path))
+    return validate(tree, " ".join([name, *(f"--set {override}" for override in overrides)]))
 
 
 def validate(tree: dict[str, Any], source: str) -> Recipe:
@@ -54,7 +55,7 @@ def validate(tree: dict[str, Any], source: str) -> Recipe:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise TinyJEPAError(closest(key, keys(), "recipe key")) from None
+            raise TinyJEPAError(_unknown(key)) from None
         reason = first["msg"].removeprefix("Value error, ")
         raise TinyJEPAError(f"recipe {source}: {key}: {reason}{_got(first['input'])}") from None
     for registry, name in (
@@ -93,6 +94,16 @@ def keys() -> list[str]:
     return [key for key, _, _ in explain(Recipe(name="keys"))]
 
 
+def _unknown(key: str) -> str:
+    """One line on a key that no recipe has: the closest one, and those of its section."""
+    section, _, leaf = key.rpartition(".")
+    near = [name.rpartition(".")[2] for name in keys() if section and name.rpartition(".")[0] == section]
+    match = difflib.get_close_matches(leaf if near else key, near or keys(), n=1, cutoff=0.5)
+    hint = f" Did you mean '{section + '.' if near else ''}{match[0]}'?" if match else ""
+    listing = f" Keys of {section}: {', '.join(near)}." if near else ""
+    return f"unknown recipe key '{key}'.{hint}{listing} All, explained: brain recipes {DEFAULT}"
+
+
 def _got(value: Any) -> str:
     return "" if isinstance(value, dict) else f" (got {value!r})"
 
@@ -103,7 +114,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     if not equals:
         raise TinyJEPAError(f"--set {override}: write it as key=value, such as objective.covariance=0.2")
     if key not in keys():
-        raise TinyJEPAError(closest(key, keys(), "recipe key"))
+        raise TinyJEPAError(_unknown(key))
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

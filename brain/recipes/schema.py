@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from brain.parts import ENCODERS, PREDICTORS
+
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,7 +31,7 @@ class Observation(Section):
 class Encoder(Section):
     """Observation to latent."""
 
-    kind: str = Field("cnn", description="registered encoder: cnn, resnet18, mlp, two-branch, vit, video")
+    kind: str = Field("cnn", description=f"registered encoder: {', '.join(ENCODERS)}")
     dim: int = Field(128, ge=2, le=4096, description="width of the latent")
     width: int = Field(
         32, ge=4, le=2048, description="channels of the first stage, which later stages double; vit, video: of all"
@@ -164,7 +166,7 @@ class Objective(Section):
 class Predictor(Section):
     """(latent, action) to next latent."""
 
-    kind: str = Field("residual-mlp", description="registered predictor: residual-mlp, mlp, transformer, gru")
+    kind: str = Field("residual-mlp", description=f"registered predictor: {', '.join(PREDICTORS)}")
     width: int = Field(256, ge=4, description="hidden width")
     depth: int = Field(2, ge=1, le=32, description="hidden layers (mlp), blocks (residual-mlp, transformer)")
 

@@ -156,8 +156,11 @@ def _foretell(
     from factory.collect import open_store
     from factory.estimate import estimate
     from factory.progress import minutes
+    from shared.store import layout
+    from shared.store.dataset import refuse_occupied
 
-    have = open_store(path, job, append) if path.exists() else {}
+    refuse_occupied(path)
+    have = open_store(path, job, append) if (path / layout.DATASET).exists() else {}
     cores = workers or os.cpu_count() or 1
     found = estimate(path, job, have, frames or episodes or 0, "frames" if frames else "episodes", cores)
     if as_json:

@@ -35,13 +35,14 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
 
     Safe when several processes create at once: one wins, the others are compared with it. An existing store
     keeps its ``inner_rows`` and ``shard_rows``. Raises ``StoreError`` when ``path`` holds a store of other
-    content (the line names the field and both values) or something else, ``OSError`` with its file name
+    content (the line names the field and both values) or other files, ``OSError`` with its file name
     when the directory cannot be made or written.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise StoreError(f"{path} is a file: choose a directory with --store")
     refuse_links(path)
+    refuse_occupied(path)
     if not (path / layout.DATASET).exists():
         (path / layout.DATA).mkdir(parents=True, exist_ok=True)
         root = path / layout.DATA / "zarr.json"
@@ -56,6 +57,25 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
     found = load_spec(Local(path)).spec
     agree(path, found, spec)
     return found
+
+
+def refuse_occupied(path: Path) -> None:
+    """Raise ``StoreError`` where ``path`` is no store's place: a store has its folder for itself.
+
+    Its own beginnings (another process may just be making it), a mount's ``lost+found`` and hidden files do not count.
+    """
+    if not path.is_dir() or (path / layout.DATASET).exists():
+        return
+    ours = (layout.DATA, layout.LOG, "lost+found")
+    others = sorted(
+        entry.name
+        for entry in path.iterdir()
+        if not (entry.name in ours or entry.name.startswith((".", layout.DATASET)))
+        and not layout.COLLECT_LOG.fullmatch(entry.name)
+    )
+    if others:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        raise StoreError(f"{path} is no store and holds other files ({shown}): name a folder of its own")
 
 
 def agree(path: Path, found: StoreSpec, asked: StoreSpec) -> None:
