@@ -16,10 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from shared.errors import TinyJEPAError
+from shared.store.files import sync_directory
 
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors and JSON facts to one safetensors file; a crash leaves the file before, whole."""
+    """Write tensors and JSON facts to one safetensors file.
+
+    It is on the disk when this returns; a crash or power cut before leaves the file before, whole.
+    """
     temporary = path.with_suffix(".partial")
     save_file(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
@@ -30,6 +34,7 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         os.fsync(file.fileno())
     temporary.chmod(0o644)  # safetensors writes 0600, which the other users of a shared directory could not read
     temporary.replace(path)
+    sync_directory(path.parent)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -10,6 +10,7 @@ of that name; in mode state ``coordinates.json`` (what standardises the state). 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Mapping
@@ -23,10 +24,13 @@ from brain import recipes
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.links import refuse_links
+from shared.store.files import sync_directory
 from shared.store.schema import StoreSpec
 
 FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
 """What every ``run.json`` says."""
+BEGINNINGS = ("recipe.toml", "recipe.toml.partial", "run.json.partial")
+"""All that a start which was cut off before ``run.json`` can leave."""
 
 
 class CurveLog(Protocol):
@@ -96,9 +100,10 @@ class Run:
         if self.path.exists() and not self.path.is_dir():
             raise TinyJEPAError(f"{self.path} is a file: give --run a folder")
         if not (self.path / "run.json").exists():
-            if self.path.exists() and any(self.path.iterdir()):
+            if self.path.exists() and any(entry.name not in BEGINNINGS for entry in self.path.iterdir()):
                 raise TinyJEPAError(f"{self.path} holds other files and no run: give --run a new or empty folder")
             self.path.mkdir(parents=True, exist_ok=True)
+            sync_directory(self.path.parent)
             write_whole(self.path / "recipe.toml", recipes.dump(recipe))
             write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
             return
@@ -166,11 +171,17 @@ class Run:
         return path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a text file whole or not at all; with ``sync`` it is on the disk when this returns."""
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
     temporary.replace(path)
+    if sync:
+        sync_directory(path.parent)
 
 
 def _first_difference(a: Recipe, b: Recipe) -> str:

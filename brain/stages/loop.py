@@ -157,7 +157,7 @@ class Loop:
         self.step = 0
         self.elapsed = Elapsed()
         self.due = False
-        self.last_loss = math.nan
+        self.last_loss: float | None = None
         self._interrupted = False
         path = run.checkpoint(stage)
         if path.exists():
@@ -239,11 +239,12 @@ class Loop:
         left = None if open_end or not fraction else wall * (1 - fraction) / fraction
         facts = {"fraction": None if open_end else fraction, "seconds_left": left, "steps_per_second": rate}
         facts["frames_behind"] = self._behind(self.step)
-        write_whole(self.run.path / "progress.json", json.dumps(facts))
+        write_whole(self.run.path / "progress.json", json.dumps(facts), sync=False)
 
     def _note(self) -> str:
         rate = self.step / self.elapsed.wall if self.elapsed.wall else 0.0
-        return f"step {self.step}, {rate:.1f} steps/s, loss {self.last_loss:.3f}{self._more(self.step)}"
+        loss = "" if self.last_loss is None else f", loss {self.last_loss:.3f}"
+        return f"step {self.step}, {rate:.1f} steps/s{loss}{self._more(self.step)}"
 
     def _say(self, line: str) -> None:
         if not self.quiet:
