@@ -31,6 +31,9 @@ ENTRY = struct.Struct("<BQI")
 """Kind, offset and length of a record; its bytes follow."""
 SECTOR = 4096
 """What a disk writes whole: a longer write may be torn between two."""
+FORMAT = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f"), "btrfs": ("mkfs.btrfs", "-q", "-f")}
+MEGABYTES = {"ext4": 64, "xfs": 320, "btrfs": 160}
+"""How large a disk is; the last two take no smaller one."""
 NAMES = ("/disk", *(f"/told-{i}" for i in range(10)))
 
 
@@ -40,11 +43,11 @@ class Entry(NamedTuple):
     data: bytes
 
 
-def lacking() -> str:
+def lacking(kind: str = "ext4") -> str:
     """Why there can be no such disk here, in words, or nothing."""
     if os.geteuid() != 0:
         return "it needs root"
-    if missing := [name for name in ("losetup", "mkfs.ext4", "mount") if shutil.which(name) is None]:
+    if missing := [name for name in ("losetup", FORMAT[kind][0], "mount") if shutil.which(name) is None]:
         return f"{' and '.join(missing)} must be installed"
     if not Path("/dev/fuse").exists():
         return "there is no /dev/fuse"
@@ -57,7 +60,7 @@ def lacking() -> str:
             image = Path(folder) / "tried"
             with image.open("wb") as empty:
                 empty.truncate(8 << 20)
-            _run("mkfs.ext4", "-q", "-F", str(image))
+            _run(*FORMAT["ext4"], str(image))
             with powered_up(Path(folder), bytearray(image.read_bytes())):
                 pass
     except RuntimeError as error:
@@ -101,8 +104,10 @@ def serve(mount: Path, image: Path, log: Path) -> None:
 
 
 @contextlib.contextmanager
-def recorded(folder: Path, megabytes: int) -> Iterator[tuple[Path, Path]]:
-    """An ext4 on such a disk: (its mount point, the folder of ``told-*``). Afterwards ``folder/log`` holds the record.
+def recorded(folder: Path, kind: str) -> Iterator[tuple[Path, Path]]:
+    """A file system of ``kind`` on such a disk: (its mount point, the folder of ``told-*``).
+
+    Afterwards ``folder/log`` holds the record.
 
     Raises ``RuntimeError`` with the reason where it cannot be made.
     """
@@ -110,7 +115,7 @@ def recorded(folder: Path, megabytes: int) -> Iterator[tuple[Path, Path]]:
     for path in (served, point):
         path.mkdir()
     with image.open("wb") as empty:
-        empty.truncate(megabytes << 20)
+        empty.truncate(MEGABYTES[kind] << 20)
     command = [sys.executable, "-m", "benchmarks.recording_disk", str(served), str(image), str(log)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
@@ -121,7 +126,7 @@ def recorded(folder: Path, megabytes: int) -> Iterator[tuple[Path, Path]]:
             time.sleep(0.05)
         device = _run("losetup", "--find", "--show", str(served / "disk")).strip()
         try:
-            _run("mkfs.ext4", "-q", "-F", device)
+            _run(*FORMAT[kind], device)
             _run("mount", device, str(point))
             try:
                 yield point, served
@@ -150,14 +155,14 @@ def read_log(log: Path) -> list[Entry]:
 
 
 def crash_states(
-    entries: list[Entry], megabytes: int, cuts: list[int], rng: random.Random
+    entries: list[Entry], kind: str, cuts: list[int], rng: random.Random
 ) -> Iterator[tuple[bytearray, list[bytes]]]:
     """For every cut (a number of entries, ascending): the disk after a power cut there, and what had been told.
 
     All before the last flush is on the disk. Of each later write every 4,096 bytes are there or not: none of them, all,
     or, in half of the states, each by a throw of a coin.
     """
-    durable = bytearray(megabytes << 20)
+    durable = bytearray(MEGABYTES[kind] << 20)
     applied, told = 0, []
     for cut in cuts:
         flushed = max((i + 1 for i in range(applied, cut) if entries[i].kind == FLUSH), default=applied)

@@ -11,11 +11,11 @@ pytestmark = pytest.mark.skipif(bool(why := lacking()), reason=f"no recording di
 
 
 def test_a_power_cut_loses_nothing_that_was_called_safe() -> None:
-    found = cut(cuts=12, seconds=1.5, seed=1)
+    found = cut(cuts=8, seconds=1.0, seed=1)
     assert found["rows promised"] > 100 and found["runs promised"] > 10 and found["flushes recorded"] > 100
     assert {what: number for what, number in found.items() if what.startswith("LOST") and number} == {}
 
 
 def test_without_fsync_it_would_lose_nearly_all() -> None:
-    found = cut(cuts=4, seconds=1.5, seed=1, careless=True)
+    found = cut(cuts=2, seconds=1.0, seed=1, careless=True)
     assert found["LOST rows"] > found["rows promised"] / 2 > 0

@@ -177,7 +177,7 @@ store = read_everything(path)
 assert [ref.index for ref in store.episodes] == committed, "what was committed is there"
 assert len(committed) > 3
 assert not list(path.rglob("*.partial"))
-(path / "ballast").unlink()
+(path / ".ballast").unlink()
 with StreamWriter(path, spec, RUN, 0) as writer:
     writer.append(noise_episode(spec, index, 16))
 store.refresh()
@@ -191,7 +191,7 @@ def test_full_disk(tmp_path: Path) -> None:
     mount = f"mount -t tmpfs -o size=2m none '{tmp_path}'"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("this machine does not let an unprivileged process mount a tmpfs of its own")
-    script = f"{mount} && head -c 600000 /dev/zero > '{tmp_path}/ballast' && exec '{sys.executable}' - '{tmp_path}'"
+    script = f"{mount} && head -c 600000 /dev/zero > '{tmp_path}/.ballast' && exec '{sys.executable}' - '{tmp_path}'"
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", script], input=FULL_DISK, cwd=ROOT, capture_output=True, text=True
     )

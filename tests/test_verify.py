@@ -136,6 +136,22 @@ def test_documents_tables_and_strangers_are_seen(copy: Path) -> None:
     assert verdict.unknown == [f"data.zarr/{stream}/frame/c.99.0.0.0", "log/collect-box.log", "note.txt"]
 
 
+def test_documents_that_a_power_cut_emptied_are_mended_from_the_log(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sorted((copy / "data.zarr").rglob("zarr.json"))
+    before = {file: file.read_bytes() for file in files}
+    assert len(files) > 8
+    for file in files:
+        file.write_bytes(b"")
+    assert run(cli, "factory", ["verify", str(copy)]) == 1
+    assert f"{len(files)} fault(s): restore the files, or mend the store with --quarantine" in capsys.readouterr().out
+    assert run(cli, "factory", ["verify", str(copy), "--quarantine"]) == 1
+    assert "mended from the log: no row is missing" in capsys.readouterr().out
+    assert run(cli, "factory", ["verify", str(copy)]) == 0
+    assert {file: file.read_bytes() for file in files} == before
+
+
 def test_a_log_that_lies_about_its_episodes_is_found(copy: Path) -> None:
     """Well-sealed lines, wrong content: rows that belong to another episode than the columns say."""
     log = sorted((copy / "log").iterdir())[0]

@@ -14,7 +14,9 @@ from shared.console import LocalPath
 
 @click.command()
 @click.argument("store", type=LocalPath())
-@click.option("--quarantine", is_flag=True, help="Set damaged shards aside, so that reading and collecting go on.")
+@click.option(
+    "--quarantine", is_flag=True, help="Set damaged shards aside, mend Zarr documents: reading and collecting go on."
+)
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(store: Path, quarantine: bool, as_json: bool, quiet: bool) -> int:
@@ -59,7 +61,10 @@ def command(store: Path, quarantine: bool, as_json: bool, quiet: bool) -> int:
         click.echo("every byte is as the log says")
         return 0
     if not quarantine:
-        click.echo(f"{len(verdict.faults)} fault(s): restore the files, or set them aside with --quarantine")
+        click.echo(f"{len(verdict.faults)} fault(s): restore the files, or mend the store with --quarantine")
+        return 1
+    if not lost:
+        click.echo("mended from the log: no row is missing")
         return 1
     click.echo(f"set aside; {len(lost)} episodes, {sum(ref.rows for ref in lost):,} rows are missing now:")
     for ref in lost:

@@ -46,7 +46,7 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
     if not (path / layout.DATASET).exists():
         (path / layout.DATA).mkdir(parents=True, exist_ok=True)
         root = path / layout.DATA / "zarr.json"
-        publish(root, layout.group_document({"format": layout.FORMAT, "schema_version": SCHEMA_VERSION}))
+        publish(root, layout.root_document())
         if _attributes(root).get("format") != layout.FORMAT:
             raise StoreError(f"{path / layout.DATA} is another program's: choose another --store")
         (path / layout.LOG).mkdir(exist_ok=True)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.store.schema import FIRST, LAST, TERMINATED, TRUNCATED, StoreSpec
+from shared.store.schema import FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, StoreSpec
 
 DATASET = "dataset.json"
 LOG = "log"
@@ -91,6 +91,17 @@ def collect_log(path: Path, host: str) -> Path:
 def group_document(attributes: dict[str, Any]) -> bytes:
     """``zarr.json`` of a group."""
     return _dump({"zarr_format": 3, "node_type": "group", "attributes": attributes})
+
+
+def root_document() -> bytes:
+    """``zarr.json`` of the whole."""
+    return group_document({"format": FORMAT, "schema_version": SCHEMA_VERSION})
+
+
+def stream_document(spec: StoreSpec, stream: str) -> bytes:
+    """``zarr.json`` of a stream."""
+    worker = int(stream.rpartition("-")[0].rpartition("-w")[2])
+    return group_document({"worker": worker, "world": spec.world, "control_rate_hz": spec.control_rate})
 
 
 def array_document(layout: FieldLayout, spec: StoreSpec, rows: int) -> bytes:

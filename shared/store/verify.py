@@ -13,13 +13,14 @@ import numpy as np
 
 from shared.errors import DamageError, StoreError
 from shared.store import layout, quarantine
-from shared.store.files import write_file
+from shared.store.files import sync_directory, write_file
 from shared.store.log import CommittedStream
 from shared.store.reader import Store
 from shared.store.schema import FIRST, LAST, TERMINATED, TRUNCATED, EpisodeRef
 from shared.store.shards import Chunk, CommittedFile, Shard
 
 THREADS = 4
+DOCUMENT = "zarr.json"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ def verify(path: Path, progress: Callable[[int, int], None] = lambda done, total
 
 
 def set_damaged_aside(path: Path, verdict: Verdict) -> list[EpisodeRef]:
-    """Cut damaged logs to their good part and set damaged shards aside; returns the episodes that are lost by it."""
+    """Cut damaged logs to their good part, set damaged shards aside, and write damaged Zarr documents anew.
+
+    Returns the episodes that are lost by it. The documents hold nothing that the log does not.
+    """
     before = Store(path, on_corrupt="skip")
     for stream, good in verdict.broken_logs.items():
         quarantine.cut_log(path, stream, good)
@@ -102,12 +106,24 @@ def set_damaged_aside(path: Path, verdict: Verdict) -> list[EpisodeRef]:
             shards.setdefault(fault.stream, set()).add(fault.shard)
     quarantine.set_aside(path, before.spec, before.set_aside, shards)
     after = Store(path)
-    for stream in verdict.broken_logs:
-        for name, described in layout.fields(after.spec).items():
-            document = layout.array_document(described, after.spec, after.streams[stream].rows)
-            write_file(layout.stream_directory(path, stream) / name / "zarr.json", [document])
+    wrong = {fault.stream for fault in verdict.faults if fault.file.endswith(DOCUMENT)}
+    for stream in sorted(wrong | set(verdict.broken_logs)):
+        _write_documents(path, after, stream)
     left = {(ref.run, ref.index) for ref in after.episodes}
     return [ref for ref in before.episodes if (ref.run, ref.index) not in left]
+
+
+def _write_documents(path: Path, store: Store, stream: str) -> None:
+    """The Zarr documents of a stream, or of the whole where ``stream`` is empty, as the log has it."""
+    if not stream:
+        write_file(path / layout.DATA / DOCUMENT, [layout.root_document()])
+        return
+    folder = layout.stream_directory(path, stream)
+    write_file(folder / DOCUMENT, [layout.stream_document(store.spec, stream)])
+    for name, described in layout.fields(store.spec).items():
+        document = layout.array_document(described, store.spec, store.streams[stream].rows)
+        write_file(folder / name / DOCUMENT, [document])
+        sync_directory(folder / name)
 
 
 def _size(store: Store, stream: CommittedStream, number: int) -> int:
@@ -172,7 +188,7 @@ def _document_faults(path: Path, store: Store, stream: CommittedStream) -> Itera
     """The Zarr documents of a stream. Their shape may lag: only a closed stream must show all its rows."""
     directory = layout.stream_directory(path, stream.name)
     for name, described in layout.fields(store.spec).items():
-        file = directory / name / "zarr.json"
+        file = directory / name / DOCUMENT
         try:
             found = json.loads(file.read_bytes())
             shown = int(found["shape"][0])
@@ -184,11 +200,11 @@ def _document_faults(path: Path, store: Store, stream: CommittedStream) -> Itera
         if not right:
             yield Fault(stream.name, _relative(path, file), None, what)
     if stream.header:
-        yield from _group_fault(path, directory / "zarr.json", stream.name)
+        yield from _group_fault(path, directory / DOCUMENT, stream.name)
 
 
 def _root_faults(path: Path) -> Iterator[Fault]:
-    yield from _group_fault(path, path / layout.DATA / "zarr.json", "")
+    yield from _group_fault(path, path / layout.DATA / DOCUMENT, "")
 
 
 def _group_fault(path: Path, file: Path, stream: str) -> Iterator[Fault]:
@@ -203,12 +219,12 @@ def _group_fault(path: Path, file: Path, stream: str) -> Iterator[Fault]:
 
 def _unknown(path: Path, store: Store) -> Iterator[str]:
     """Files that no log mentions."""
-    known = {path / layout.DATASET, path / layout.DATA / "zarr.json", path / quarantine.LIST}
+    known = {path / layout.DATASET, path / layout.DATA / DOCUMENT, path / quarantine.LIST}
     for stream in store.streams.values():
         directory = layout.stream_directory(path, stream.name)
-        known |= {layout.log_file(path, stream.name), directory / "zarr.json"}
+        known |= {layout.log_file(path, stream.name), directory / DOCUMENT}
         for name, described in layout.fields(store.spec).items():
-            known.add(directory / name / "zarr.json")
+            known.add(directory / name / DOCUMENT)
             known |= {directory / name / described.chunk_key(number) for number in range(stream.shards)}
     for folder, _, files in os.walk(path):
         inside = Path(folder).relative_to(path).parts

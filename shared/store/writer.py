@@ -71,7 +71,7 @@ class StreamWriter:
             if not field.sharded
         }
         self._usable = True
-        self._create_arrays(path, worker)
+        self._create_arrays(path)
         self._log = LogWriter(layout.log_file(path, self.name))
         self._log.append(
             {
@@ -123,6 +123,7 @@ class StreamWriter:
                 self._usable = False
                 if self._rows:
                     self._commit()
+                self._show_rows(sync=True)
                 self._log.append({"closed": 1, "rows": self.rows_committed, "time": round(time.time(), 3)})
         finally:
             self._log.close()
@@ -135,14 +136,12 @@ class StreamWriter:
     ) -> None:
         self.close()
 
-    def _create_arrays(self, path: Path, worker: int) -> None:
+    def _create_arrays(self, path: Path) -> None:
         """Make the stream's group and empty arrays appear at once, by one rename."""
         staging = path / f".{self.name}.partial"
         try:
             staging.mkdir()
-            spec = self._spec
-            attributes = {"worker": worker, "world": spec.world, "control_rate_hz": spec.control_rate}
-            write_file(staging / "zarr.json", [layout.group_document(attributes)])
+            write_file(staging / "zarr.json", [layout.stream_document(self._spec, self.name)])
             for name, field in self._fields.items():
                 (staging / name).mkdir()
                 write_file(staging / name / "zarr.json", [layout.array_document(field, self._spec, 0)])
@@ -221,9 +220,15 @@ class StreamWriter:
         self._rows = 0
         self._episodes = []
         self._encoder = ShardEncoder(self._spec.shard_rows // self._spec.inner_rows)
+        self._show_rows(sync=False)
+
+    def _show_rows(self, *, sync: bool) -> None:
+        """Tell plain Zarr readers how many rows there are."""
         for name, field in self._fields.items():
             document = layout.array_document(field, self._spec, self.rows_committed)
-            write_file(self._directory / name / "zarr.json", [document], sync=False)
+            write_file(self._directory / name / "zarr.json", [document], sync=sync)
+            if sync:
+                sync_directory(self._directory / name)
 
 
 def host_name() -> str:
