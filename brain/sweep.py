@@ -27,6 +27,8 @@ from shared.registry import closest
 
 T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 """Student's t for two-sided 95 % and 1, 2, ... degrees of freedom."""
+TABULATED = ("teleport", "hard", "wrong-action-4")
+"""The kinds of impossible futures in the table."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,15 @@ def table(plan: Sequence[Job], columns: Sequence[str] = ()) -> tuple[list[str], 
     return ["setting", "runs", *names], rows
 
 
+def check_columns(names: Sequence[str]) -> None:
+    """Refuse what no run will ever have: ``R2 STATE`` depends on the world, the others do not."""
+    known = [f"{kind} {what}" for kind in TABULATED for what in ("AUC", "floor", "oracle")]
+    known += ["rollout 4", "persistence 4", "embedding std", "effective rank", "images/CPU s"]
+    for name in names:
+        if name not in known and not name.startswith("R2 "):
+            raise TinyJEPAError(closest(name, [*known, "R2 STATE"], "column"))
+
+
 def interval(values: Sequence[float]) -> str:
     """``mean ± half the 95 % interval`` by Student's t; the value alone where there is one."""
     if not values:
@@ -237,7 +248,7 @@ def _figures(job: Job) -> dict[str, float]:
     """What the table shows of a run: the report's headline, floors beside the AUCs, and images per second."""
     judge: dict[str, Any] = json.loads((job.folder / "judge.json").read_text(encoding="utf-8"))
     found: dict[str, float] = {}
-    for kind in ("teleport", "hard", "wrong-action-4"):
+    for kind in TABULATED:
         scores = judge["energy"]["kinds"].get(kind, {}).get("auc", {})
         if scores.get("model") is not None:
             found[f"{kind} AUC"] = scores["model"]

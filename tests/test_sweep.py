@@ -87,6 +87,7 @@ def test_bad_input_is_refused_before_anything_starts(
     for more, words in (
         (["--set", "objective.varance=1,2"], "Did you mean"),
         (["--set", "objective.variance=1,-2"], "objective.variance"),
+        (["--columns", "hrd AUC"], "Did you mean 'hard AUC'"),
         (["--seeds", "0,x"], "whole numbers"),
         (["--seeds", "²"], "whole numbers"),
         (["--budget", "soon"], "no positive duration"),

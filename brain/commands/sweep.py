@@ -68,9 +68,11 @@ def command(
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
     name = recipes.load(recipe).name
     need_torch()
-    from brain.sweep import combined, product, read_settings, sweep, table, write
+    from brain.sweep import check_columns, combined, product, read_settings, sweep, table, write
     from shared.store.reader import Store
 
+    shown = [title.strip() for title in columns.split(",")] if columns else []
+    check_columns(shown)
     where = store or default_store(name)
     Store(where)  # refuse what is no store before anything is started
     out = out or Path("sweeps") / name
@@ -81,7 +83,6 @@ def command(
         recipe, str(where), out, choices, [int(number) for number in numbers], more=more, jobs=jobs,
         say=lambda line: click.echo(line, err=True),
     )  # fmt: skip
-    shown = [name.strip() for name in columns.split(",")] if columns else []
     head, rows = table(plan, shown)
     for column, title in enumerate(head):
         values = [row[column] for row in rows]
