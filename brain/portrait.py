@@ -43,8 +43,11 @@ def draw_portrait(latents: np.ndarray, names: Sequence[str], states: np.ndarray,
     for row, (method, points) in enumerate(places.items()):
         for column, name in enumerate(shown):
             axes = grid[row, column]
-            colours = "twilight" if name in ANGLES else "viridis"
-            dots = axes.scatter(*points.T, c=states[rows, column], s=4, cmap=colours, linewidths=0)
+            values, colours, ends = states[rows, column], "viridis", {}
+            if name in ANGLES:  # -pi and pi are the same, and have the same colour
+                values, colours = (values + np.pi) % (2 * np.pi) - np.pi, "twilight"
+                ends = {"vmin": -np.pi, "vmax": np.pi}
+            dots = axes.scatter(*points.T, c=values, s=4, cmap=colours, linewidths=0, **ends)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             if row == 0:

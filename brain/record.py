@@ -12,7 +12,7 @@ from typing import Any
 from brain import checkpoint
 from brain.recipes.schema import Recipe
 from brain.run import Run
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, cause
 
 MEDIA_BYTES = 20 << 20
 """A larger film or picture is left out of a page, which holds all of them."""
@@ -108,7 +108,9 @@ def _figures(path: Path, command: str, run: Path, check: Any) -> dict[str, Any] 
             raise ValueError("figures are missing")
         return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TinyJEPAError(f"{path} is damaged ({error!r}): make it again with brain {command} --run {run}") from None
+        raise TinyJEPAError(
+            f"{path} is damaged ({cause(error)}): make it again with brain {command} --run {run}"
+        ) from None
 
 
 def _address(path: Path, kind: str) -> str | None:

@@ -31,6 +31,13 @@ FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
 """What every ``run.json`` says."""
 BEGINNINGS = ("recipe.toml", "recipe.toml.partial", "run.json.partial")
 """All that a start which was cut off before ``run.json`` can leave."""
+_JUDGED = ("judge.json", "report.html", "dream.json", "dream.png", "forecast.mp4", "overview.html")
+_READ = ("decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png")
+MADE_WITH = {
+    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED),
+    "predictor": _JUDGED,
+}
+"""What a stage's weights went into: worth nothing once they are trained anew."""
 
 
 class CurveLog(Protocol):
@@ -143,6 +150,13 @@ class Run:
             file.write(json.dumps(line) + "\n")
         for log in self.logs:
             log.write(step, {f"{stage}/{name}": float(value) for name, value in terms.items()})
+
+    def forget(self, stage: str) -> list[str]:
+        """Remove what was made with an earlier model of ``stage``; returns the files that were there."""
+        there = [name for name in MADE_WITH[stage] if (self.path / name).exists()]
+        for name in there:
+            (self.path / name).unlink()
+        return there
 
     def close(self) -> None:
         """End the ``logs``; the folder stays as it is."""

@@ -188,9 +188,19 @@ def _stages(
         LOG.info(line)
         lines.append(line)
 
+    def anew(name: str) -> None:
+        if gone := run.forget(name):
+            done(f"note: {', '.join(gone)} were made with an {name} that is gone: removed")
+
+    def reused(name: str, path: Path) -> None:
+        done(f"{name}: finished before ({_finished(path)}), reused")
+        if effort.steps not in (None, checkpoint.read_facts(path).get("step", 0)):
+            done(f"note: the {name} was not trained for {effort.steps} steps: another --run does")
+
     if run.encoder.exists():
-        done(f"encoder: finished before ({_finished(run.encoder)}), reused")
+        reused("encoder", run.encoder)
     elif stage in (None, "encoder"):
+        anew("encoder")
         spending = effort.budget(recipe.objective.steps, ENCODER_SHARE)
         if feed.follower is not None and effort.open:
             spending = OpenBudget(steps=recipe.objective.steps)
@@ -201,8 +211,9 @@ def _stages(
 
     _restore(run.encoder, model.encoder)
     if run.predictor.exists():
-        done(f"predictor: finished before ({_finished(run.predictor)}), reused")
+        reused("predictor", run.predictor)
     elif stage in (None, "predictor"):
+        anew("predictor")
         train_predictor(
             run, model, feed, effort.budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
             seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,

@@ -16,7 +16,7 @@ import torch
 from brain.coordinates import columns
 from brain.recipes.schema import Recipe
 from brain.run import Run, write_whole
-from shared.errors import DamageError, TinyJEPAError
+from shared.errors import DamageError, TinyJEPAError, cause
 from shared.store.reader import OnCorrupt, Store
 from shared.store.schema import StoreSpec
 
@@ -109,7 +109,7 @@ def standardise(store: Store, run: Run) -> None:
         kept = json.loads(run.coordinates.read_text(encoding="utf-8"))
         scale = Scale(*(tuple(kept[key]) for key in ("names", "mean", "std")))
     except (ValueError, KeyError, TypeError) as error:
-        raise TinyJEPAError(f"{run.coordinates} is damaged ({error!r}): give another --run") from None
+        raise TinyJEPAError(f"{run.coordinates} is damaged ({cause(error)}): give another --run") from None
     if scale.names != store.spec.state_names:
         raise TinyJEPAError(
             f"{store.path} has the states {', '.join(store.spec.state_names)}, but the run was trained with "

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
+
 
 class TinyJEPAError(Exception):
     """Bad input or a bad environment. The message is one line that names the cause and the fix.
 
     The commands print it as ``factory: error: <message>`` and exit with code 2, without a traceback.
     """
+
+
+def cause(error: Exception) -> str:
+    """In a few words, why a JSON file does not hold what it should; never its bytes."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text"
+    if isinstance(error, json.JSONDecodeError | RecursionError):
+        return "it is no JSON"
+    if isinstance(error, KeyError):
+        return f"{str(error.args[0])[:40]!r} is missing"
+    if type(error) is ValueError:
+        return str(error)[:80]
+    return "its content has another form"
 
 
 class StoreError(TinyJEPAError):

@@ -216,7 +216,7 @@ def test_any_number_of_workers_makes_the_same_episodes(
     store = Store(tmp_path / "store")
     assert done.frames == store.rows and done.episodes == len(store.episodes)
     assert all(stream.closed for stream in store.streams.values())
-    assert len(store.streams) == workers
+    assert 2 <= len(store.streams) <= workers  # one that starts late may find nothing left to do
 
 
 class Killer(Quiet):

@@ -248,6 +248,7 @@ def test_the_film(logo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
     assert len(pictures) == 75 and pictures[0].shape == (480, 1280, 3)
     assert run(cli, "brain", ["judge", "--run", str(logo), "--video", str(tmp_path / "no" / "film.mp4")]) == 2
+    assert run(cli, "brain", ["judge", "--run", str(logo), "--video", str(tmp_path / "film.txt")]) == 2
     assert "there is no folder" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,35 @@ def test_finished_stages_are_reused(dots: Path, recipe: Path, undisturbed: Path)
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def test_what_was_made_with_an_earlier_encoder_goes_with_it(
+    dots: Path, recipe: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    Run(run).judgement.write_text("{}")
+    Run(run).encoder.unlink()
+    done = finish(command(dots, recipe, run, "--steps", "5", "--stage", "encoder"))
+    assert done.returncode == 0, done.stderr
+    assert "note: predictor.safetensors, judge.json were made with an encoder that is gone: removed" in done.stdout
+    assert Run(run).encoder.exists() and not Run(run).predictor.exists() and not Run(run).judgement.exists()
+
+
+def test_other_steps_than_were_trained_are_said_or_refused(
+    dots: Path, recipe: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    done = finish(command(dots, recipe, undisturbed, "--steps", "60", "--stage", "encoder"))
+    assert done.returncode == 0 and "note: the encoder was not trained for 60 steps" in done.stdout
+    run = tmp_path / "run"
+    arguments = command(dots, recipe, run, "--steps", "120", "--stage", "encoder", "--checkpoint-every", "0.01s")
+    process = subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    wait_for_step(process, run, "encoder", 20)
+    process.kill()
+    process.wait()
+    done = finish(command(dots, recipe, run, "--steps", "10"))
+    assert done.returncode == 2 and "steps already, more than 10" in done.stderr and done.stderr.count("\n") == 1
+    assert Run(run).checkpoint("encoder").exists()
+
+
 def test_a_time_budget_ends_on_time(dots: Path, recipe: Path, tmp_path: Path) -> None:
     done = finish(command(dots, recipe, tmp_path / "run", "--budget", "2s", "--stage", "encoder"))
     assert done.returncode == 0, done.stderr
@@ -159,8 +189,6 @@ def test_the_predictor_needs_an_encoder(dots: Path, recipe: Path, tmp_path: Path
 def test_a_damaged_checkpoint_is_one_line_and_stays(
     damage: str, dots: Path, recipe: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     encoder = Run(run).encoder

@@ -11,7 +11,7 @@ from brain.commands.common import need_torch
 EXAMPLES = """\b
 Examples:
   brain compare runs/car-racing runs/wider
-  brain compare runs/sweep/* --out sweep.html"""
+  brain compare sweeps/car-racing/*/seed-0 --out sweep.html"""
 
 
 @click.command(epilog=EXAMPLES)

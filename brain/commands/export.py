@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from brain.commands.common import StorePlace, need_torch, open_store
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, cause
 
 if TYPE_CHECKING:
     from brain.run import Run
@@ -84,7 +84,7 @@ def _judgement(run: Run) -> dict[str, Any] | None:
         judgement: dict[str, Any] = json.loads(run.judgement.read_text(encoding="utf-8"))
         judgement["energy"]["validation"][judgement["energy"]["form"]]["thresholds"]["1"]
     except (ValueError, KeyError, TypeError) as error:
-        raise TinyJEPAError(f"{run.judgement} is damaged ({error!r}): make it again with brain judge") from None
+        raise TinyJEPAError(f"{run.judgement} is damaged ({cause(error)}): make it again with brain judge") from None
     return judgement
 
 

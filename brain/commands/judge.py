@@ -38,6 +38,8 @@ def command(
 
     run = Run(run_path)
     opened = open_store(run, store)
+    if video is not None and video.suffix != ".mp4":
+        raise TinyJEPAError(f"--video {video}: it will be an MP4, so name it {video.with_suffix('.mp4').name}")
     if video is not None and not video.absolute().parent.is_dir():
         raise TinyJEPAError(f"{video}: there is no folder {video.absolute().parent}: make it, or give another --video")
     if video is None or not run.judgement.exists():

@@ -61,7 +61,9 @@ def command(run_path: Path, store: Path | str | None, steps: int, device: str, q
     write_whole(run_path / "probe.json", json.dumps(figures, indent=1) + "\n")
     draw_bars(scores, run_path / "probe.png")
     spaces = [space for space in scores if space != "mean"]
-    click.echo(f"{'R2':18}" + "".join(f"{space:>16}" for space in spaces) + f"{'linear RMSE':>16}{'mean RMSE':>12}")
+    click.echo(
+        f"{'R2, all rows':18}" + "".join(f"{space:>16}" for space in spaces) + f"{'linear RMSE':>16}{'mean RMSE':>12}"
+    )
     for name in opened.spec.state_names:
         cells = "".join(f"{scores[space][name].r2:16.3f}" for space in spaces)
         click.echo(f"{name:18}{cells}{scores['linear'][name].rmse:16.4g}{scores['mean'][name].rmse:12.4g}")

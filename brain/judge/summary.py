@@ -15,7 +15,7 @@ from brain.judge import probes
 from brain.judge.energies import Form, Pairs
 from brain.judge.episodes import Embedded
 from brain.judge.negatives import HARD, KINDS, LONG
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, cause
 from shared.store.schema import EpisodeRef, Split
 
 FLOORS = ("pixel", "no-predictor", "random-encoder")
@@ -159,8 +159,8 @@ def headline(run: Path) -> list[str]:
         ]
     except FileNotFoundError:
         raise TinyJEPAError(f"{run} is not judged yet: run brain judge --run {run}") from None
-    except (ValueError, KeyError) as error:
-        raise TinyJEPAError(f"{path} is damaged ({error!r}): run brain judge --run {run} again") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TinyJEPAError(f"{path} is damaged ({cause(error)}): run brain judge --run {run} again") from None
 
 
 def figure_text(value: float | None) -> str:

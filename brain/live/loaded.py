@@ -16,7 +16,7 @@ from brain.judge.episodes import Timing
 from brain.live.rides import KEYS, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
 from brain.model import EnergyKind, WorldModel
 from brain.run import Run
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, cause
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec
 from shared.worlds import make_world
@@ -158,4 +158,4 @@ def _calibration(run: Run, judgement: dict[str, Any], model: WorldModel) -> Cali
         threshold = judgement["energy"]["validation"][kind]["thresholds"]["1"]
         return Calibration(kind, None if threshold is None else float(threshold), share)
     except (KeyError, TypeError, ValueError) as error:
-        raise TinyJEPAError(f"{run.judgement} is damaged ({error!r}): run brain judge again") from None
+        raise TinyJEPAError(f"{run.judgement} is damaged ({cause(error)}): run brain judge again") from None

@@ -33,6 +33,8 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = Path(name)
     if path.suffix != ".toml":
+        if "/" in name:
+            raise TinyJEPAError(f"no recipe file {name}: a recipe of your own is a file that ends in .toml")
         if name not in names():
             raise TinyJEPAError(closest(name, names(), "recipe"))
         path = _FOLDER / f"{name}.toml"
@@ -41,7 +43,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     except FileNotFoundError:
         raise TinyJEPAError(f"no recipe file {path}: check the path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TinyJEPAError(f"{path} is not a TOML recipe: {error}") from None
+        raise TinyJEPAError(f"{path} is not a TOML recipe ({error}): mend it, or see brain recipes") from None
     for override in overrides:
         _override(tree, override)
     return validate(tree, " ".join([name, *(f"--set {override}" for override in overrides)]))
@@ -52,7 +54,7 @@ def validate(tree: dict[str, Any], source: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise TinyJEPAError(_unknown(key)) from None

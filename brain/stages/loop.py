@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from brain import checkpoint
 from brain.run import Run, write_whole
+from shared.errors import TinyJEPAError
 from shared.runlog import LOG, Minutes
 
 Clock = Literal["wall", "cpu"]
@@ -166,6 +167,11 @@ class Loop:
                 checkpoint.restore(path, module, tensors, name)
             checkpoint.restore_optimizer(optimizer, tensors)
             self.step = facts.get("step", 0)
+            if type(budget) is Budget and budget.seconds is None and self.step > (budget.steps or 0):
+                raise TinyJEPAError(
+                    f"{path} has {self.step} steps already, more than {budget.steps}: ask for as many or more, give "
+                    f"the budget that it was begun with, or another --run"
+                )
             self.elapsed = Elapsed(facts.get("elapsed", 0.0), facts.get("cpu_seconds", 0.0))
             self._say(f"{stage}: resumes at step {self.step}")
         LOG.info("%s: %s at step %s, budget %s", stage, "resumes" if path.exists() else "begins", self.step, budget)
@@ -208,6 +214,7 @@ class Loop:
                 if now - saved >= self.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
+            self._tell(1.0)
 
     @property
     def fraction(self) -> float:
