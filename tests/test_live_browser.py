@@ -18,7 +18,10 @@ from tests.living import opened
 pytestmark = pytest.mark.skipif(BINARY is None, reason="there is no Chromium here (chromium, google-chrome)")
 
 READY = "window.live && live.state && live.points.length > 30 && live.stats.drawn > 5"
-PIXELS = "(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.reduce((a, b) => (31 * a + b) % 1000003))({canvas})"
+PIXELS = (
+    "(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
+    ".reduce((a, b) => (31 * a + b) % 1000003))({canvas})"
+)
 
 
 def canvas(name: str) -> str:
