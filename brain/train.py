@@ -190,7 +190,7 @@ def _stages(
 
     def anew(name: str) -> None:
         if gone := run.forget(name):
-            done(f"note: {', '.join(gone)} were made with an {name} that is gone: removed")
+            done(f"note: {', '.join(gone)} were made with an earlier {name}: removed")
 
     def reused(name: str, path: Path) -> None:
         done(f"{name}: finished before ({_finished(path)}), reused")

@@ -119,7 +119,7 @@ def test_what_was_made_with_an_earlier_encoder_goes_with_it(
     Run(run).encoder.unlink()
     done = finish(command(dots, recipe, run, "--steps", "5", "--stage", "encoder"))
     assert done.returncode == 0, done.stderr
-    assert "note: predictor.safetensors, judge.json were made with an encoder that is gone: removed" in done.stdout
+    assert "note: predictor.safetensors, judge.json were made with an earlier encoder: removed" in done.stdout
     assert Run(run).encoder.exists() and not Run(run).predictor.exists() and not Run(run).judgement.exists()
 
 
