@@ -5,7 +5,7 @@
 
 * free: each process simulates its share of the episodes and forgets them.
 * plain: the same, but each writes its episodes into a store with ``StreamWriter``, all fields.
-* Ray: ``factory.collect.collect`` with as many workers.
+* Ray: ``factory.collecting.collect.collect`` with as many workers.
 
 The same episodes each time. Time runs from the first episode's beginning to the last commit, so neither way
 pays for starting its processes; what starting costs is in ``--start``.
@@ -28,10 +28,10 @@ from pathlib import Path
 
 import psutil
 
-from factory.collect import collect
-from factory.episodes import run_episode
-from factory.job import Job, make_job
-from factory.progress import Quiet, Tally
+from factory.collecting.collect import collect
+from factory.collecting.episodes import run_episode
+from factory.collecting.job import Job, make_job
+from factory.collecting.progress import Quiet, Tally
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.writer import StreamWriter

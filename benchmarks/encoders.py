@@ -15,9 +15,9 @@ import click
 import torch
 from torch import nn
 
-from brain.networks.cnn import ConvEncoder
-from brain.networks.resnet import ResNet18
-from brain.networks.vit import ViT
+from brain.models.encoders.cnn import ConvEncoder
+from brain.models.encoders.resnet import ResNet18
+from brain.models.encoders.vit import ViT
 
 
 def four_stages() -> nn.Module:

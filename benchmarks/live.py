@@ -26,8 +26,8 @@ from brain.commands.common import open_store
 from brain.live.access import Access
 from brain.live.loaded import load
 from brain.live.server import Server
-from brain.run import Run
-from tests.chromium import CHOOSE, Page, chromium
+from brain.runs.folder import Run
+from tests.support.chromium import CHOOSE, Page, chromium
 
 
 class Reading(NamedTuple):

@@ -12,7 +12,7 @@ import click
 import torch
 
 from benchmarks.live import serving
-from tests.chromium import Chromium, chromium
+from tests.support.chromium import Chromium, chromium
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from factory.episodes import run_episode
-from shared.film import labelled, tile
+from factory.collecting.episodes import run_episode
+from shared.video import labelled, tile
 from shared.worlds import WORLDS, make_world
 
 SHOWN = 8

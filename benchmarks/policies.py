@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factory.coverage import coverage
-from factory.episodes import episode_seeds
+from factory.collecting.episodes import episode_seeds
+from factory.inspection.coverage import coverage
 from factory.policies import MIXED, POLICIES, make_policy
 from shared.worlds import make_world
 from shared.worlds.base import World

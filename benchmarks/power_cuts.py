@@ -30,7 +30,7 @@ from shared.store.gc import leftovers, remove
 from shared.store.reader import Store
 from shared.store.verify import set_damaged_aside, verify
 from shared.store.writer import StreamWriter
-from tests.stores import RUN, check_episodes, noise_episode, small_spec
+from tests.support.stores import RUN, check_episodes, noise_episode, small_spec
 
 WRITERS = 2
 

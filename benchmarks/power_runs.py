@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from brain import checkpoint, recipes
-from brain.run import Run
+from brain import recipes
+from brain.runs import checkpoint
+from brain.runs.folder import Run
 from shared.errors import TinyJEPAError
-from tests.stores import small_spec
+from tests.support.stores import small_spec
 
 RECIPE = recipes.load("car-racing")
 

@@ -25,9 +25,9 @@ from torch import nn
 
 from benchmarks import results
 from benchmarks.results import FRESH, Figures, kept, over_seeds, print_table, train
-from brain.judge.probes import Ridge
-from brain.model import WorldModel
-from brain.networks.mlp_encoder import MLPEncoder
+from brain.evaluation.probes import Ridge
+from brain.models.encoders.mlp import MLPEncoder
+from brain.models.world_model import WorldModel
 from shared.store.reader import Store
 
 WORLD = "bouncing-logo"

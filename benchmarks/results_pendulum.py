@@ -24,12 +24,12 @@ import numpy as np
 import torch
 
 from benchmarks.results import FRESH, Figures, collect, kept, over_seeds, print_table, run, train
-from brain.collapse import effective_rank
-from brain.model import WorldModel
-from brain.networks.mlp import mlp
-from brain.run import Run
-from brain.stages.loop import one_cycle
-from brain.view import reader, standardise
+from brain.data.state_mode import reader, standardise
+from brain.models.layers.mlp import mlp
+from brain.models.world_model import WorldModel
+from brain.objectives.collapse import effective_rank
+from brain.runs.folder import Run
+from brain.training.loop import one_cycle
 from shared.store.reader import Store
 from shared.worlds.double_pendulum import lyapunov_time
 from shared.worlds.double_pendulum.physics import advance

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from benchmarks.results import FRESH, Figures, collect, kept, over_seeds, print_table, run, train
 from brain import recipes
-from brain.collapse import effective_rank
-from brain.model import WorldModel, make_encoder, make_predictor
-from brain.observe import stacked
+from brain.data.observations import stacked
+from brain.models.world_model import WorldModel, make_encoder, make_predictor
+from brain.objectives.collapse import effective_rank
 from shared.store.reader import Store
 
 WORLD = "two-room"

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from benchmarks.results import Figures, collect, kept, over_seeds, print_table, run
-from brain.collapse import temporal_std
-from brain.model import WorldModel
-from brain.reward import probe_reward
-from brain.run import Run
+from brain.evaluation.reward import probe_reward
+from brain.models.world_model import WorldModel
+from brain.objectives.collapse import temporal_std
+from brain.runs.folder import Run
 from shared.store.reader import Store
 
 WORLD = "car-racing"

@@ -24,7 +24,7 @@ import zarr
 from numcodecs import Zstd
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from factory.episodes import run_episode
+from factory.collecting.episodes import run_episode
 from shared.store.dataset import create_store
 from shared.store.layout import fields
 from shared.store.reader import Store

@@ -3,7 +3,7 @@
     python -m benchmarks.store_faults                # 400 of each kind
 
 Kinds: a flipped bit, a truncated, holed (zeros), empty, missing, or swapped file (for one of another shard, stream or
-field). ``tests/test_verify.py`` has a short version.
+field). ``tests/shared/store/test_verify.py`` has a short version.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from shared.errors import StoreError
 from shared.store.dataset import create_store
 from shared.store.verify import verify
 from shared.store.writer import StreamWriter
-from tests.stores import RUN, fast_directory, noise_episode, read_everything, small_spec
-from tests.test_verify import FAULTS
+from tests.shared.store.test_verify import FAULTS
+from tests.support.stores import RUN, fast_directory, noise_episode, read_everything, small_spec
 
 
 def whole_store(path: Path) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from shared.store.gc import leftovers, remove
 from shared.store.reader import Store
 from shared.store.verify import verify
-from tests.stores import check_episodes, die_at_random, fast_directory
+from tests.support.stores import check_episodes, die_at_random, fast_directory
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from numcodecs import Zstd
 from torch.utils.data import DataLoader, Dataset
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from brain.stream import Stream
+from brain.data.loader import Stream
 from shared.store.reader import Store
 
 BATCH = 256

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.chromium import serve, tab
+from tests.support.chromium import serve, tab
 
 WIDE, PHONE = (1080, 880), (390, 844)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from shared.console import Commands, run
+from shared.cli.console import Commands, run
 from shared.registry import Registry
 
 COMMANDS = Registry("command")

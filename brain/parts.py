@@ -1,10 +1,11 @@
 """The registries of the brain's parts. A new part is one new file and one line here.
 
 An encoder is ``Encoder(channels, frame_size, dim, width)``, float (N, channels, H, W) in [-1, 1] to (N, dim). If its
-constructor names any of ``brain.model.encoder_options``, such as the frames of a stack, it is told them too.
-A predictor is a ``brain.networks.predictor.Predictor(dim, action_dim, width, depth)``.
+constructor names any of ``brain.models.world_model.encoder_options``, such as the frames of a stack, it is told
+them too.
+A predictor is a ``brain.models.predictors.base.Predictor(dim, action_dim, width, depth)``.
 A decoder is ``Decoder(dim, frame_shape)``, float (N, dim) to (N, H, W, C) in [0, 1], with its ``LEARNING_RATE``.
-An objective is a ``brain.objectives.objective.Objective(recipe, action_dim)``, named by the views it compares.
+An objective is a ``brain.objectives.base.Objective(recipe, action_dim)``, named by the views it compares.
 """
 
 from __future__ import annotations
@@ -12,25 +13,25 @@ from __future__ import annotations
 from shared.registry import Registry
 
 ENCODERS = Registry("encoder")
-ENCODERS.register("cnn", "brain.networks.cnn:ConvEncoder", "a few strided convolutions with BatchNorm")
-ENCODERS.register("resnet18", "brain.networks.resnet:ResNet18", "ResNet-18 (He et al. 2016)")
-ENCODERS.register("mlp", "brain.networks.mlp_encoder:MLPEncoder", "two hidden layers on the pixels")
-ENCODERS.register("two-branch", "brain.networks.two_branch:TwoBranch", "a tower each for even and odd channels")
-ENCODERS.register("vit", "brain.networks.vit:ViT", "a small vision transformer on 8x8 patches")
-ENCODERS.register("video", "brain.networks.video_observer:VideoObserver", "a transformer over space, then over time")
+ENCODERS.register("cnn", "brain.models.encoders.cnn:ConvEncoder", "a few strided convolutions with BatchNorm")
+ENCODERS.register("resnet18", "brain.models.encoders.resnet:ResNet18", "ResNet-18 (He et al. 2016)")
+ENCODERS.register("mlp", "brain.models.encoders.mlp:MLPEncoder", "two hidden layers on the pixels")
+ENCODERS.register("two-branch", "brain.models.encoders.two_branch:TwoBranch", "a tower each for even and odd channels")
+ENCODERS.register("vit", "brain.models.encoders.vit:ViT", "a small vision transformer on 8x8 patches")
+ENCODERS.register("video", "brain.models.encoders.video:VideoObserver", "a transformer over space, then over time")
 
 FLAT_ENCODERS = ("mlp",)
 """Encoders that take a frame of 1x1 as well, and so the coordinates of ``observation.mode`` state."""
 
 PREDICTORS = Registry("predictor")
-PREDICTORS.register("residual-mlp", "brain.networks.mlp:ResidualMLP", "next = current + MLP update")
-PREDICTORS.register("mlp", "brain.networks.mlp:MLP", "next = MLP(current, action)")
-PREDICTORS.register("transformer", "brain.networks.transformer:Transformer", "causal attention over the past")
-PREDICTORS.register("gru", "brain.networks.gru:GRU", "a gated recurrent unit whose hidden state is the latent")
+PREDICTORS.register("residual-mlp", "brain.models.predictors.mlp:ResidualMLP", "next = current + MLP update")
+PREDICTORS.register("mlp", "brain.models.predictors.mlp:MLP", "next = MLP(current, action)")
+PREDICTORS.register("transformer", "brain.models.predictors.transformer:Transformer", "causal attention over the past")
+PREDICTORS.register("gru", "brain.models.predictors.gru:GRU", "a gated recurrent unit whose hidden state is the latent")
 
 DECODERS = Registry("decoder")
-DECODERS.register("mlp", "brain.networks.decoder:MLPDecoder", "two hidden layers, for small frames")
-DECODERS.register("conv", "brain.networks.decoder:ConvDecoder", "resize and convolve, four times")
+DECODERS.register("mlp", "brain.models.decoders.mlp:MLPDecoder", "two hidden layers, for small frames")
+DECODERS.register("conv", "brain.models.decoders.conv:ConvDecoder", "resize and convolve, four times")
 
 OBJECTIVES = Registry("views")
 OBJECTIVES.register("predictive", "brain.objectives.predictive:Predictive", "predicted and actual next embedding")

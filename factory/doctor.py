@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from factory.session import is_loopback, knock, token_file
+from factory.cluster.session import is_loopback, knock, token_file
 from shared.doctor.finding import Finding
 from shared.errors import TinyJEPAError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dots import make_dot_store
+from tests.support.dots import make_dot_store
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # tests in the background: what they start must hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,6 +20,6 @@ def dots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def logo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the bouncing logo, with decoder and threshold; its store is beside it. Copy it to change it."""
-    from tests.living import make_run
+    from tests.support.living import make_run
 
     return make_run(tmp_path_factory.mktemp("live"))

@@ -13,7 +13,7 @@ from shared.errors import TinyJEPAError
 from shared.store.source import URL
 
 if TYPE_CHECKING:
-    from brain.run import Run
+    from brain.runs.folder import Run
     from shared.store.reader import Store
 
 
@@ -60,7 +60,7 @@ def need_torch() -> None:
 def show_summary(run_path: Path) -> None:
     report = run_path / "report.html"
     if report.exists():
-        from brain.judge import headline
+        from brain.evaluation.summary import headline
 
         for line in headline(run_path):
             click.echo(line)
@@ -70,7 +70,7 @@ def show_summary(run_path: Path) -> None:
 def open_store(run: Run, place: Path | str | None) -> Store:
     """The store at ``place``, or the one a run was trained on, as its recipe sees it; refused where it shows another
     world."""
-    from brain.view import reader, standardise
+    from brain.data.state_mode import reader, standardise
 
     facts = run.facts()
     opened = reader(run.recipe())(place or facts["store"])

@@ -29,7 +29,7 @@ def command(runs: tuple[Path, ...], out: Path) -> None:
     One file that needs no other. What a run does not have (a judgement, a film) is left out.
     """
     need_torch()
-    from brain.compare.page import write_comparison
+    from brain.reports.compare import write_comparison
 
     write_comparison(runs, out)
     click.echo(str(out.resolve()))

@@ -40,11 +40,11 @@ def command(
     reconstruction.png, dream.png (error over time) and dream.json into the run folder. Test episodes only.
     """
     need_torch()
-    from brain import checkpoint
     from brain.device import pick
-    from brain.dream import dreams, long_enough, train_decoder, write_dreams
-    from brain.model import WorldModel
-    from brain.run import Run
+    from brain.evaluation.dream import dreams, long_enough, train_decoder, write_dreams
+    from brain.models.world_model import WorldModel
+    from brain.runs import checkpoint
+    from brain.runs.folder import Run
 
     run = Run(run_path)
     opened = open_store(run, store)

@@ -12,7 +12,7 @@ from brain.commands.common import StorePlace, need_torch, open_store
 from shared.errors import TinyJEPAError, cause
 
 if TYPE_CHECKING:
-    from brain.run import Run
+    from brain.runs.folder import Run
     from shared.store.schema import StoreSpec
 
 EXAMPLES = """\b
@@ -54,11 +54,11 @@ def command(
     need_torch()
     import torch
 
-    from brain.dream import load_decoder
+    from brain.evaluation.dream import load_decoder
     from brain.export.graphs import need_onnx, write_graphs
     from brain.export.page import Exhibit, write_page
-    from brain.model import WorldModel
-    from brain.run import Run
+    from brain.models.world_model import WorldModel
+    from brain.runs.folder import Run
 
     need_onnx()
     exhibits = []

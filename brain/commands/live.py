@@ -55,7 +55,7 @@ def command(
     from brain.device import pick
     from brain.live.access import Access
     from brain.live.loaded import load
-    from brain.run import Run
+    from brain.runs.folder import Run
 
     if store is not None and len(run_paths) > 1:
         raise click.UsageError("--store belongs to one run: give a single --run with it")

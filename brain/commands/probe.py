@@ -37,13 +37,13 @@ def command(run_path: Path, store: Path | str | None, steps: int, device: str, q
     reward.safetensors, into the run folder.
     """
     need_torch()
-    from brain import checkpoint
     from brain.device import pick
-    from brain.model import WorldModel
-    from brain.portrait import draw_portrait
-    from brain.probe import draw_bars, probe_run, test_latents
-    from brain.reward import probe_reward
-    from brain.run import Run, write_whole
+    from brain.evaluation.probe import draw_bars, probe_run, test_latents
+    from brain.evaluation.reward import probe_reward
+    from brain.models.world_model import WorldModel
+    from brain.reports.latent_map import draw_portrait
+    from brain.runs import checkpoint
+    from brain.runs.folder import Run, write_whole
 
     run = Run(run_path)
     opened = open_store(run, store)

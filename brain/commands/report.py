@@ -24,7 +24,7 @@ def command(run_path: Path, out: Path | None) -> None:
     makes it.
     """
     need_torch()
-    from brain.overview.page import write_overview
+    from brain.reports.overview import write_overview
 
     out = out or run_path / "overview.html"
     for part in write_overview(run_path, out):

@@ -25,8 +25,8 @@ def command(run_path: Path, watching: bool, every: float, as_json: bool, metrics
     """
     if metrics_port is not None and not watching:
         raise click.UsageError("--metrics-port goes with --watch: add it")
-    from brain.status import lines, look
-    from shared.watch import watch
+    from brain.runs.status import lines, look
+    from shared.cli.watch import watch
 
     watch(
         "brain",

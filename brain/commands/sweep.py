@@ -68,7 +68,7 @@ def command(
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
     name = recipes.load(recipe).name
     need_torch()
-    from brain.sweep import check_columns, combined, product, read_settings, sweep, table, write
+    from brain.training.sweep import check_columns, combined, product, read_settings, sweep, table, write
     from shared.store.reader import Store
 
     shown = [title.strip() for title in columns.split(",")] if columns else []

@@ -119,9 +119,9 @@ def command(
         raise click.UsageError("--steps and --budget exclude each other: give one")
     resolved = recipes.load(recipe, overrides)
     need_torch()
-    from brain.train import Curves, Data, Effort
-    from brain.train import train as run_training
-    from shared.runlog import keep
+    from brain.training.train import Curves, Data, Effort
+    from brain.training.train import train as run_training
+    from shared.cli.runlog import keep
 
     run_path = run_path or Path("runs") / resolved.name
     wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}

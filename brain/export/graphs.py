@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from brain.model import WorldModel
-from brain.networks.predictor import Predictor
-from brain.observe import stacked
-from brain.run import write_whole
+from brain.data.observations import stacked
+from brain.models.predictors.base import Predictor
+from brain.models.world_model import WorldModel
+from brain.runs.folder import write_whole
 from shared.errors import TinyJEPAError
 
 OPSET = 18

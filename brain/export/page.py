@@ -16,15 +16,15 @@ from torch import nn
 
 from brain.export.graphs import write_graphs
 from brain.export.runtime import take_runtime
-from brain.model import WorldModel
-from brain.run import write_whole
+from brain.models.world_model import WorldModel
+from brain.runs.folder import write_whole
 from shared.errors import TinyJEPAError
 from shared.worlds import make_world
 
-ASSETS = Path(__file__).parent.parent / "web"
+ASSETS = Path(__file__).parent / "web"
 INDEX = "index.json"
 WORLDS = {"bouncing-logo": (16, 16, 1), "two-room": (65, 65, 2)}
-"""The worlds that ``brain/web/worlds`` simulates, and the shape of their frames."""
+"""The worlds that ``brain/export/web/worlds`` simulates, and the shape of their frames."""
 CHECKED_SEEDS = 4
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from brain.live.loaded import Loaded
 from brain.live.scene import Moment, Scene
 from brain.live.tricks import TRICKS
-from shared.film import as_rgb, write_video
+from shared.video import as_rgb, write_video
 
 WIDTH, HEIGHT, WORLD, TILE = 1280, 480, 320, 96
 CHART = (380, 56, WIDTH - 24, HEIGHT - 62)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from brain.dream import load_decoder
-from brain.judge.episodes import Timing
+from brain.evaluation.dream import load_decoder
+from brain.evaluation.episodes import Timing
 from brain.live.rides import KEYS, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
-from brain.model import EnergyKind, WorldModel
-from brain.run import Run
+from brain.models.world_model import EnergyKind, WorldModel
+from brain.runs.folder import Run
 from shared.errors import TinyJEPAError, cause
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec

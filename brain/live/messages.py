@@ -19,7 +19,7 @@ from brain.live.rides import KEYS, RANDOM, RECORDED
 from brain.live.scene import Moment, Scene
 from brain.live.tricks import TRICKS
 from shared.errors import TinyJEPAError
-from shared.film import as_rgb
+from shared.video import as_rgb
 
 LARGEST = 128
 """Pictures are reduced to this side before they are sent."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brain.dream import decode
-from brain.judge.episodes import Timing
+from brain.evaluation.dream import decode
+from brain.evaluation.episodes import Timing
 from brain.live.loaded import Loaded
 from brain.live.rides import KEYS, RECORDED
 from brain.live.tricks import TRICKS, Shown

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brain.judge.episodes import Timing
-from brain.model import EnergyKind, WorldModel
+from brain.evaluation.episodes import Timing
+from brain.models.world_model import EnergyKind, WorldModel
 
 
 class Window:

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from brain.collapse import temporal_std
-from brain.networks.masked_predictor import MaskedPredictor
-from brain.networks.video_observer import VideoObserver
-from brain.objectives.objective import Objective, Terms
+from brain.data.observations import stacked, video
+from brain.data.windows import Batch
+from brain.models.encoders.video import VideoObserver
+from brain.models.predictors.masked import MaskedPredictor
+from brain.objectives.base import Objective, Terms
+from brain.objectives.collapse import temporal_std
 from brain.objectives.target import EMATarget
-from brain.observe import stacked, video
 from brain.recipes import schema
-from brain.stream import Batch
 
 RATES = (2, 4)
 """Of ``multirate``: the context is every second or every fourth time."""
@@ -36,7 +36,7 @@ class Masked(Objective):
 
     V, C and S see the latents of each clip's first observation, which alone train the encoder's head. Clips grow by
     the share of the training that is done. Actions are not read. The log has the temporal collapse of the
-    targets (``brain.collapse.temporal_std``).
+    targets (``brain.objectives.collapse.temporal_std``).
     """
 
     def __init__(self, recipe: schema.Recipe, action_dim: int) -> None:

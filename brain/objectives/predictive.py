@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from brain.losses import InvarianceLoss, InverseDynamics
-from brain.model import make_predictor
-from brain.objectives.objective import Objective, Terms
+from brain.data.observations import stacked
+from brain.data.windows import Batch
+from brain.models.world_model import make_predictor
+from brain.objectives.base import Objective, Terms
+from brain.objectives.losses import InvarianceLoss, InverseDynamics
 from brain.objectives.target import EMATarget
-from brain.observe import stacked
 from brain.recipes import schema
-from brain.stream import Batch
 
 
 class Predictive(Objective):

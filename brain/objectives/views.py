@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from brain.losses import InvarianceLoss
-from brain.objectives.objective import Objective, Terms
-from brain.observe import augment, stacked
+from brain.data.observations import augment, stacked
+from brain.data.windows import Batch
+from brain.objectives.base import Objective, Terms
+from brain.objectives.losses import InvarianceLoss
 from brain.recipes import schema
-from brain.stream import Batch
 
 
 class Views(Objective):

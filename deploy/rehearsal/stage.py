@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from deploy.rehearsal.hosts import Host, Switch, run
 from deploy.rehearsal.services import Service
-from factory.job import make_job
+from factory.collecting.job import make_job
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shared.console import LocalPath
+from shared.cli.console import LocalPath
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
-    from factory.job import Job
+    from factory.collecting.job import Job
 
 DEFAULT_FRAMES = 100_000
 
@@ -93,7 +93,7 @@ def command(
         raise TinyJEPAError("--store names one world's store: use --data DIRECTORY for the stores of several worlds")
     if frames is None and episodes is None:
         frames = DEFAULT_FRAMES
-    from factory.job import make_job
+    from factory.collecting.job import make_job
 
     given = world_options(options)
     jobs = [
@@ -119,9 +119,9 @@ def _collect(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from factory.collect import collect
-    from factory.progress import Logged, Unit, display
-    from shared.runlog import LOG, keep
+    from factory.collecting.collect import collect
+    from factory.collecting.progress import Logged, Unit, display
+    from shared.cli.runlog import LOG, keep
 
     goal = frames or episodes or 0
     unit: Unit = "frames" if frames else "episodes"
@@ -153,9 +153,9 @@ def _foretell(
     path: Path, job: Job, frames: int | None, episodes: int | None, workers: int | None, append: bool, as_json: bool
 ) -> None:
     """Print what a collection would make, without writing."""
-    from factory.collect import open_store
-    from factory.estimate import estimate
-    from factory.progress import minutes
+    from factory.collecting.collect import open_store
+    from factory.collecting.estimate import estimate
+    from factory.collecting.progress import minutes
     from shared.store import layout
     from shared.store.dataset import refuse_occupied
 

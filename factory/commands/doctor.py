@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from shared.console import LocalPath
+from shared.cli.console import LocalPath
 from shared.doctor.finding import Finding
 
 

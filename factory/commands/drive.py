@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from factory.commands.collect import default_store, world_options
-from shared.console import LocalPath
+from shared.cli.console import LocalPath
 
 
 @click.command()
@@ -35,8 +35,8 @@ def command(
       factory drive
       factory drive --store data/mine --max-episode-steps 2000
     """
-    from factory.drive import HUMAN, Window, drive
-    from factory.job import Job, make_job
+    from factory.collecting.drive import HUMAN, Window, drive
+    from factory.collecting.job import Job, make_job
 
     window = Window(f"TinyJEPA: {world}")
     spec, run = make_job(world, None, seed, frame_size, max_episode_steps, world_options(options))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from shared.console import LocalPath
+from shared.cli.console import LocalPath
 
 
 @click.command()

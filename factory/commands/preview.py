@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from shared.console import LocalPath
+from shared.cli.console import LocalPath
 
 
 @click.command()
@@ -20,7 +20,7 @@ def command(store: Path, out: Path | None) -> None:
       factory preview data/car-racing
       factory preview data/car-racing --out pictures
     """
-    from factory.preview import preview as draw
+    from factory.inspection.preview import preview as draw
 
     for file in draw(store, out or store / "preview"):
         click.echo(str(file))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from shared.console import LocalPath
+from shared.cli.console import LocalPath
 
 
 @click.command()
@@ -30,13 +30,13 @@ def command(
     if not watching and (as_json or frames or metrics_port is not None):
         raise click.UsageError("--frames, --json and --metrics-port go with --watch: add it")
     if watching:
-        from factory.watching import Collection
-        from shared.watch import watch
+        from factory.inspection.watching import Collection
+        from shared.cli.watch import watch
 
         seen = Collection(store, frames)
         watch("factory", seen.look, seen.lines, every=every, port=metrics_port, as_json=as_json)
         return
-    from factory.status import status_lines
+    from factory.inspection.status import status_lines
 
     for line in status_lines(store):
         click.echo(line)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from shared.console import LocalPath
+from shared.cli.console import LocalPath
 
 
 @click.command()

@@ -4,7 +4,7 @@
 
     PATH/dataset.json                    the StoreSpec
     PATH/log/<stream>.jsonl              commit log, one writer each; the only source of truth for readers
-    PATH/collect-<host>.log              what the collections of a box did, for people (``shared.runlog``)
+    PATH/collect-<host>.log              what the collections of a box did, for people (``shared.cli.runlog``)
     PATH/data.zarr/zarr.json             root group
     PATH/data.zarr/<stream>/zarr.json    one group per writer start
     PATH/data.zarr/<stream>/<field>/     one array per field: zarr.json and c.<i>...

@@ -24,7 +24,7 @@ class Dataset(NamedTuple):
 class World(gym.Env[np.ndarray, Any]):
     """A ``gymnasium.Env`` whose observation is one frame, plus what probes and the store need.
 
-    Contract (checked for every registered world by ``tests/test_worlds.py``):
+    Contract (checked for every registered world by ``tests/shared/worlds/test_worlds.py``):
 
     * ``observation_space`` is ``Box(0, 255, (H, W, C), uint8)``: one frame, not a stack.
     * ``reset(seed=s)`` makes the episode a pure function of ``s`` and the constructor's options: nothing

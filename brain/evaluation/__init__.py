@@ -1,0 +1,1 @@
+"""How well a trained world model tells possible from impossible futures, beside baselines and an upper bound."""

@@ -1,0 +1,234 @@
+"""Energies of transitions: the model's, and the floors and ceiling in the same form.
+
+An energy is a number per (current observation, actions, proposed observation); low means possible. A *rater* gives
+energies for the truth and for each kind of impossible future at one common set of anchors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from brain.evaluation import metrics
+from brain.evaluation.episodes import Embedded, Encoder, encode
+from brain.evaluation.negatives import HARD, Anchors, Proposal
+
+Form = Literal["scaled", "plain"]
+FORMS: tuple[Form, ...] = ("scaled", "plain")
+
+
+class Dynamics(Protocol):
+    """What is asked of a world model here; ``brain.models.world_model.WorldModel`` has it."""
+
+    def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
+        """(N, D) and (N, K, stride * A) to (N, K, D)."""
+
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form) -> Tensor:
+        """(N, D), (N, stride * A), (N, D) to (N,): see ``brain.models.world_model.Dynamics.energy``."""
+
+
+class Rater(Protocol):
+    """Energies at the anchors it was made for, float64 (N,); NaN where the episode ends before."""
+
+    def true(self, steps: int) -> np.ndarray:
+        """Of the observation ``steps`` model steps on, under the actions taken."""
+
+    def impossible(self, kind: str, proposal: Proposal) -> np.ndarray | None:
+        """Of a kind's proposals; None where the rater cannot see that kind."""
+
+
+@dataclass(frozen=True)
+class LatentRater:
+    """Energies in a latent space: ``dynamics`` predicts, or nothing does (the *no predictor* floor).
+
+    ``latents`` is (rows, D), flat over the table's rows; ``films`` holds (N, D) latents of the kinds that show a film
+    that was never shot. Over several steps the energy is that of the last step from the rolled-out latent.
+    """
+
+    table: Embedded
+    anchors: Anchors
+    latents: np.ndarray
+    films: Mapping[str, np.ndarray]
+    dynamics: Dynamics | None
+    form: Form = "plain"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def true(self, steps: int) -> np.ndarray:
+        return self._energy(self._within(steps), steps, None, self._truth(steps))
+
+    def impossible(self, kind: str, proposal: Proposal) -> np.ndarray | None:
+        if proposal.film is not None:
+            if kind not in self.films:
+                return None
+            proposed = self.films[kind]
+        elif proposal.observation is not None:
+            proposed = self.latents[self.table.index(*proposal.observation)]
+        else:
+            proposed = self._truth(proposal.steps)
+        return self._energy(proposal.valid, proposal.steps, proposal.action, proposed)
+
+    def _within(self, steps: int) -> np.ndarray:
+        return self.anchors.row + steps * self.table.timing.stride < self.table.rows[self.anchors.episode]
+
+    def _truth(self, steps: int) -> np.ndarray:
+        last = self.table.rows[self.anchors.episode] - 1
+        row = np.minimum(self.anchors.row + steps * self.table.timing.stride, last)
+        return self.latents[self.table.index(self.anchors.episode, row)]
+
+    @torch.no_grad()
+    def _energy(
+        self,
+        valid: np.ndarray,
+        steps: int,
+        action: tuple[np.ndarray, np.ndarray] | None,
+        proposed: np.ndarray,
+    ) -> np.ndarray:
+        result = np.full(len(self.anchors), np.nan)
+        if not valid.any():
+            return result
+        episode, row = self.anchors.episode[valid], self.anchors.row[valid]
+        z, proposal = self.latents[self.table.index(episode, row)], proposed[valid]
+        if self.dynamics is None:
+            result[valid] = np.square(z.astype(np.float64) - proposal).mean(axis=1)
+            return result
+        if action is not None:
+            episode, row = action[0][valid], action[1][valid]
+        chunks = self._tensor(self.table.chunks(episode, row, steps))
+        start = self._tensor(z)
+        if steps > 1:
+            start = self.dynamics.rollout(start, chunks[:, :-1])[:, -1]
+        energy = self.dynamics.energy(start, chunks[:, -1], self._tensor(proposal), self.form)
+        result[valid] = energy.double().cpu().numpy()
+        return result
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+class Films:
+    """Latents of the films that were never shot: ``visit`` must see the frames of every episode once."""
+
+    def __init__(self, anchors: Anchors, proposals: Mapping[str, Proposal], encoders: Mapping[str, Encoder]) -> None:
+        self.anchors, self.encoders = anchors, encoders
+        self._films = {kind: proposal.film for kind, proposal in proposals.items() if proposal.film is not None}
+        self._latents: dict[str, dict[str, np.ndarray]] = {name: {} for name in encoders}
+
+    def visit(self, episode: int, frames: np.ndarray) -> None:
+        here = np.flatnonzero(self.anchors.episode == episode)
+        for name, encoder in self.encoders.items():
+            for kind, film in self._films.items():
+                latents = encode(encoder, frames, film[here])
+                table = self._latents[name].setdefault(kind, np.zeros((len(self.anchors), latents.shape[1])))
+                table[here] = latents
+
+    def of(self, encoder: str) -> dict[str, np.ndarray]:
+        """Raw latents (N, D) of one encoder by kind."""
+        return self._latents[encoder]
+
+
+class PixelRater:
+    """The floor without learning: mean squared difference between the proposed newest frame and the current frame.
+
+    Pixels in [0, 1], or standardised coordinates. ``visit`` must see the frames of every episode once, before energies
+    are asked for; it keeps distances, and frames only for proposals from other episodes.
+    """
+
+    def __init__(self, table: Embedded, anchors: Anchors, proposals: Mapping[str, Proposal]) -> None:
+        self.table, self.anchors, self.proposals = table, anchors, proposals
+        steps = {1, *(proposal.steps for proposal in proposals.values())}
+        self._true = {n: np.full(len(anchors), np.nan) for n in steps}
+        self._impossible = {kind: np.full(len(anchors), np.nan) for kind in proposals}
+        self._half: dict[tuple[str, int], np.ndarray] = {}
+
+    def visit(self, episode: int, frames: np.ndarray) -> None:
+        pixels = frames.reshape(len(frames), -1)
+        here = np.flatnonzero(self.anchors.episode == episode)
+        row = self.anchors.row[here]
+        for steps, energies in self._true.items():
+            later = row + steps * self.table.timing.stride
+            inside = later < len(frames)
+            energies[here[inside]] = _distance(pixels[row[inside]], pixels[later[inside]])
+        for kind, proposal in self.proposals.items():
+            energies = self._impossible[kind]
+            if proposal.film is not None:
+                energies[here] = _distance(pixels[row], pixels[proposal.film[here, -1]])
+            elif proposal.observation is not None:
+                source, shown = proposal.observation
+                within = here[source[here] == episode]
+                energies[within] = _distance(pixels[self.anchors.row[within]], pixels[shown[within]])
+                across = source != self.anchors.episode
+                for n in np.flatnonzero(across & (self.anchors.episode == episode)):
+                    self._pair(kind, int(n), pixels[self.anchors.row[n]])
+                for n in np.flatnonzero(across & (source == episode)):
+                    self._pair(kind, int(n), pixels[shown[n]])
+
+    def _pair(self, kind: str, anchor: int, pixels: np.ndarray) -> None:
+        """Keeps the first frame of a pair that spans two episodes until the second arrives."""
+        first = self._half.pop((kind, anchor), None)
+        if first is None:
+            self._half[kind, anchor] = pixels.copy()
+        else:
+            self._impossible[kind][anchor] = _distance(first[None], pixels[None])[0]
+
+    def true(self, steps: int) -> np.ndarray:
+        return self._true[steps]
+
+    def impossible(self, kind: str, proposal: Proposal) -> np.ndarray | None:
+        if proposal.observation is None and proposal.film is None:
+            return np.where(proposal.valid, self._true[proposal.steps], np.nan)
+        return np.where(proposal.valid, self._impossible[kind], np.nan)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Mean squared difference of rows (N, P): float64 (N,); of uint8 in units of full scale squared."""
+    result = np.empty(len(a))
+    for first in range(0, len(a), 64):
+        part = slice(first, first + 64)
+        difference = a[part].astype(np.float32) - b[part]
+        result[part] = np.einsum("np,np->n", difference, difference)
+    return result / (a.shape[1] * (255.0**2 if a.dtype == np.uint8 else 1.0))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Energies of the truth and of an impossible future at the same anchors, (N,) each."""
+
+    true: np.ndarray
+    impossible: np.ndarray
+
+    @property
+    def auc(self) -> float:
+        return metrics.auc(self.true, self.impossible)
+
+    @property
+    def pair_accuracy(self) -> float:
+        return metrics.pair_accuracy(self.true, self.impossible)
+
+
+def rate(
+    raters: Mapping[str, Rater], proposals: Mapping[str, Proposal], kinds: Sequence[str]
+) -> dict[str, dict[str, Pairs]]:
+    """Energies of every kind that has proposals by every rater that can see it: ``result[kind][rater]``."""
+    result: dict[str, dict[str, Pairs]] = {}
+    for kind in kinds:
+        proposal = proposals[kind]
+        if not proposal.valid.any():
+            continue
+        result[kind] = {}
+        for name, rater in raters.items():
+            energies = rater.impossible(kind, proposal)
+            if energies is not None:
+                true = rater.true(proposal.steps)
+                result[kind][name] = Pairs(true[proposal.valid], energies[proposal.valid])
+    return result
+
+
+def hard_auc(rated: Mapping[str, Mapping[str, Pairs]], rater: str) -> float:
+    """Mean AUC over the ``near`` kinds; NaN where there are none."""
+    aucs = [rated[kind][rater].auc for kind in HARD if kind in rated]
+    return float(np.mean(aucs)) if aucs else float("nan")

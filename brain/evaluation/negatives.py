@@ -1,0 +1,160 @@
+"""Impossible futures: for each true transition of a held-out episode, proposals that cannot follow.
+
+A transition starts at the *anchor* (e, t). All kinds share the same anchors wherever the episodes are long enough, so
+that their figures compare. A new kind is one function and one line in ``KINDS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from brain.evaluation.episodes import Embedded, Timing
+
+SHIFTS = (-16, -12, -8, -4, 4, 8, 12, 16)
+"""Frames between the true next observation and the ``near`` proposals."""
+
+FAR = 64
+"""Frames at least between the true next observation and a ``far`` proposal."""
+
+LONG = 4
+"""Model steps of the long ``wrong-action`` kind."""
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Transitions that are judged: episodes (N,) and rows (N,) of their current observations."""
+
+    episode: np.ndarray
+    row: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is proposed instead of the truth, for each anchor; None where the truth stays.
+
+    ``valid`` (N,) says which anchors have such a proposal. ``observation`` and ``action`` are addresses: episodes
+    (N,) and rows (N,). ``film`` (N, stack) are rows of the anchor's own episode, shown as a film that was never
+    shot, oldest first.
+    """
+
+    valid: np.ndarray
+    steps: int = 1
+    observation: tuple[np.ndarray, np.ndarray] | None = None
+    action: tuple[np.ndarray, np.ndarray] | None = None
+    film: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of impossible future."""
+
+    summary: str
+    propose: Callable[[Anchors, Embedded, np.random.Generator], Proposal]
+    steps: int = 1
+    """Model steps from the anchor to the proposal."""
+
+
+def draw_anchors(table: Embedded, count: int, rng: np.random.Generator) -> Anchors:
+    """About ``count`` anchors, evenly split over the episodes, without repetition, ascending within each.
+
+    Rows are those where every kind within an episode has its proposal; in an episode too short for that, those that
+    start a transition at all.
+    """
+    episodes, rows = [], []
+    for e, length in enumerate(table.rows):
+        share = count * (e + 1) // len(table) - count * e // len(table)
+        candidates = np.arange(*_all_kinds(table.timing, int(length)))
+        if len(candidates) == 0:
+            candidates = np.arange(table.timing.history, length - table.timing.stride)
+        chosen = np.sort(rng.choice(candidates, min(share, len(candidates)), replace=False))
+        episodes.append(np.full(len(chosen), e))
+        rows.append(chosen)
+    return Anchors(np.concatenate(episodes).astype(np.int64), np.concatenate(rows).astype(np.int64))
+
+
+def _all_kinds(timing: Timing, length: int) -> tuple[int, int]:
+    """Rows [first, stop) of an episode at which all kinds have proposals."""
+    first = max(timing.history - timing.stride - min(SHIFTS), timing.history, timing.stride)
+    return first, length - timing.stride - max(*SHIFTS, (LONG - 1) * timing.stride)
+
+
+def propose(kind: str, anchors: Anchors, table: Embedded, seed: int) -> Proposal:
+    """The proposals of one kind; a pure function of its arguments (each kind draws from its own generator)."""
+    rng = np.random.default_rng([seed, *kind.encode()])
+    return KINDS[kind].propose(anchors, table, rng)
+
+
+def _teleport(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+    if len(table) < 2:
+        return Proposal(np.zeros(len(anchors), bool), observation=(anchors.episode, anchors.row))
+    other = _another(anchors.episode, len(table), rng)
+    row = rng.integers(table.timing.history, table.rows[other])
+    return Proposal(np.ones(len(anchors), bool), observation=(other, row))
+
+
+def _far(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+    truth = anchors.row + table.timing.stride
+    before = np.maximum(truth - FAR - table.timing.history + 1, 0)
+    after = np.maximum(table.rows[anchors.episode] - truth - FAR, 0)
+    draw = rng.integers(0, np.maximum(before + after, 1))
+    row = np.where(draw < before, table.timing.history + draw, truth + FAR + draw - before)
+    valid = before + after > 0
+    return Proposal(valid, observation=(anchors.episode, np.where(valid, row, truth)))
+
+
+def _near(shift: int, anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+    row = anchors.row + table.timing.stride + shift
+    valid = (row >= table.timing.history) & (row < table.rows[anchors.episode])
+    return Proposal(valid, observation=(anchors.episode, np.where(valid, row, anchors.row)))
+
+
+def _frozen(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+    window = table.timing.window(anchors.row)
+    film = np.concatenate([window[:, 1:], anchors.row[:, None]], axis=1)
+    return Proposal(np.ones(len(anchors), bool), film=film)
+
+
+def _reversed(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+    window = table.timing.window(anchors.row)
+    valid = anchors.row >= table.timing.stride
+    back = np.where(valid, anchors.row - table.timing.stride, anchors.row)
+    return Proposal(valid, film=np.concatenate([window[:, 1:], back[:, None]], axis=1))
+
+
+def _wrong_action(steps: int, anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+    span = steps * table.timing.stride
+    valid = anchors.row + span < table.rows[anchors.episode]
+    donors = np.flatnonzero(table.rows > span)
+    if table.action.shape[1] == 0 or len(donors) < 2:
+        return Proposal(np.zeros(len(anchors), bool), steps, action=(anchors.episode, anchors.row))
+    place = rng.integers(0, len(donors), len(anchors))
+    same = donors[place] == anchors.episode
+    shift = rng.integers(1, len(donors), len(anchors))
+    other = donors[np.where(same, (place + shift) % len(donors), place)]
+    return Proposal(valid, steps, action=(other, rng.integers(0, table.rows[other] - span)))
+
+
+def _another(episode: np.ndarray, episodes: int, rng: np.random.Generator) -> np.ndarray:
+    """For each episode (N,) another one, uniformly."""
+    return (episode + rng.integers(1, episodes, len(episode))) % episodes
+
+
+KINDS: dict[str, Kind] = {
+    "teleport": Kind("an observation of another episode", _teleport),
+    "far": Kind(f"the same episode, at least {FAR} frames away", _far),
+    **{f"near{shift:+d}": Kind(f"the true next, {shift:+d} frames", partial(_near, shift)) for shift in SHIFTS},
+    "frozen": Kind("the picture stops", _frozen),
+    "reversed": Kind("the film runs backwards", _reversed),
+    "wrong-action-1": Kind("the true next, but another episode's action", partial(_wrong_action, 1)),
+    f"wrong-action-{LONG}": Kind(f"the truth {LONG} steps on, other actions", partial(_wrong_action, LONG), LONG),
+}
+
+HARD = tuple(f"near{shift:+d}" for shift in SHIFTS)
+"""Kinds whose mean AUC is called *hard*."""

@@ -1,0 +1,54 @@
+"""How far ahead the model sees: error of latent rollouts beside doing nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from brain.evaluation.energies import Dynamics
+from brain.evaluation.episodes import Embedded
+
+HORIZONS = (1, 2, 4, 8, 16)
+"""Model steps."""
+
+
+@torch.no_grad()
+def rollout_errors(
+    dynamics: Dynamics, table: Embedded, latents: np.ndarray, count: int, seed: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Normalised mean squared error of forecasts: ``steps``, ``model``, ``persistence``, ``starts`` (how many).
+
+    Error divided by the variance of the latents of these episodes, so that forecasting their mean gives 1.
+    *Persistence* forecasts the current latent. At most ``count`` starts, evenly split over the episodes that are long
+    enough; horizons longer than any episode are left out.
+    """
+    stride, history = table.timing.stride, table.timing.history
+    steps = [k for k in HORIZONS if (table.rows > history + k * stride).any()]
+    reach = steps[-1] * stride if steps else 0
+    rng = np.random.default_rng([seed, *b"rollouts"])
+    able = np.flatnonzero(table.rows > history + reach)
+    picks = [
+        (e, rng.choice(free, min(len(free), -(-count // len(able))), replace=False))
+        for e in able
+        if (free := np.arange(history, table.rows[e] - reach)).size
+    ]
+    if not steps or not picks:
+        return {"steps": [], "model": [], "persistence": [], "starts": [0]}
+    episode = np.concatenate([np.full(len(rows), e) for e, rows in picks])
+    row = np.concatenate([rows for _, rows in picks])
+    start = latents[table.index(episode, row)]
+    chunks = torch.from_numpy(table.chunks(episode, row, steps[-1])).to(device)
+    forecast = dynamics.rollout(torch.from_numpy(start).to(device), chunks).float().cpu().numpy()
+    observed = latents[table.observed()]
+    variance = float(observed.var(axis=0, dtype=np.float64).mean()) or 1.0
+    model, persistence = [], []
+    for k in steps:
+        truth = latents[table.index(episode, row + k * stride)].astype(np.float64)
+        model.append(float(np.square(forecast[:, k - 1] - truth).mean()) / variance)
+        persistence.append(float(np.square(start - truth).mean()) / variance)
+    return {
+        "steps": [float(k) for k in steps],
+        "model": model,
+        "persistence": persistence,
+        "starts": [len(row)],
+    }

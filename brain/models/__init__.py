@@ -1,0 +1,1 @@
+"""The networks, and the world model made of them."""

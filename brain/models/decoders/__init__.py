@@ -1,0 +1,1 @@
+"""Decoders: latent to frame."""

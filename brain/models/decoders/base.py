@@ -1,0 +1,15 @@
+"""What every decoder is: latents back to frames, for looking, never for training the encoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Decoder(nn.Module):
+    """Standardised latents (N, dim) to frames (N, H, W, C) in [0, 1]."""
+
+    LEARNING_RATE: float
+    """Peak of the schedule that suits it."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Encoders: observation to latent."""

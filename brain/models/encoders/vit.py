@@ -1,0 +1,48 @@
+"""A small vision transformer: about 0.2 million parameters at width 64."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from brain.models.layers.attention import Attention, FeedForward
+from brain.models.layers.patches import sinusoids_2d, tubelets
+
+
+class ViT(nn.Module):
+    """Patches of 8x8 pixels through 4 pre-norm transformer blocks, averaged, then BatchNorm and a linear map.
+
+    Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale", equations 1
+    to 4, with fixed sin-cos positions and the mean over patches in place of the class token (Beyer et al. 2022, "Better
+    plain ViT baselines for ImageNet-1k"). A patch holds all channels, so the frames of a stack meet in its first linear
+    map: motion within a patch is seen at once. ``width`` is the model width, a multiple of 4, with one attention head
+    per 32 of it.
+
+    At first the mean over patches hardly varies between the frames of one world (a standard deviation of 0.01 beside
+    values near 1), and a loss that pulls latents together wins before any regulariser can part them. BatchNorm sets the
+    spread to one from the first step, as LeWorldModel does behind its ViT (Maes et al. 2026, "LeWorldModel: Stable
+    End-to-End Joint-Embedding Predictive Architecture from Pixels").
+
+    float (N, channels, H, W) in [-1, 1] to (N, dim); any H and W, padded to whole patches by repetition.
+    """
+
+    PATCH = 8
+    DEPTH = 4
+
+    def __init__(self, channels: int, frame_size: tuple[int, int], dim: int, width: int) -> None:
+        super().__init__()
+        if width % 4:
+            raise ValueError(f"vit width {width} must be a multiple of 4")
+        rows, columns = (-(-side // self.PATCH) for side in frame_size)
+        self.patch = nn.Linear(channels * self.PATCH**2, width)
+        self.position: Tensor
+        self.register_buffer("position", sinusoids_2d(rows, columns, width), persistent=False)
+        heads = max(1, width // 32)
+        blocks = [nn.Sequential(Attention(width, heads), FeedForward(width)) for _ in range(self.DEPTH)]
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, dim))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        patches = tubelets(observation[:, None], 1, self.PATCH).flatten(1, 3)
+        tokens = self.patch(patches) + self.position
+        return self.head(self.norm(self.blocks(tokens)).mean(1))

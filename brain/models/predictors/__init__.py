@@ -1,0 +1,1 @@
+"""Predictors: latent and action to the next latent."""

@@ -1,0 +1,169 @@
+"""The trained world model as the judge and every later tool sees it."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from brain.data.observations import stacked
+from brain.device import autocast
+from brain.models.layers.mlp import mlp
+from brain.models.predictors.base import Predictor
+from brain.parts import ENCODERS, PREDICTORS
+from brain.recipes.schema import Predictor as PredictorSection
+from brain.recipes.schema import Recipe
+from brain.runs import checkpoint
+from brain.runs.folder import Run
+from shared.store.schema import StoreSpec
+
+EnergyKind = Literal["plain", "scaled"]
+
+
+def encoder_options(recipe: Recipe) -> dict[str, Any]:
+    """What an encoder is told if its constructor has a parameter of the name."""
+    section = recipe.encoder
+    return {
+        "stack": recipe.observation.stack,
+        "depth": section.depth,
+        "patch": section.patch,
+        "tubelet": section.tubelet,
+        "checkpointing": section.checkpointing,
+    }
+
+
+def make_encoder(recipe: Recipe, frame_shape: tuple[int, int, int]) -> nn.Module:
+    """The recipe's encoder for frames of shape (H, W, C), laid out channels-last."""
+    height, width, channels = frame_shape
+    kind = ENCODERS.get(recipe.encoder.kind)
+    named = inspect.signature(kind).parameters
+    encoder: nn.Module = kind(
+        channels=recipe.observation.stack * channels,
+        frame_size=(height, width),
+        dim=recipe.encoder.dim,
+        width=recipe.encoder.width,
+        **{name: value for name, value in encoder_options(recipe).items() if name in named},
+    )
+    return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def make_predictor(section: PredictorSection, dim: int, action_dim: int) -> Predictor:
+    """A recipe section's predictor; ``action_dim`` is the width of the action chunk of one model step."""
+    kind = PREDICTORS.get(section.kind)
+    predictor: Predictor = kind(dim=dim, action_dim=action_dim, width=section.width, depth=section.depth)
+    return predictor
+
+
+class Dynamics(nn.Module):
+    """What stage 2 fits to frozen latents: standardisation, a predictor, and a head for its error's variance.
+
+    Latents outside are raw, (N, D); inside they are standardised per dimension, and so is the action chunk.
+    """
+
+    def __init__(self, predictor: Predictor, dim: int, action_dim: int, width: int) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.log_variance = mlp(dim + action_dim, width, dim, 1)
+        self.latent_mean: Tensor
+        self.latent_std: Tensor
+        self.action_mean: Tensor
+        self.action_std: Tensor
+        for name, size in (("latent", dim), ("action", action_dim)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_std", torch.ones(size))
+
+    def standardise(self, z: Tensor) -> Tensor:
+        """Raw latents (..., D) to zero mean and unit variance over the training episodes."""
+        return (z - self.latent_mean) / self.latent_std
+
+    def actions(self, actions: Tensor) -> Tensor:
+        """Action chunks (..., A) to zero mean and unit variance."""
+        return (actions - self.action_mean) / self.action_std
+
+    def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised latent (N, D) and raw action chunk (N, A) to mean and log-variance of the next, (N, D) each."""
+        action = self.actions(action)
+        return self.predictor(z, action), self.log_variance(torch.cat([z, action], 1)).clamp(-10, 5)
+
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind) -> Tensor:
+        """How implausible ``proposal`` (N, D) is after ``z`` (N, D) and ``action`` (N, A): (N,), >= 0, low = plausible.
+
+        ``plain``: squared distance between prediction and proposal, per dimension. ``scaled``: each dimension's
+        squared distance divided by the standard deviation that the variance head predicts, so that an error counts
+        where the model is usually sure. That is half-way to the full likelihood (Seitzer et al. 2022, "On the Pitfalls
+        of Heteroscedastic Uncertainty Estimation", weigh by the same power of the variance, beta = 1/2): the likelihood
+        itself separates near futures as well, but lets more teleports pass from states it is unsure of
+        (``docs/results.md``).
+        """
+        mean, log_variance = self.predict(z, action)
+        error = (proposal - mean).square()
+        if kind == "scaled":
+            error = error * torch.exp(-0.5 * log_variance)
+        return error.mean(1)
+
+    def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
+        """Standardised latent (N, D) under raw action chunks (N, K, A) to the K next latents (N, K, D)."""
+        return self.predictor.rollout(z, self.actions(actions))
+
+
+class WorldModel(nn.Module):
+    """Encoder and dynamics of a run: frames to latents, latents to futures, futures to energies."""
+
+    def __init__(self, recipe: Recipe, spec: StoreSpec) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.spec = spec
+        self.latent_dim = recipe.encoder.dim
+        self.action_dim = recipe.observation.stride * spec.action_dim
+        self.encoder = make_encoder(recipe, spec.frame_shape)
+        predictor = make_predictor(recipe.prediction.predictor, self.latent_dim, self.action_dim)
+        self.dynamics = Dynamics(predictor, self.latent_dim, self.action_dim, recipe.prediction.predictor.width)
+
+    @classmethod
+    def load(cls, run: Path, spec: StoreSpec, device: torch.device) -> WorldModel:
+        """The model of a finished run, in evaluation mode. Raises ``TinyJEPAError`` where a stage is missing."""
+        folder = Run(run)
+        model = cls(folder.recipe(), spec)
+        for path, module in ((folder.encoder, model.encoder), (folder.predictor, model.dynamics)):
+            tensors, _ = checkpoint.load(path)
+            checkpoint.restore(path, module, tensors, "model")
+        return model.to(device).eval()
+
+    @property
+    def device(self) -> torch.device:
+        return self.dynamics.latent_mean.device
+
+    @torch.no_grad()
+    def embed(self, frames: Tensor, batch: int = 512) -> Tensor:
+        """Raw latents: uint8 (N, T, H, W, C) to float32 (N, T - stack + 1, D)."""
+        self.encoder.eval()
+        count = frames.shape[1] - self.recipe.observation.stack + 1
+        parts = []
+        for part in frames.split(max(1, batch // count)):
+            observation = stacked(part.to(self.device), self.recipe.observation.stack)
+            with autocast(self.device):
+                parts.append(self.encoder(observation).float())
+        return torch.cat(parts).unflatten(0, (-1, count))
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        """Standardised latents: uint8 (N, T, H, W, C), one model step apart, to float32 (N, T - stack + 1, D)."""
+        return self.dynamics.standardise(self.embed(frames))
+
+    @torch.no_grad()
+    def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """One model step: (N, D) and (N, stride * A) to mean and log-variance of the next latent, (N, D) each."""
+        return self.dynamics.predict(z, action)
+
+    @torch.no_grad()
+    def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
+        """(N, D) under (N, K, stride * A) to the K next latents, (N, K, D)."""
+        return self.dynamics.rollout(z, actions)
+
+    @torch.no_grad()
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind = "scaled") -> Tensor:
+        """How implausible ``proposal`` is after ``z`` and ``action``: see ``Dynamics.energy``."""
+        return self.dynamics.energy(z, action, proposal, kind)

@@ -1,1 +1,0 @@
-"""The networks, one family a file."""

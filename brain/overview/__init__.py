@@ -1,1 +1,0 @@
-"""One page of one run, of whatever recipe and world, from what its folder holds."""

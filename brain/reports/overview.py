@@ -1,0 +1,173 @@
+"""``overview.html``: one run on one page: recipe, training, energies, probes, dreams, and what is missing."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brain import recipes
+from brain.evaluation.negatives import HARD, KINDS
+from brain.evaluation.summary import CEILING, FLOORS
+from brain.reports import figures
+from brain.reports import overview_figures as draw
+from brain.reports.curves import COLLAPSE, training_pictures
+from brain.reports.page import render
+from brain.reports.style import LABELS
+from brain.runs.figures import Record, read_run
+from brain.runs.folder import write_whole
+from shared.errors import TinyJEPAError
+
+COLLAPSED_RANK, COLLAPSED_STD = 2.0, 0.02
+"""An effective rank or a mean standard deviation below these is called collapsed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing a run can have."""
+
+    name: str
+    done: str
+    """what there is of it; empty where there is nothing"""
+    command: str
+    """what makes it; empty where it is there"""
+    gives: str
+    """what this page shows of it"""
+
+
+def write_overview(path: Path, out: Path) -> list[Part]:
+    """Write the page of the run at ``path`` to ``out``, whole or not at all; returns the parts of the run.
+
+    Raises what ``read_run`` raises, and ``TinyJEPAError`` where ``out`` cannot be written.
+    """
+    run = read_run(path, path.resolve().name)
+    listed = parts(run)
+    judged = run.judgement
+    kinds = judged["energy"]["kinds"] if judged else {}
+    page = render(
+        Path(__file__).parent / "overview.html",
+        run=run,
+        parts=listed,
+        need={part.name: part.command for part in listed},
+        pictures=pictures(run),
+        collapse=collapse(run),
+        judged=judged,
+        probes=_probe_rows(run),
+        kinds=_kinds(kinds),
+        raters=[name for name in ("model", *FLOORS, CEILING) if any(name in kind["auc"] for kind in kinds.values())],
+        hard=HARD,
+        labels=LABELS,
+        recipe_rows=list(recipes.explain(run.recipe)),
+        changed=changed(run),
+        commands=commands(run),
+    )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, page)
+    except OSError as error:
+        raise TinyJEPAError(f"cannot write {out} ({error.strerror}): give another --out") from None
+    return listed
+
+
+def parts(run: Record) -> list[Part]:
+    """Encoder, predictor, judgement, probe and dream, each with what there is or the command that makes it."""
+    made = commands(run)
+    trained = run.finished("encoder") and run.finished("predictor")
+    found = []
+    for stage, gives in (("encoder", "latents and curves"), ("predictor", "forecasts and curves")):
+        reached = f"{run.steps(stage):,} steps" if run.finished(stage) else ""
+        found.append(Part(stage, reached, "" if reached else made["train"], gives))
+    for name, there, gives in (
+        ("judge", run.judgement, "energies, floors, ceiling, calibration"),
+        ("probe", run.probe, "what the latent knows, and its picture"),
+        ("dream", run.dream, "a film of decoded forecasts, and their error"),
+    ):
+        done = "" if there is None else "figures" + (" and film" if name == "dream" and run.film else "")
+        need = made[name] if trained else f"{made['train']}\n{made[name]}"
+        found.append(Part(name, done, "" if done else need, gives))
+    return found
+
+
+def commands(run: Record) -> dict[str, str]:
+    """The command line of every part; a recipe that is no stock one is read from the run folder."""
+    folder = shlex.quote(str(run.path))
+    stock = run.recipe.name in recipes.names() and recipes.load(run.recipe.name) == run.recipe
+    recipe = run.recipe.name if stock else shlex.quote(str(run.path / "recipe.toml"))
+    store = shlex.quote(str(run.facts["store"]))
+    train = f"brain train --store {store} --run {folder} --recipe {recipe} --seed {run.facts['seed']}"
+    return {"train": train} | {name: f"brain {name} --run {folder}" for name in ("judge", "probe", "dream")}
+
+
+def changed(run: Record) -> dict[str, Any]:
+    """Keys of the recipe that differ from the stock recipe of its name, with the stock's value; none if it has none."""
+    if run.recipe.name not in recipes.names():
+        return {}
+    stock = recipes.explain(recipes.load(run.recipe.name))
+    return {key: was for (key, value, _), (_, was, _) in zip(recipes.explain(run.recipe), stock) if value != was}
+
+
+def collapse(run: Record) -> dict[str, Any] | None:
+    """Effective rank and standard deviation at the last line of the encoder's training, and whether that is collapse.
+
+    None where the encoder has logged none.
+    """
+    lines = [
+        line for line in run.stages.get("encoder", []) if all(isinstance(line.get(k), float | int) for k in COLLAPSE)
+    ]
+    if not lines:
+        return None
+    rank, std = lines[-1]["effective_rank"], lines[-1]["embedding_std"]
+    sound = math.isfinite(rank) and math.isfinite(std) and rank >= COLLAPSED_RANK and std >= COLLAPSED_STD
+    return {"rank": rank, "std": std, "dim": run.recipe.encoder.dim, "step": lines[-1]["step"], "collapsed": not sound}
+
+
+def pictures(run: Record) -> dict[str, Any]:
+    """Every SVG of the page, by name; empty where the run has nothing for it."""
+    found: dict[str, Any] = dict.fromkeys(
+        ("summary", "shifts", "calibration", "rollout", "probes", "judged_probes", "dream"), ""
+    )
+    found["curves"] = training_pictures(run.stages, run.recipe.encoder.dim)
+    if run.judgement:
+        energy, rate = run.judgement["energy"], run.judgement["store"]["control_rate"]
+        kinds, shown = energy["kinds"], _kinds(energy["kinds"])
+        main = [kind for kind in shown if kind not in HARD]
+        if main:
+            found["summary"] = figures.summary(kinds)
+            found["calibration"] = draw.calibration(kinds, main, energy["false_alarm_target"])
+        if "hard" in kinds:
+            found["shifts"] = figures.shifts(kinds, rate)
+        if run.judgement["rollout"]["steps"]:
+            found["rollout"] = figures.rollout(run.judgement["rollout"], run.recipe.observation.stride / rate)
+        if run.probe is None:
+            found["judged_probes"] = {name: figures.probes(s) for name, s in run.judgement.get("probes", {}).items()}
+    if run.probe:
+        found["probes"] = draw.probes(run.probe["scores"])
+    if run.dream:
+        found["dream"] = draw.dream(run.dream)
+    return found
+
+
+def _kinds(kinds: Mapping[str, Any]) -> list[str]:
+    """Kinds of impossible futures that were judged, in the report's order."""
+    order = [*(kind for kind in KINDS if kind not in HARD), "hard", *HARD]
+    return [kind for kind in order if kind in kinds]
+
+
+def _probe_rows(run: Record) -> list[dict[str, Any]]:
+    """Per state: R2 by representation, and the linear probe's error beside the mean's, in the state's unit."""
+    if run.probe is None:
+        return []
+    scores = run.probe["scores"]
+    spaces = [space for space in ("linear", "mlp", "random-encoder", "pca", "pixels", "supervised") if space in scores]
+    return [
+        {
+            "state": state,
+            "r2": {space: scores[space][state]["r2"] for space in spaces},
+            "rmse": scores["linear"][state].get("rmse"),
+            "mean_rmse": scores.get("mean", {}).get(state, {}).get("rmse"),
+        }
+        for state in scores["linear"]
+    ]

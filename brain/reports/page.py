@@ -1,0 +1,26 @@
+"""A template to a page: every page of a run has this look, these filters, and needs no other file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from brain.evaluation.summary import figure_text
+from brain.reports.figures import title
+from brain.reports.style import COLOURS
+
+
+def render(template: Path, **values: Any) -> str:
+    """The page of a template that extends ``base.html``, which gives it head and look.
+
+    Filters: ``figure`` (a number as people read it), ``title`` (a kind of impossible future), ``words`` (a name
+    without underscores). Raises ``jinja2.UndefinedError`` for a value that the template asks for and does not get.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters |= {"figure": figure_text, "title": title, "words": lambda name: name.replace("_", " ")}
+    return environment.get_template(template.name).render(colours=COLOURS, **values)

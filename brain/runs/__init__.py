@@ -1,0 +1,1 @@
+"""A run folder: recipe, weights, metrics, figures, status."""

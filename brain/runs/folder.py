@@ -1,0 +1,205 @@
+"""The run folder: what an experiment leaves behind, and what it needs to go on.
+
+``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
+``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` and
+``report.html``, ``reward.safetensors`` (of ``brain probe``); with ``tensorboard`` or ``wandb``, their files in a folder
+of that name; in mode state ``coordinates.json`` (what standardises the state). ``train.log`` is for people
+(``shared.cli.runlog``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from brain import recipes
+from brain.recipes.schema import Recipe
+from shared.errors import TinyJEPAError
+from shared.links import refuse_links
+from shared.store.files import sync_directory
+from shared.store.schema import StoreSpec
+
+FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
+"""What every ``run.json`` says."""
+BEGINNINGS = ("recipe.toml", "recipe.toml.partial", "run.json.partial")
+"""All that a start which was cut off before ``run.json`` can leave."""
+_JUDGED = ("judge.json", "report.html", "dream.json", "dream.png", "forecast.mp4", "overview.html")
+_READ = ("decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png")
+MADE_WITH = {
+    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED),
+    "predictor": _JUDGED,
+}
+"""What a stage's weights went into: worth nothing once they are trained anew."""
+
+
+class CurveLog(Protocol):
+    """Somebody who is told the training curves, such as TensorBoard or Weights & Biases."""
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Scalars by their tags, at a step of their stage."""
+
+    def close(self) -> None:
+        """The last was written."""
+
+
+class Run:
+    """A run folder. Raises ``TinyJEPAError`` where it belongs to another recipe, seed or world."""
+
+    def __init__(self, path: Path) -> None:
+        refuse_links(path)
+        self.path = path
+        self.logs: list[CurveLog] = []
+        """Who else is told the curves; ``close`` ends them."""
+
+    @property
+    def encoder(self) -> Path:
+        return self.path / "encoder.safetensors"
+
+    @property
+    def predictor(self) -> Path:
+        return self.path / "predictor.safetensors"
+
+    @property
+    def decoder(self) -> Path:
+        return self.path / "decoder.safetensors"
+
+    @property
+    def reward(self) -> Path:
+        return self.path / "reward.safetensors"
+
+    @property
+    def coordinates(self) -> Path:
+        return self.path / "coordinates.json"
+
+    @property
+    def judgement(self) -> Path:
+        return self.path / "judge.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def checkpoint(self, stage: str) -> Path:
+        return self.path / f"{stage}.checkpoint.safetensors"
+
+    def begin(self, recipe: Recipe, spec: StoreSpec, store: str, seed: int) -> None:
+        """Create the folder, or check that an earlier run in it was this one."""
+        facts = {
+            "store": store,
+            "world": spec.world,
+            "frame_shape": list(spec.frame_shape),
+            "action_dim": spec.action_dim,
+            "seed": seed,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+        }
+        if self.path.exists() and not self.path.is_dir():
+            raise TinyJEPAError(f"{self.path} is a file: give --run a folder")
+        if not (self.path / "run.json").exists():
+            if self.path.exists() and any(entry.name not in BEGINNINGS for entry in self.path.iterdir()):
+                raise TinyJEPAError(f"{self.path} holds other files and no run: give --run a new or empty folder")
+            self.path.mkdir(parents=True, exist_ok=True)
+            sync_directory(self.path.parent)
+            write_whole(self.path / "recipe.toml", recipes.dump(recipe))
+            write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
+            return
+        earlier, before = self.recipe(), self.facts()
+        if earlier != recipe:
+            names = f"'{earlier.name}'" + (" with other values" if earlier.name == recipe.name else "")
+            changed = _first_difference(earlier, recipe)
+            raise TinyJEPAError(
+                f"{self.path} belongs to recipe {names} ({changed}): give another --run, or the same recipe and --set"
+            )
+        for key in ("world", "frame_shape", "action_dim", "seed"):
+            if before.get(key) != facts[key]:
+                raise TinyJEPAError(
+                    f"{self.path} was trained with {key} {before.get(key)}, not {facts[key]}: give another --run"
+                )
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe that the run was made with."""
+        return recipes.load(str(self._existing("recipe.toml")))
+
+    def facts(self) -> dict[str, Any]:
+        """``run.json``: store, world, frame shape, seed, versions."""
+        path = self._existing("run.json")
+        try:
+            facts: Any = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(facts, dict) or not {*FACTS} <= facts.keys():
+                raise ValueError(f"it lacks one of {', '.join(FACTS)}")
+            return facts
+        except (ValueError, RecursionError) as error:
+            raise TinyJEPAError(f"{path} is damaged ({error}): give another --run") from None
+
+    def log(self, stage: str, step: int, **terms: float) -> None:
+        """Append one line to ``metrics.jsonl``, and scalars tagged ``stage/term`` to every one of ``logs``."""
+        line = {"stage": stage, "step": step, "time": round(time.time(), 3)}
+        line |= {name: float(f"{value:.6g}") for name, value in terms.items()}
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for log in self.logs:
+            log.write(step, {f"{stage}/{name}": float(value) for name, value in terms.items()})
+
+    def forget(self, stage: str) -> list[str]:
+        """Remove what was made with an earlier model of ``stage``; returns the files that were there."""
+        there = [name for name in MADE_WITH[stage] if (self.path / name).exists()]
+        for name in there:
+            (self.path / name).unlink()
+        return there
+
+    def close(self) -> None:
+        """End the ``logs``; the folder stays as it is."""
+        for log in self.logs:
+            log.close()
+
+    def rewind_log(self, stage: str, step: int) -> None:
+        """Drop a stage's lines at or after ``step``: they are trained again from the checkpoint."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # the half line of a killed process
+            if entry["stage"] != stage or entry["step"] < step:
+                kept.append(line + "\n")
+        write_whole(path, "".join(kept))
+
+    def _existing(self, name: str) -> Path:
+        path = self.path / name
+        if not path.is_file():
+            raise TinyJEPAError(f"{self.path} is no run folder ({name} is missing): make one with brain train --run")
+        return path
+
+
+def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a text file whole or not at all; with ``sync`` it is on the disk when this returns."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+    temporary.replace(path)
+    if sync:
+        sync_directory(path.parent)
+
+
+def _first_difference(a: Recipe, b: Recipe) -> str:
+    for (key, old, _), (_, new, _) in zip(recipes.explain(a), recipes.explain(b)):
+        if old != new:
+            return f"{key} is {old}, not {new}"
+    return "the same values"

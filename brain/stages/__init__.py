@@ -1,1 +1,0 @@
-"""The stages of training, one readable loop each: encoder, predictor, energy."""

@@ -1,0 +1,315 @@
+"""A recipe over values and seeds: one ``brain train`` process a run, as many at once as there are cores or GPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from brain import recipes
+from brain.recipes.schema import Recipe
+from brain.runs import checkpoint
+from brain.runs.folder import write_whole
+from shared.errors import TinyJEPAError
+from shared.registry import closest
+
+T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+"""Student's t for two-sided 95 % and 1, 2, ... degrees of freedom."""
+TABULATED = ("teleport", "hard", "wrong-action-4")
+"""The kinds of impossible futures in the table."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One choice of values for the keys that a sweep varies."""
+
+    overrides: tuple[str, ...]
+    """``key=value`` in the order of the sweep's keys"""
+    name: str = ""
+    """What a file of settings calls it."""
+
+    @property
+    def title(self) -> str:
+        return self.name or ", ".join(self.overrides) or "as it is"
+
+    @property
+    def slug(self) -> str:
+        """Its folder's name; ``base`` when nothing is varied."""
+        return re.sub(r"[^A-Za-z0-9.=+-]+", "_", self.name or ",".join(self.overrides)) or "base"
+
+
+@dataclass
+class Job:
+    """One run of a sweep."""
+
+    setting: Setting
+    seed: int
+    folder: Path
+    failure: str = ""
+    """What the process said when it failed."""
+    process: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    @property
+    def judged(self) -> bool:
+        return (self.folder / "judge.json").exists()
+
+
+def split_values(text: str) -> list[str]:
+    """``a,b,[c,d]`` to ``a``, ``b``, ``[c,d]``: commas within brackets or quotes do not part values."""
+    parts, depth, quoted = [""], 0, ""
+    for letter in text:
+        if quoted:
+            quoted = "" if letter == quoted else quoted
+        elif letter in "\"'":
+            quoted = letter
+        else:
+            depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and depth == 0 and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def product(varied: Sequence[str]) -> list[Setting]:
+    """The product of all ``key=a,b,c``. Raises ``TinyJEPAError`` for what has no value."""
+    choices = []
+    for pair in varied:
+        key, equals, values = pair.partition("=")
+        if not equals or not all(split_values(values)):
+            raise TinyJEPAError(f"--set {pair}: write it as key=value or key=value,value,...")
+        choices.append([f"{key}={value}" for value in split_values(values)])
+    return [Setting(overrides) for overrides in itertools.product(*choices)]
+
+
+def read_settings(path: Path) -> list[Setting]:
+    """Named settings of a TOML file, ``"name" = ["key=value", ...]`` a line, in its order.
+
+    Raises ``TinyJEPAError`` for a file that is missing or says anything else, and for names that share a folder.
+    """
+    try:
+        lines = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TinyJEPAError(f"{path}: cannot be read as settings: {error}") from None
+    found: dict[str, Setting] = {}
+    for name, overrides in lines.items():
+        if not isinstance(overrides, list) or not all(isinstance(pair, str) and "=" in pair for pair in overrides):
+            raise TinyJEPAError(f'{path}: "{name}" must be a list of "key=value"')
+        setting = Setting(tuple(overrides), name)
+        if setting.slug in found:
+            raise TinyJEPAError(f'{path}: "{name}" and "{found[setting.slug].name}" share a folder: rename one')
+        found[setting.slug] = setting
+    if not found:
+        raise TinyJEPAError(f"{path}: holds no setting")
+    return list(found.values())
+
+
+def combined(named: Sequence[Setting], varied: Sequence[Setting]) -> list[Setting]:
+    """Every named setting with every choice of ``--set``; the latter alone when none is named."""
+    return [
+        Setting(one.overrides + more.overrides, ", ".join((one.name, *more.overrides)))
+        for one in named
+        for more in varied
+    ] or list(varied)
+
+
+def sweep(
+    recipe: str,
+    store: str,
+    out: Path,
+    choices: Sequence[Setting],
+    seeds: Sequence[int],
+    *,
+    more: Sequence[str] = (),
+    jobs: int | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Job]:
+    """Make every run that is not judged yet and return all of them; ``more`` is passed on to ``brain train``.
+
+    A seed of every setting comes before the next seed; what is named twice is made once. Every setting is validated
+    first, and every folder that is there must be of its recipe. A run that fails keeps its last line in ``failure``,
+    and the rest goes on. Ctrl-C lets the runs under way write a checkpoint; the same call goes on from there.
+    """
+    choices, seeds = list(dict.fromkeys(choices)), list(dict.fromkeys(seeds))
+    folders: dict[str, Setting] = {}
+    for setting in choices:
+        if folders.setdefault(setting.slug, setting) is not setting:
+            raise TinyJEPAError(f"{setting.title} and {folders[setting.slug].title} share the folder {setting.slug}")
+    plan = [Job(setting, seed, out / setting.slug / f"seed-{seed}") for setting in choices for seed in seeds]
+    for job in plan:
+        _check(job, recipes.load(recipe, job.setting.overrides))
+    gpus = _gpus()
+    slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
+    waiting, running = sorted((job for job in plan if not job.judged), key=lambda job: job.seed), dict[int, Job]()
+    say(f"{len(plan)} runs, {len(plan) - len(waiting)} judged before, {min(len(slots), len(waiting))} at a time")
+    with _stopping(running):
+        while waiting or running:
+            for slot in slots:
+                if slot not in running and waiting:
+                    job = running[slot] = waiting.pop(0)
+                    job.process = _start(job, recipe, store, more, gpus[slot % len(gpus)] if gpus else None)
+            time.sleep(0.2)
+            for slot, job in list(running.items()):
+                assert job.process is not None
+                if job.process.poll() is None:
+                    continue
+                del running[slot]
+                if job.process.returncode:
+                    said = (job.folder.parent / f"{job.folder.name}.log").read_text(encoding="utf-8").splitlines()
+                    job.failure = said[-1] if said else f"exit code {job.process.returncode}"
+                left = len(waiting) + len(running)
+                outcome = f"failed: {job.failure}" if job.failure else "judged"
+                say(f"{job.setting.slug}, seed {job.seed}: {outcome} ({left} left)")
+    return plan
+
+
+def table(plan: Sequence[Job], columns: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a setting a row; a figure is the mean and half the 95 % interval over the seeds judged.
+
+    ``columns`` are the figures to show, all without any. Raises ``TinyJEPAError`` for one that no run has.
+    """
+    by_setting: dict[Setting, list[Job]] = {}
+    for job in plan:
+        by_setting.setdefault(job.setting, []).append(job)
+    figures = {id(job): _figures(job) for job in plan if job.judged}
+    there = list(dict.fromkeys(name for found in figures.values() for name in found))
+    if figures and (unknown := [name for name in columns if name not in there]):
+        raise TinyJEPAError(closest(unknown[0], there, "column"))
+    names = list(columns) or there
+    rows = []
+    for setting, group in by_setting.items():
+        judged = [figures[id(job)] for job in group if job.judged]
+        cells = [interval([found[name] for found in judged if name in found]) for name in names]
+        rows.append([setting.title, f"{len(judged)} of {len(group)}", *cells])
+    return ["setting", "runs", *names], rows
+
+
+def check_columns(names: Sequence[str]) -> None:
+    """Refuse what no run will ever have: ``R2 STATE`` depends on the world, the others do not."""
+    known = [f"{kind} {what}" for kind in TABULATED for what in ("AUC", "floor", "oracle")]
+    known += ["rollout 4", "persistence 4", "embedding std", "effective rank", "images/CPU s"]
+    for name in names:
+        if name not in known and not name.startswith("R2 "):
+            raise TinyJEPAError(closest(name, [*known, "R2 STATE"], "column"))
+
+
+def interval(values: Sequence[float]) -> str:
+    """``mean ± half the 95 % interval`` by Student's t; the value alone where there is one."""
+    if not values:
+        return "–"
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        return f"{mean:.4g}"
+    t = T_95[len(values) - 2] if len(values) - 2 < len(T_95) else 1.96
+    return f"{mean:.4g} ± {t * statistics.stdev(values) / len(values) ** 0.5:.2g}"
+
+
+def write(plan: Sequence[Job], out: Path, columns: Sequence[str] = ()) -> Path:
+    """``sweep.md`` (of ``columns``) and ``sweep.json`` (all figures) into ``out``; returns the former."""
+    head, rows = table(plan, columns)
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    failures = [f"- {job.setting.slug}, seed {job.seed}: {job.failure}" for job in plan if job.failure]
+    write_whole(out / "sweep.md", "\n".join([*lines, *(["", "Failed:", "", *failures] if failures else []), ""]))
+    runs = [
+        {
+            "name": job.setting.name,
+            "setting": list(job.setting.overrides),
+            "seed": job.seed,
+            "run": str(job.folder),
+            "failure": job.failure,
+        }
+        | ({"figures": _figures(job)} if job.judged else {})
+        for job in plan
+    ]
+    write_whole(out / "sweep.json", json.dumps(runs, indent=1) + "\n")
+    return out / "sweep.md"
+
+
+def _check(job: Job, recipe: Recipe) -> None:
+    """Refuse a folder that was trained with another recipe."""
+    kept = job.folder / "recipe.toml"
+    if kept.exists() and recipes.load(str(kept)) != recipe:
+        raise TinyJEPAError(f"{job.folder} was trained with another recipe: remove it, or give another --out")
+
+
+def _figures(job: Job) -> dict[str, float]:
+    """What the table shows of a run: the report's headline, floors beside the AUCs, and images per second."""
+    judge: dict[str, Any] = json.loads((job.folder / "judge.json").read_text(encoding="utf-8"))
+    found: dict[str, float] = {}
+    for kind in TABULATED:
+        scores = judge["energy"]["kinds"].get(kind, {}).get("auc", {})
+        if scores.get("model") is not None:
+            found[f"{kind} AUC"] = scores["model"]
+            floors = [
+                scores[name] for name in ("pixel", "no-predictor", "random-encoder") if scores.get(name) is not None
+            ]
+            found[f"{kind} floor"] = max(floors)
+            if scores.get("state-oracle") is not None:
+                found[f"{kind} oracle"] = scores["state-oracle"]
+    spaces = judge.get("probes", {})
+    probes = spaces.get("driving") or spaces.get("all") or {}
+    for name, score in probes.get("model", {}).items():
+        if score is not None:
+            found[f"R2 {name}"] = score
+    if 4.0 in judge["rollout"]["steps"]:
+        at = judge["rollout"]["steps"].index(4.0)
+        found["rollout 4"], found["persistence 4"] = judge["rollout"]["model"][at], judge["rollout"]["persistence"][at]
+    found["embedding std"] = judge["latent"]["embedding_std"]
+    found["effective rank"] = judge["latent"]["effective_rank"]
+    facts = checkpoint.read_facts(job.folder / "encoder.safetensors")
+    found["images/CPU s"] = facts["images"] / max(facts["cpu_seconds"], 1e-9)
+    return found
+
+
+def _start(job: Job, recipe: str, store: str, more: Sequence[str], gpu: str | None) -> subprocess.Popen[str]:
+    """``brain train`` with one thread, in a process group of its own, its words in a log beside the run folder."""
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "brain.cli", "train", "--store", store, "--run", str(job.folder)]
+    command += ["--recipe", recipe, "--seed", str(job.seed), "--quiet", *more]
+    command += [part for override in job.setting.overrides for part in ("--set", override)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if gpu is not None:
+        environment |= {"CUDA_VISIBLE_DEVICES": gpu, "HIP_VISIBLE_DEVICES": gpu}
+    with (job.folder.parent / f"{job.folder.name}.log").open("w", encoding="utf-8") as log:
+        return subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment, text=True, start_new_session=True
+        )
+
+
+@contextlib.contextmanager
+def _stopping(running: dict[int, Job]) -> Iterator[None]:
+    """On the way out by Ctrl-C, SIGTERM or an error, ask the runs under way to write a checkpoint and end."""
+
+    def caught(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, caught)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        processes = [job.process for job in running.values() if job.process is not None]
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        for process in processes:
+            process.wait()
+
+
+def _gpus() -> list[str]:
+    """The numbers of this box's GPUs."""
+    import torch
+
+    return [str(index) for index in range(torch.cuda.device_count())]

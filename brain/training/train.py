@@ -1,0 +1,248 @@
+"""The main job of the brain: a store and a recipe in, a judged world model out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from brain.data.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
+from brain.data.source import Feed
+from brain.data.state_mode import reader, standardise
+from brain.device import describe, pick, pick_pool
+from brain.models.world_model import WorldModel
+from brain.recipes.schema import Recipe
+from brain.runs import checkpoint
+from brain.runs.folder import Run
+from brain.runs.tensorboard import EventLog
+from brain.runs.wandb_log import WandbLog, need_wandb
+from brain.training.encoder import train_encoder
+from brain.training.loop import Budget, Clock, OpenBudget
+from brain.training.predictor import train_predictor
+from shared.cli.runlog import LOG
+from shared.errors import TinyJEPAError
+from shared.store.reader import OnCorrupt
+
+Curves = Literal["tensorboard", "wandb"]
+Stage = Literal["encoder", "predictor", "energy"]
+STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
+
+ENCODER_SHARE = 0.8
+"""Of a ``--budget`` for all stages, the encoder's share; the predictor gets the rest."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """How ``train`` reads its store."""
+
+    follow: bool = False
+    """Begin while the store grows, take in what is committed, end when the collection has finished."""
+    min_frames: int = 10_000
+    """Training frames to wait for, when following."""
+    idle: float = IDLE_SECONDS
+    """Seconds without a commit after which a stream that was not closed counts as abandoned."""
+    poll: float = POLL_SECONDS
+    """Seconds between two looks at the store."""
+    on_corrupt: OnCorrupt = "raise"
+    """Whether a damaged shard or log ends the training, or is left out and reported."""
+    memory: int = 4 << 30
+    """Bytes of frames held."""
+    pool: str = "auto"
+    """Where they are held: ``cpu``, a GPU, or ``auto``, the GPU that trains if half of its memory is enough."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Which stages ``train`` runs, and for how long."""
+
+    stage: Stage | None = None
+    """The only one to run; else all that are not finished."""
+    steps: int | None = None
+    """Optimiser steps of each training stage, in place of the recipe's."""
+    seconds: float | None = None
+    """Of both training stages together, in place of steps."""
+    clock: Clock = "wall"
+    """What ``seconds`` count."""
+
+    @property
+    def open(self) -> bool:
+        """Whether neither steps nor seconds are set."""
+        return self.steps is None and self.seconds is None
+
+    def budget(self, default: int, share: float) -> Budget:
+        """Of a stage with ``default`` steps in its recipe and ``share`` of the seconds."""
+        if self.seconds is not None:
+            return Budget(seconds=self.seconds * (share if self.stage is None else 1.0), clock=self.clock)
+        return Budget(steps=self.steps or default)
+
+
+def train(
+    store_path: Path | str,
+    run_path: Path,
+    recipe: Recipe,
+    *,
+    data: Data | None = None,
+    effort: Effort | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    checkpoint_seconds: float = 15.0,
+    curves: Sequence[Curves] = (),
+    quiet: bool = False,
+    begun: Callable[[Path], None] = lambda folder: None,
+) -> list[str]:
+    """Run the stages that are not finished (or what ``effort`` says) and return one line on each.
+
+    A followed store without steps or seconds trains the encoder until the collection has finished and one epoch over
+    all of it is done, and at least for the recipe's steps. ``curves`` names who else is told the curves. ``begun`` is
+    called with the run folder once it is there and known to be this run's.
+    Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
+    """
+    data, effort = data or Data(), effort or Effort()
+    if "wandb" in curves:
+        need_wandb()
+    target = pick(device)
+    feed = _open(store_path, recipe, data, target, quiet)
+    try:
+        run = Run(run_path)
+        try:
+            run.begin(recipe, feed.store.spec, feed.store.address, seed)
+            begun(run.path)
+            before = run.facts()["store"]
+            LOG.info("store %s on %s, frames held on %s", feed.store.address, describe(target), feed.pool)
+            _open_logs(run, curves)
+            lines = _stages(feed, run, recipe, effort, seed, target, checkpoint_seconds, quiet)
+            if before != feed.store.address:
+                lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
+            if recipe.objective.inverse_dynamics and not feed.store.spec.action_dim:
+                lines.append(f"note: {feed.store.spec.world} has no actions: objective.inverse_dynamics did nothing")
+        finally:
+            run.close()
+    finally:
+        for loss in feed.losses():
+            LOG.warning(loss)
+        feed.close()
+    return lines + feed.losses()
+
+
+def _open_logs(run: Run, curves: Sequence[Curves]) -> None:
+    if "tensorboard" in curves:
+        run.logs.append(EventLog(run.path / "tensorboard"))
+    if "wandb" in curves:
+        facts = run.facts()
+        told = {"recipe": run.recipe().model_dump(mode="json"), "world": facts["world"], "seed": facts["seed"]}
+        run.logs.append(WandbLog(run.path, told))
+
+
+def _open(path: Path | str, recipe: Recipe, data: Data, target: torch.device, quiet: bool) -> Feed:
+    follower = None
+    if data.follow:
+
+        def say(line: str) -> None:
+            LOG.info(line)
+            if not quiet:
+                print(line, file=sys.stderr, flush=True)
+
+        store, follower = wait_for_frames(
+            path,
+            "train",
+            data.min_frames,
+            reader=reader(recipe),
+            on_corrupt=data.on_corrupt,
+            poll=data.poll,
+            idle=data.idle,
+            say=say,
+        )
+    else:
+        store = reader(recipe)(path, data.on_corrupt)
+    if not any(ref.split == "train" for ref in store.episodes):
+        if follower is not None:
+            follower.close()
+        raise TinyJEPAError(
+            f"{store.path}: no training episodes yet ({len(store.episodes)} in all): collect more first"
+        )
+    return Feed(store, follower, data.memory, pick_pool(data.pool, target, data.memory))
+
+
+def _stages(
+    feed: Feed,
+    run: Run,
+    recipe: Recipe,
+    effort: Effort,
+    seed: int,
+    target: torch.device,
+    checkpoint_seconds: float,
+    quiet: bool,
+) -> list[str]:
+    store = feed.store
+    standardise(store, run)
+    torch.manual_seed(seed)
+    model = WorldModel(recipe, store.spec).to(target)
+
+    stage, lines = effort.stage, list[str]()
+
+    def done(line: str) -> None:
+        LOG.info(line)
+        lines.append(line)
+
+    def anew(name: str) -> None:
+        if gone := run.forget(name):
+            done(f"note: {', '.join(gone)} were made with an earlier {name}: removed")
+
+    def reused(name: str, path: Path) -> None:
+        done(f"{name}: finished before ({_finished(path)}), reused")
+        if effort.steps not in (None, checkpoint.read_facts(path).get("step", 0)):
+            done(f"note: the {name} was not trained for {effort.steps} steps: another --run does")
+
+    if run.encoder.exists():
+        reused("encoder", run.encoder)
+    elif stage in (None, "encoder"):
+        anew("encoder")
+        spending = effort.budget(recipe.objective.steps, ENCODER_SHARE)
+        if feed.follower is not None and effort.open:
+            spending = OpenBudget(steps=recipe.objective.steps)
+        train_encoder(run, model, feed, spending, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet)
+        done(f"encoder: trained ({_finished(run.encoder)})")
+    if stage == "encoder":
+        return lines
+
+    _restore(run.encoder, model.encoder)
+    if run.predictor.exists():
+        reused("predictor", run.predictor)
+    elif stage in (None, "predictor"):
+        anew("predictor")
+        train_predictor(
+            run, model, feed, effort.budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
+            seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
+        )  # fmt: skip
+        done(f"predictor: trained ({_finished(run.predictor)})")
+    if stage == "predictor":
+        return lines
+
+    if run.judgement.exists() and run.report.exists() and stage is None:
+        done("energy: judged before, reused (brain judge repeats it)")
+        return lines
+    from brain.evaluation.judge import judge  # scikit-learn and matplotlib: only when they are needed
+
+    _restore(run.predictor, model.dynamics)
+    sound = {(ref.run, ref.index) for ref in feed.sound(store.episodes)}
+    store.leave_out([ref for ref in store.episodes if (ref.run, ref.index) not in sound])
+    judge(model.eval(), store, run.path, quiet=quiet)
+    done("energy: calibrated on validation episodes, judged on test episodes")
+    return lines
+
+
+def _restore(path: Path, module: torch.nn.Module) -> None:
+    tensors, _ = checkpoint.load(path)
+    checkpoint.restore(path, module, tensors, "model")
+
+
+def _finished(path: Path) -> str:
+    facts = checkpoint.read_facts(path)
+    health = facts.get("health")
+    figures = health.items() if isinstance(health, dict) else ()
+    said = "".join(f", {name.replace('_', ' ')} {x:.3g}" for name, x in figures if isinstance(x, float))
+    return f"{facts.get('step', 0)} steps in {facts.get('elapsed', 0):.0f} s{said}"

@@ -1,0 +1,1 @@
+"""Ray: the session, the head node and the fleet of workers."""

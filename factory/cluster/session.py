@@ -1,0 +1,148 @@
+"""Ray itself: starting it here, or joining a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from factory.cluster.head import Head
+from factory.cluster.interrupt import Interrupt
+from shared.errors import TinyJEPAError
+
+KNOCK_SECONDS = 5.0
+OBJECT_STORE_BYTES = 100 << 20
+"""Only small records pass through Ray."""
+
+
+def ray_runs() -> bool:
+    """Whether this process has a Ray already."""
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
+
+
+@contextlib.contextmanager
+def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) -> Iterator[Head | None]:
+    """Ray for the length of a collection: the one of this process, the cluster at ``address``, or a new one.
+
+    Yields its head, watched; None for a Ray that was there before, whose owner sees to it.
+
+    Raises ``TinyJEPAError`` when Ray is not installed, does not start, or no cluster answers.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _guard(address)
+    try:
+        import ray
+    except ImportError:
+        raise TinyJEPAError("Ray is not installed: pip install 'tinyjepa[factory]', or simulate with --local") from None
+    if ray.is_initialized():
+        yield None
+        return
+    knock(address)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is None:
+            cpus = max(workers or 1, os.cpu_count() or 1)
+            quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        with _hushed():
+            ray.init(address=address or "local", **quiet)
+    except Exception as error:  # Ray raises plain ``Exception`` too, for example where it starts too slowly
+        if address:
+            raise _no_cluster(address, error) from error
+        raise TinyJEPAError(f"Ray does not start ({' '.join(str(error).split())}); simulate with --local") from error
+    interrupt.install()
+    head = Head(ray.get_runtime_context().gcs_address)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # where Ray prints when an actor dies
+            yield head
+    finally:
+        head.close()
+        if not head.lost:  # without one, Ray waits for it
+            ray.shutdown()
+
+
+def knock(address: str | None) -> None:
+    """Fail at once where nobody listens at ``host:port``; ``ray.init`` would try for minutes."""
+    host, _, port = (address or "").rpartition("//")[2].rpartition(":")
+    if not address or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _has_token() -> bool:
+    """Whether this user has a Ray token, in one of the places where Ray looks."""
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or token_file().exists()
+
+
+def token_file() -> Path:
+    """Where Ray keeps this user's token."""
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return Path(named) if named else Path.home() / ".ray" / "auth_token"
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``host:port`` can be reached from this box only; ``auto`` and ``local`` can."""
+    host = address.rpartition("//")[2].rpartition(":")[0].strip("[]")
+    if not host or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _guard(address: str | None) -> None:
+    """Use this user's token, and let nobody else read it; Ray itself writes it for all to read.
+
+    Raises ``TinyJEPAError`` for a cluster beyond this box without a token, unless ``RAY_AUTH_MODE`` says so.
+    """
+    if "RAY_AUTH_MODE" in os.environ or (address is None and "ray" in sys.modules):
+        return  # Ray reads its mode when it is imported, and a local session listens to this box only
+    file = token_file()
+    if not _has_token() and address is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.write(fd, secrets.token_hex(32).encode())
+            os.close(fd)
+    if _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"
+        with contextlib.suppress(OSError):
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
+    elif address and not is_loopback(address):
+        raise TinyJEPAError(
+            f"no token for the Ray cluster at {address}: copy ~/.ray/auth_token from its head, or set "
+            "RAY_AUTH_MODE=disabled if it was started without one (then whoever reaches it runs code on it)"
+        )
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep Ray's C++ parts, which write to the file descriptor, from adding lines to an error of ours."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _no_cluster(address: str, error: Exception) -> TinyJEPAError:
+    reason = " ".join(str(error).split())
+    return TinyJEPAError(
+        f"no Ray cluster answers at {address} ({reason}): check the address and, where the cluster asks for a token, "
+        "that ~/.ray/auth_token or RAY_AUTH_TOKEN has it; or simulate with --local"
+    )

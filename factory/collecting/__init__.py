@@ -1,0 +1,1 @@
+"""Simulate into a store: schedule, episodes, progress."""

@@ -1,0 +1,1 @@
+"""Look at a store: status, coverage, preview."""

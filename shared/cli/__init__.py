@@ -1,0 +1,1 @@
+"""The command line of both machines, and its logs."""

@@ -1,0 +1,53 @@
+"""``brain dream``: a decoder on frozen latents, and forecasts that can be looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import cv2
+import pytest
+import torch
+
+from brain.cli import cli
+from brain.parts import DECODERS
+from shared.cli.console import run
+
+
+@pytest.mark.parametrize("kind", DECODERS.names())
+@pytest.mark.parametrize("shape", [(16, 16, 1), (65, 65, 2), (40, 24, 3)])
+def test_decoder(kind: str, shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    decoder = DECODERS.get(kind)(12, shape)
+    frames = decoder(torch.randn(3, 12))
+    assert frames.shape == (3, *shape) and frames.min() >= 0 and frames.max() <= 1
+    frames.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in decoder.parameters())
+
+
+def test_dream_writes_what_can_be_looked_at(dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    small = ["--set", "encoder.dim=16", "--set", "encoder.width=8", "--set", "objective.batch=32", "--steps", "30"]
+    for stage in ("encoder", "predictor"):
+        assert run(cli, "brain", ["train", "--store", str(dots), "--run", str(folder), *small, "--stage", stage]) == 0
+    before = {file.name: file.read_bytes() for file in folder.glob("*or.safetensors")}
+    assert run(cli, "brain", ["dream", "--run", str(folder), "--steps", "500", "--decoder-steps", "1", "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "no test episode" in error and error.count("\n") == 1
+    assert not (folder / "decoder.safetensors").exists(), "refused before a decoder is trained"
+    command = ["dream", "--run", str(folder), "--steps", "5", "--decoder-steps", "150", "--quiet"]
+    assert run(cli, "brain", command) == 0
+    assert "forecast.mp4" in capsys.readouterr().out
+    facts = json.loads((folder / "dream.json").read_text())
+    assert [len(facts[f"{name}_mse"]) for name in ("forecast", "reconstruction", "persistence")] == [5, 5, 5]
+    assert facts["reconstruction_psnr_db"] > 8
+    with av.open(str(folder / "forecast.mp4")) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 6
+    for name in ("reconstruction.png", "dream.png"):
+        picture = cv2.imread(str(folder / name))
+        assert picture is not None and picture.std() > 5
+    assert {name: (folder / name).read_bytes() for name in before} == before, "the model did not change"
+    decoder = (folder / "decoder.safetensors").read_bytes()
+    assert run(cli, "brain", [*command, "--decoder-steps", "9"]) == 0
+    assert (folder / "decoder.safetensors").read_bytes() == decoder, "trained once"

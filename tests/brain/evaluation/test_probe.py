@@ -1,0 +1,76 @@
+"""``brain probe``: what a latent knows, beside what knows nothing and what knows all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from brain.cli import cli
+from brain.evaluation.probe import Sample, _from_columns, _linear
+from shared.cli.console import run
+from shared.store.reader import Store
+
+
+def test_scores_are_in_the_states_own_unit() -> None:
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(500, 2)).astype(np.float32) * [3.0, 1.0]
+    columns = np.stack([states[:, 0] + 0.5, np.sin(states[:, 1] + 0.1), np.cos(states[:, 1] + 0.1)], 1)
+    scores = _from_columns(("x", "angle"), states, columns)
+    assert scores["x"].rmse == pytest.approx(0.5, rel=1e-5) and scores["x"].r2 == pytest.approx(1 - 0.25 / 9, abs=0.01)
+    assert scores["angle"].rmse == pytest.approx(0.1, rel=1e-4) and scores["angle"].r2 > 0.97
+
+
+def test_a_linear_probe_finds_what_is_linear_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    features = {split: rng.normal(size=(400, 5)) for split in ("train", "validation", "test")}
+    samples = {
+        split: Sample(np.zeros(0), np.stack([values @ [1, 2, 0, 0, 0], rng.normal(size=400)], 1).astype(np.float32))
+        for split, values in features.items()
+    }
+    scores = _linear(("known", "unknown"), features, samples)
+    assert scores["known"].r2 > 0.999 and scores["unknown"].r2 < 0.05
+
+
+def test_probe_of_a_run(dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    small = ["--set", "encoder.dim=16", "--set", "encoder.width=8", "--set", "objective.batch=32", "--steps", "60"]
+    for stage in ("encoder", "predictor"):
+        assert run(cli, "brain", ["train", "--store", str(dots), "--run", str(folder), *small, "--stage", stage]) == 0
+    capsys.readouterr()
+    assert run(cli, "brain", ["probe", "--run", str(folder), "--steps", "150", "--quiet"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table[1:-2]] == list(Store(dots).spec.state_names)
+    scores = json.loads((folder / "probe.json").read_text())["scores"]
+    assert list(scores) == ["linear", "mlp", "mean", "random-encoder", "pca", "pixels", "supervised"]
+    assert scores["supervised"]["x"]["r2"] > 0.8 > 0.3 > scores["mean"]["x"]["r2"]
+    assert scores["linear"]["x"]["r2"] > 0.3 and scores["pixels"]["vx"]["r2"] > scores["mean"]["vx"]["r2"]
+    for name in ("probe.png", "latents.png"):
+        picture = cv2.imread(str(folder / name))
+        assert picture is not None and picture.std() > 5
+
+
+def test_a_world_without_state_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from factory.cli import cli as factory
+
+    store = ["--world", "CartPole-v1", "--frame-size", "16", "--frames", "900", "--local", "--quiet"]
+    assert run(factory, "factory", ["collect", *store, "--store", str(tmp_path / "store")]) == 0
+    train = ["--set", "encoder.dim=8", "--set", "objective.batch=8", "--set", "observation.stride=1", "--steps", "2"]
+    for stage in ("encoder", "predictor"):
+        command = [
+            "train",
+            "--store",
+            str(tmp_path / "store"),
+            "--run",
+            str(tmp_path / "run"),
+            *train,
+            "--stage",
+            stage,
+        ]
+        assert run(cli, "brain", command) == 0
+    capsys.readouterr()
+    assert run(cli, "brain", ["probe", "--run", str(tmp_path / "run"), "--quiet"]) == 2
+    assert "has no state columns" in capsys.readouterr().err

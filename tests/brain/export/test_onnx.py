@@ -1,0 +1,147 @@
+"""``brain export --onnx``: the graphs say what torch says, for every registered network, and bad input is one line."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from brain import recipes
+from brain.cli import cli
+from brain.evaluation.dream import make_decoder
+from brain.export import graphs
+from brain.export.graphs import describe, write_graphs
+from brain.models.world_model import WorldModel
+from brain.parts import ENCODERS, PREDICTORS
+from brain.runs import checkpoint
+from brain.runs.folder import Run
+from shared.cli.console import run
+from shared.errors import TinyJEPAError
+from shared.store.schema import StoreSpec
+from tests.support.dots import dot_spec, make_dot_store
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'tinyjepa[onnx]'")
+pytest.importorskip("onnx", reason="pip install 'tinyjepa[onnx]'")
+
+SMALL = ("encoder.dim=12", "encoder.width=16", "prediction.predictor.width=32")
+
+
+def make_model(spec: StoreSpec, *overrides: str) -> WorldModel:
+    torch.manual_seed(0)
+    return WorldModel(recipes.load("car-racing", [*SMALL, *overrides]), spec).eval()
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("encoder", ENCODERS.names())
+def test_every_encoder(encoder: str, tmp_path: Path) -> None:
+    spec = StoreSpec(world="x", frame_shape=(24, 40, 2), action_dim=1, control_rate=10)
+    model = make_model(spec, f"encoder.kind={encoder}", "observation.stack=4")
+    model.dynamics.latent_mean.fill_(0.2)
+    model.dynamics.latent_std.fill_(0.5)
+    if encoder == "video":
+        with pytest.raises(TinyJEPAError, match="does not go through ONNX yet"):
+            write_graphs(tmp_path, model, None, None)
+        return
+    facts = write_graphs(tmp_path, model, None, None)
+    assert facts["files"] == {"encoder": "encoder.onnx", "predictor": "predictor.onnx"}
+    frames = np.random.default_rng(1).integers(0, 256, (5, 4, 24, 40, 2), np.uint8)
+    (z,) = session(tmp_path / "encoder.onnx").run(["z"], {"frames": frames})
+    assert np.abs(z - model.encode(torch.from_numpy(frames))[:, 0].numpy()).max() < 2e-5
+    assert not model.training and not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("action_dim", [0, 3])
+@pytest.mark.parametrize("predictor", PREDICTORS.names())
+def test_every_predictor(predictor: str, action_dim: int, tmp_path: Path) -> None:
+    spec = StoreSpec(world="x", frame_shape=(16, 16, 1), action_dim=action_dim, control_rate=10)
+    model = make_model(spec, f"prediction.predictor.kind={predictor}")
+    facts = write_graphs(tmp_path, model, make_decoder(12, spec.frame_shape), None)
+    assert facts["remembers"] is (predictor == "transformer")
+    z, action = torch.randn(5, 12), torch.randn(5, model.action_dim)
+    feeds = {"z": z.numpy()} | ({"action": action.numpy()} if action_dim else {})
+    found = session(tmp_path / "predictor.onnx").run(["mean", "log_variance"], feeds)
+    for one, other in zip(model.predict(z, action), found):
+        assert np.abs(one.numpy() - other).max() < 2e-5
+    assert max(facts["largest_error"].values()) < 2e-5
+
+
+def test_a_graph_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model(dot_spec(), "encoder.kind=mlp")
+    write_graphs(tmp_path, model, None, None)
+    before = (tmp_path / "encoder.onnx").read_bytes()
+    monkeypatch.setattr(graphs, "TOLERANCE", -1.0)
+    with pytest.raises(TinyJEPAError, match="the encoder as ONNX differs from torch by"):
+        write_graphs(tmp_path, model, None, None)
+    assert (tmp_path / "encoder.onnx").read_bytes() == before and not list(tmp_path.glob("*.partial"))
+
+
+def test_the_threshold_is_the_judges() -> None:
+    judgement = {
+        "energy": {
+            "form": "plain",
+            "false_alarm_target": 0.02,
+            "validation": {"plain": {"thresholds": {"1": 0.5, "4": 0.9}}, "scaled": {"thresholds": {"1": 7.0}}},
+        }
+    }
+    facts = describe(make_model(dot_spec()), judgement)
+    assert facts["energy"] == {"form": "plain", "threshold": 0.5, "false_alarm_target": 0.02}
+    assert (facts["world"], facts["stack"], facts["stride"], facts["action_dim"]) == ("dots", 2, 4, 2)
+
+
+def write_run(folder: Path, store: Path) -> Path:
+    """A run that was trained by nobody: fresh weights in the files of a finished one."""
+    recipe = recipes.load("car-racing", [*SMALL, "encoder.kind=mlp"])
+    model = make_model(dot_spec(), "encoder.kind=mlp")
+    Run(folder).begin(recipe, dot_spec(), str(store), 0)
+    checkpoint.save(Run(folder).encoder, checkpoint.state(model=model.encoder), {})
+    checkpoint.save(Run(folder).predictor, checkpoint.state(model=model.dynamics), {})
+    return folder
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = make_dot_store(tmp_path / "store", episodes=2, rows=9)
+    folder = write_run(tmp_path / "run", store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert run(cli, "brain", ["export", "--run", str(folder), "--onnx"]) == 0
+    output = capsys.readouterr()
+    assert "encoder.onnx: differs from torch by" in output.out and "the run has none" in output.out
+    assert output.err == ""
+    facts = json.loads((folder / "onnx" / "model.json").read_text())
+    assert facts["energy"] is None and facts["frame_shape"] == [16, 16, 3]
+    assert run(cli, "brain", ["export", "--run", str(folder), "--onnx", "--out", str(tmp_path / "o")]) == 0
+    assert (tmp_path / "o" / "predictor.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--run", "RUN"], "say what to write"),
+        (["--run", "RUN", "--run", "RUN", "--onnx", "--out", "o"], "--out is the folder of one run's graphs"),
+        (["--run", "RUN", "--onnx", "--ort", "RUN"], "--ort is the runtime of the page"),
+        (["--run", "RUN", "--web", "w"], "is of the world dots (16x16x3, options {}), which the page cannot simulate"),
+        (["--run", "nowhere", "--onnx"], "is no run folder"),
+        (["--run", "DAMAGED", "--onnx"], "judge.json is damaged"),
+        (["--run", "EMPTY", "--onnx"], "no checkpoint"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = make_dot_store(tmp_path / "store", episodes=2, rows=9)
+    for name in ("RUN", "DAMAGED", "EMPTY"):
+        write_run(tmp_path / name, store)
+    Run(tmp_path / "DAMAGED").judgement.write_text('{"energy": {}}')
+    Run(tmp_path / "EMPTY").encoder.unlink()
+    assert run(cli, "brain", ["export", *arguments]) == 2
+    output = capsys.readouterr()
+    assert line in output.err and output.err.count("\n") == 1 and "Traceback" not in output.err
+    assert not (tmp_path / "w").exists()

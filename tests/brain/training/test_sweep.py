@@ -1,0 +1,121 @@
+"""``brain sweep``: real training processes over values and seeds, resumed, and tabulated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from brain.cli import cli
+from brain.training.sweep import combined, interval, product, read_settings, split_values
+from shared.cli.console import run
+from shared.errors import TinyJEPAError
+
+SMALL = ["--set", "encoder.dim=16", "--set", "encoder.width=8", "--set", "objective.batch=32", "--steps", "6"]
+
+
+def test_values_are_parted_at_commas_that_part() -> None:
+    assert split_values('a,[1, 2],"x,y"') == ["a", "[1, 2]", '"x,y"']
+    assert [setting.overrides for setting in product(["a=1,2", "b=3"])] == [("a=1", "b=3"), ("a=2", "b=3")]
+    assert [setting.slug for setting in product([])] == ["base"]
+    for bad in ("a", "a=", "a=1,"):
+        with pytest.raises(TinyJEPAError, match="write it as"):
+            product([bad])
+
+
+def test_named_settings_are_combined_with_varied_ones(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('"as it is" = []\n"views: temporal" = ["objective.views=temporal", "objective.rollout=4"]\n')
+    found = combined(read_settings(path), product(["encoder.dim=8,16"]))
+    assert [setting.title for setting in found][1:3] == ["as it is, encoder.dim=16", "views: temporal, encoder.dim=8"]
+    assert found[3].overrides == ("objective.views=temporal", "objective.rollout=4", "encoder.dim=16")
+    assert len({setting.slug for setting in found}) == 4
+    assert [setting.slug for setting in combined(read_settings(path), product([]))] == ["as_it_is", "views_temporal"]
+    for text, words in (
+        ("a = 1", "list"), ('a = ["b"]', "list"), ("", "no setting"), ("a = [", "cannot be read"),
+        ('"a b" = []\n"a_b" = []', "share a folder"),
+    ):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(TinyJEPAError, match=words):
+            read_settings(path)
+    with pytest.raises(TinyJEPAError, match=r"nowhere\.toml: cannot be read"):
+        read_settings(tmp_path / "nowhere.toml")
+
+
+def test_intervals_are_students() -> None:
+    assert interval([1.0, 2.0, 3.0]) == "2 ± 2.5"  # 4.303 * 1 / sqrt(3)
+    assert interval([0.5]) == "0.5" and interval([]) == "–"
+
+
+def test_a_sweep_trains_every_setting_and_keeps_what_is_there(
+    dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sweep"
+    command = ["sweep", "--store", str(dots), "--out", str(out), *SMALL, "--seeds", "0", "--jobs", "2"]
+    command += ["--set", "objective.variance=1,4"]
+    assert run(cli, "brain", command) == 0
+    output = capsys.readouterr()
+    assert "2 runs, 0 judged before" in output.err and "hard AUC" in output.out
+    runs = json.loads((out / "sweep.json").read_text())
+    assert [entry["setting"][-1] for entry in runs] == ["objective.variance=1", "objective.variance=4"]
+    assert all(0 <= entry["figures"]["teleport AUC"] <= 1 and entry["figures"]["images/CPU s"] > 0 for entry in runs)
+    assert (out / "sweep.md").read_text().count("1 of 1") == 2
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("judge.json")}
+    assert len(before) == 2
+    assert run(cli, "brain", command) == 0
+    assert "2 runs, 2 judged before" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert run(cli, "brain", [*command, "--columns", "hard AUC,effective rank"]) == 0
+    assert (out / "sweep.md").read_text().startswith("| setting | runs | hard AUC | effective rank |\n")
+    assert run(cli, "brain", [*command, "--columns", "hrd AUC"]) == 2
+    assert "Did you mean 'hard AUC'" in capsys.readouterr().err
+    kept = next(out.rglob("recipe.toml"))
+    kept.write_text(kept.read_text().replace("batch = 32", "batch = 16"))
+    assert run(cli, "brain", command) == 2
+    assert "seed-0 was trained with another recipe: remove it" in capsys.readouterr().err
+
+
+def test_bad_input_is_refused_before_anything_starts(
+    dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more, words in (
+        (["--set", "objective.varance=1,2"], "Did you mean"),
+        (["--set", "objective.variance=1,-2"], "objective.variance"),
+        (["--columns", "hrd AUC"], "Did you mean 'hard AUC'"),
+        (["--seeds", "0,x"], "whole numbers"),
+        (["--seeds", "²"], "whole numbers"),
+        (["--budget", "soon"], "no positive duration"),
+        (["--store", str(tmp_path / "nowhere")], "nowhere"),
+    ):
+        assert run(cli, "brain", ["sweep", "--store", str(dots), "--out", str(tmp_path / "out"), *more]) == 2
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_runs_that_fail_are_named(dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sweep", "--store", str(dots), "--out", str(tmp_path), *SMALL, "--seeds", "0"]
+    assert run(cli, "brain", [*command, "--set", "objective.rollout=63,64"]) == 2
+    output = capsys.readouterr()
+    assert "2 of 2 runs failed" in output.err and "collect" in (tmp_path / "sweep.md").read_text()
+    assert [bool(entry["failure"]) for entry in json.loads((tmp_path / "sweep.json").read_text())] == [True, True]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_leaves_checkpoints_and_no_orphans(dots: Path, tmp_path: Path, stop: signal.Signals) -> None:
+    command = [sys.executable, "-m", "brain.cli", "sweep", "--store", str(dots), "--out", str(tmp_path), *SMALL[:-1]]
+    with subprocess.Popen([*command, "100000", "--seeds", "0,1", "--jobs", "2"], stderr=subprocess.PIPE) as process:
+        while len(list(tmp_path.rglob("metrics.jsonl"))) < 2:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(process.pid, stop)
+        _, errors = process.communicate()
+    assert process.returncode == 130 and b"Traceback" not in errors
+    assert len(list(tmp_path.rglob("encoder.checkpoint.safetensors"))) == 2
+    assert children and not any(Path(f"/proc/{child}").exists() for child in children)

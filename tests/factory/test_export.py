@@ -1,0 +1,80 @@
+"""``factory export``: loaded with the libraries of the formats, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import minari
+import numpy as np
+import pytest
+
+from factory.cli import cli
+from factory.collecting.collect import collect
+from factory.collecting.job import make_job
+from factory.export import export_store
+from shared.cli.console import run
+from shared.store.reader import Store
+
+
+@pytest.fixture(scope="module", params=["car-racing", "CartPole-v1", "bouncing-logo"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("export") / "store"
+    collect(path, make_job(request.param, frame_size=16, max_episode_steps=20), episodes=20)
+    return Store(path)
+
+
+def test_hdf5(store: Store, tmp_path: Path) -> None:
+    assert export_store(Path(store.path), "hdf5", tmp_path / "out.h5") == 20
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert list(file.attrs["state_names"]) == list(store.spec.state_names)
+        for i, ref in enumerate(store.episodes):
+            first, rows = file["episodes/first"][i], file["episodes/rows"][i]
+            assert (rows, file["episodes/index"][i], file["episodes/seed"][i]) == (ref.rows, ref.index, ref.seed)
+            assert file["episodes/policy"][i].decode() == ref.policy
+            for name, values in store.read_episode(ref, "frame", "reward", "flags").items():
+                assert np.array_equal(file[name][first : first + rows], values)
+            for name in {"action", "state"} & set(file):
+                assert np.array_equal(file[name][first : first + rows], store.read_episode(ref, name)[name])
+        assert ("action" in file) == (store.spec.action_dim > 0)
+
+
+def test_npz(store: Store, tmp_path: Path) -> None:
+    export_store(Path(store.path), "npz", tmp_path / "out")
+    files = sorted((tmp_path / "out").iterdir())
+    assert len(files) == 20
+    for file, ref in zip(files, store.episodes):
+        with np.load(file) as loaded:
+            for name, values in store.read_episode(ref).items():
+                assert np.array_equal(loaded[name], values) and loaded[name].dtype == values.dtype
+            assert (int(loaded["seed"]), str(loaded["policy"])) == (ref.seed, ref.policy)
+
+
+def test_minari(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["export", str(store.path), "--format", "minari", "--out", str(tmp_path / "out"), "--quiet"]
+    if store.spec.action_dim == 0:
+        assert run(cli, "factory", command) == 2
+        assert "has no actions" in capsys.readouterr().err and not (tmp_path / "out").exists()
+        return
+    assert run(cli, "factory", command) == 0
+    dataset = minari.MinariDataset(tmp_path / "out" / "data")
+    assert dataset.total_episodes == 20 and dataset.total_steps == store.rows - 20
+    for episode, ref in zip(dataset.iterate_episodes(), store.episodes):
+        data = store.read_episode(ref)
+        assert np.array_equal(episode.observations, data["frame"])
+        stored = data["action"][:-1]
+        assert np.array_equal(episode.actions, stored if store.spec.world == "car-racing" else stored.argmax(1))
+        assert np.array_equal(np.asarray(episode.rewards, np.float32), data["reward"][:-1])
+        assert bool(episode.terminations[-1]) == ref.terminated != bool(episode.truncations[-1])
+        assert not np.any(episode.terminations[:-1]) and not np.any(episode.truncations[:-1])
+        if data["state"].size:
+            assert np.array_equal(episode.infos["state"], data["state"])
+
+
+def test_refusals(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "there").write_text("mine")
+    for form, out, words in (("hdf6", "new", "Did you mean 'hdf5'"), ("hdf5", "there", "exists")):
+        assert run(cli, "factory", ["export", str(store.path), "--format", form, "--out", str(tmp_path / out)]) == 2
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1
+    assert (tmp_path / "there").read_text() == "mine" and not (tmp_path / "new").exists()

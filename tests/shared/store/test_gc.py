@@ -1,0 +1,91 @@
+"""``factory gc`` takes what killed writers left, and nothing else; real writer processes, killed with -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from factory.cli import cli
+from shared.cli.console import run
+from shared.store.dataset import create_store
+from shared.store.gc import leftovers, remove
+from shared.store.reader import Store
+from shared.store.verify import verify
+from shared.store.writer import StreamWriter
+from tests.support.stores import RUN, check_episodes, noise_episode, small_spec
+
+CODE = """
+import sys, time
+from pathlib import Path
+from shared.store.dataset import create_store
+from shared.store.writer import StreamWriter
+from tests.support.stores import RUN, noise_episode, small_spec
+path = Path(sys.argv[1])
+writer = StreamWriter(path, create_store(path, small_spec()), RUN, 0)
+for index in range(6):
+    writer.append(noise_episode(small_spec(), index))
+stray = path / "data.zarr" / writer.name / "frame" / "c.40.0.0.0"
+stray.write_bytes(b"written, and not committed")
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def writer_process(path: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", CODE, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    for inner in [path, *path.rglob("*")]:
+        os.utime(inner, (then, then))
+
+
+def test_nothing_of_a_living_writer_goes_and_all_of_a_dead_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with writer_process(tmp_path) as process:
+        assert not leftovers(tmp_path, older_than=0)
+        process.send_signal(signal.SIGKILL)
+    before = [ref.index for ref in Store(tmp_path).episodes]
+    assert run(cli, "factory", ["gc", str(tmp_path), "--dry-run"]) == 0
+    assert "would free" in capsys.readouterr().out and len(verify(tmp_path).unknown) == 1
+    assert run(cli, "factory", ["gc", str(tmp_path)]) == 0
+    assert "c.40.0.0.0: a shard that was never committed, 26 bytes" in capsys.readouterr().out
+    store = Store(tmp_path)
+    assert [ref.index for ref in store.episodes] == before and before
+    check_episodes(store)
+    assert not verify(tmp_path).unknown and not verify(tmp_path).faults
+    assert run(cli, "factory", ["gc", str(tmp_path / "nowhere")]) == 2
+
+
+def test_what_has_no_known_writer_goes_by_its_age(tmp_path: Path) -> None:
+    spec = create_store(tmp_path, small_spec())
+    with StreamWriter(tmp_path, spec, RUN, 0) as writer:
+        writer.append(noise_episode(spec, 0))
+    data = tmp_path / "data.zarr"
+    made = [data / ".vm-w01-00000000.partial", data / "vm-w02-00000001"]
+    for folder in made:
+        (folder / "frame").mkdir(parents=True)
+        (folder / "frame" / "c.0.0.0.0").write_bytes(b"x" * 10)
+    made += [tmp_path / "log" / "vm-w03-00000002.jsonl", tmp_path / "dataset.json.abcd1234.partial"]
+    for file in made[2:]:
+        file.write_bytes(b"half")
+    mine = tmp_path / "notes.txt"
+    mine.write_text("keep")
+    assert not leftovers(tmp_path, older_than=3600)
+    for path in made:
+        age(path, 7200)
+    found = leftovers(tmp_path, older_than=3600)
+    assert {leftover.path for leftover in found} == set(made)
+    assert remove(found) == sum(leftover.bytes for leftover in found) == 28
+    assert not any(path.exists() for path in made) and mine.exists()
+    check_episodes(Store(tmp_path))

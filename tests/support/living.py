@@ -1,0 +1,41 @@
+"""A run of the bouncing logo for the live page's tests: trained for seconds, calibrated on what it sees live."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from brain.cli import cli as brain
+from brain.live.loaded import Loaded, load
+from brain.live.scene import Scene
+from factory.cli import cli as factory
+from shared.cli.console import run
+from shared.store.reader import Store
+
+STEPS = ("--steps", "400", "--set", "objective.rollout=3", "--set", "prediction.rollout=3", "--quiet")
+
+
+def make_run(folder: Path) -> Path:
+    """``folder/store`` and ``folder/logo``: encoder, predictor, decoder and a ``judge.json`` with a threshold."""
+    store, path = folder / "store", folder / "logo"
+    collect = ["collect", "--world", "bouncing-logo", "--episodes", "60", "--local", "--quiet", "--store", str(store)]
+    assert run(factory, "factory", collect) == 0
+    for stage in ("encoder", "predictor"):
+        train = ["train", "--recipe", "bouncing-logo", "--store", str(store), "--run", str(path), "--stage", stage]
+        assert run(brain, "brain", [*train, *STEPS]) == 0
+    dream = ["dream", "--run", str(path), "--decoder-steps", "40", "--steps", "8", "--episodes", "2", "--shown", "1"]
+    assert run(brain, "brain", [*dream, "--quiet"]) == 0
+    scene = Scene(opened(path, store), seed=7)
+    energies = [moment.energy for moment in (scene.advance() for _ in range(300)) if moment.energy is not None]
+    threshold = 1.5 * float(np.quantile(energies, 0.99))  # no false alarm shall fail a test
+    spec = Store(store).spec.model_dump(mode="json")
+    energy = {"form": "scaled", "validation": {"scaled": {"thresholds": {"1": threshold}}}}
+    (path / "judge.json").write_text(json.dumps({"store": {"path": str(store)} | spec, "energy": energy}))
+    return path
+
+
+def opened(path: Path, store: Path | None, replay: bool = False) -> Loaded:
+    return load(path, Store(store) if store else None, torch.device("cpu"), replay=replay)

@@ -1,0 +1,65 @@
+"""Every world of ours through every command, in small: collect, preview, train, judge, probe, dream."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import pytest
+
+from brain import recipes
+from brain.cli import cli as brain
+from factory.cli import cli as factory
+from shared.cli.console import run
+from shared.store.reader import Store
+from shared.worlds import WORLDS
+
+SMALL = {
+    "car-racing": ["--episodes", "24", "--max-episode-steps", "60", "--frame-size", "32"],
+    "bouncing-logo": ["--episodes", "30"],
+    "double-pendulum": ["--episodes", "24", "--max-episode-steps", "60", "--frame-size", "32"],
+    "two-room": ["--dataset", "normal", "--episodes", "60", "--frame-size", "32"],
+}
+
+
+@pytest.mark.parametrize("world", WORLDS.names())
+def test_a_world_goes_through_every_command(world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A new world needs a line in ``SMALL`` and, if it is to be learned well, a recipe of its name."""
+    store, folder = tmp_path / "store", tmp_path / "run"
+    recipe = world if world in recipes.names() else recipes.DEFAULT
+    collect = ["collect", "--world", world, "--local", "--seed", "5", "--store", str(store), "--quiet", *SMALL[world]]
+    assert run(factory, "factory", collect) == 0
+    assert run(factory, "factory", ["status", str(store)]) == 0
+    assert run(factory, "factory", ["preview", str(store), "--out", str(tmp_path / "preview")]) == 0
+    keys = {"encoder.dim": 16, "encoder.width": 8, "objective.batch": 8, "prediction.batch": 16, "energy.anchors": 60}
+    small = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+    train = [
+        "train",
+        "--store",
+        str(store),
+        "--run",
+        str(folder),
+        "--recipe",
+        recipe,
+        *small,
+        "--steps",
+        "6",
+        "--quiet",
+    ]
+    assert run(brain, "brain", train) == 0
+    judged = json.loads((folder / "judge.json").read_text())
+    assert judged["energy"]["kinds"]
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert run(brain, "brain", ["judge", "--run", str(folder), "--quiet"]) == 0
+    assert run(brain, "brain", ["probe", "--run", str(folder), "--steps", "10", "--quiet"]) == 0
+    scores = json.loads((folder / "probe.json").read_text())["scores"]
+    assert list(scores["linear"]) == list(Store(store).spec.state_names)
+    dream = ["dream", "--run", str(folder), "--steps", "4", "--episodes", "2", "--decoder-steps", "4", "--quiet"]
+    assert run(brain, "brain", dream) == 0
+    capsys.readouterr()
+    assert run(brain, "brain", ["report", "--run", str(folder)]) == 0
+    assert "missing" not in capsys.readouterr().out and (folder / "overview.html").stat().st_size > 100_000
+    with av.open(str(folder / "forecast.mp4")) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 5
+    capsys.readouterr()

@@ -1,0 +1,146 @@
+"""The live page in a real browser: headless Chromium, by its debugging protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from brain.live.access import Access
+from brain.live.server import Server
+from tests.support.chromium import BINARY, CHOOSE, Chromium, Page, chromium
+from tests.support.living import opened
+
+pytestmark = pytest.mark.skipif(BINARY is None, reason="there is no Chromium here (chromium, google-chrome)")
+
+READY = "window.live && live.state && live.points.length > 30 && live.stats.drawn > 5"
+PIXELS = (
+    "(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
+    ".reduce((a, b) => (31 * a + b) % 1000003))({canvas})"
+)
+
+
+def canvas(name: str) -> str:
+    return PIXELS.format(canvas=f"document.getElementById('{name}')")
+
+
+@pytest.fixture(scope="module")
+def bare(logo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run without decoder and judgement."""
+    path = tmp_path_factory.mktemp("bare") / "bare"
+    shutil.copytree(logo, path)
+    (path / "decoder.safetensors").unlink()
+    (path / "judge.json").unlink()
+    return path
+
+
+def browse(
+    runs: dict[str, Path], store: Path, token: str | None, visit: Callable[[Server, Chromium], Awaitable[None]]
+) -> None:
+    async def main() -> None:
+        loaded = {key: opened(path, store) for key, path in runs.items()}
+        server = Server(loaded, Access.make("127.0.0.1", token))
+        await server.start(0)
+        try:
+            async with chromium() as browser:
+                await visit(server, browser)
+        finally:
+            await server.stop()
+
+    asyncio.run(main())
+
+
+async def text(page: Page, name: str) -> str:
+    return str(await page.do(f"document.getElementById('{name}').textContent"))
+
+
+def test_the_page(logo: Path, bare: Path) -> None:
+    async def visit(server: Server, browser: Chromium) -> None:
+        page = await browser.page()
+        await page.open(server.url)
+        await page.until(READY, 20)
+
+        # frames and curves move
+        names = ("world", "foreseen", "elsewhere", "chart", "bars", "plane")
+        before, number = [await page.do(canvas(name)) for name in names], await page.do("live.points.at(-1)[0]")
+        await page.until(f"live.points.at(-1)[0] > {number + 12}")
+        after = [await page.do(canvas(name)) for name in names]
+        assert all(a != b for a, b in zip(before, after)), dict(zip(names, zip(before, after)))
+
+        # the teleport button makes the energy cross the threshold, and the recovery is seen
+        await page.until("live.points.filter(p => !p[4]).slice(-10).every(p => p[1] < live.state.threshold)")
+        await page.do("document.querySelector('[data-trick=teleport]').click()")
+        event = await page.until(
+            "live.state.events.length && live.state.events.at(-1).over && live.state.events.at(-1)"
+        )
+        assert event["name"] == "teleport" and event["seen"] == event["start"] and event["over"] > event["start"]
+        found = await page.do("live.points.map(p => [p[0], p[1] > live.state.threshold, p[3]])")
+        above = {number: over for number, over, _ in found}
+        assert above[event["start"]] and not above[event["over"]]
+        assert [n for n, _, trick in found if trick == "teleport"] == [event["start"]]
+        row = await page.until("document.querySelector('#events tr').innerText")
+        assert "Teleport" in row and "at once" in row and "+2" in row
+
+        # pause, step, play, by keyboard
+        await page.key(" ", "Space")
+        await page.until("live.state.playing === false")
+        await asyncio.sleep(0.2)
+        number = await page.do("live.points.at(-1)[0]")
+        await page.key(".")
+        await page.until(f"live.points.at(-1)[0] === {number + 1}")
+        await asyncio.sleep(0.2)
+        assert await page.do("live.points.at(-1)[0]") == number + 1
+        assert "Play" in await text(page, "play")
+        await page.key(" ", "Space")
+        await page.until("live.state.playing && live.state.speed === 1")
+
+        # a dream, beside reality
+        await page.do("document.getElementById('dream-steps').value = 6; document.getElementById('dream-go').click()")
+        await page.until("document.getElementById('dream-text').textContent.startsWith('step 6 of 6')")
+        assert await page.do(canvas("dream")) > 0
+        assert await page.do("document.querySelector('[data-trick=wrong-action]').disabled"), "nobody acts here"
+
+        # another run, without decoder and threshold, says so
+        await page.do(CHOOSE.format(id="run", value="1"))
+        await page.until("live.state.run === '1' && live.points.length > 5")
+        notes = await text(page, "notes")
+        assert "brain dream" in notes and "brain judge" in notes
+        assert "no decoder" in await text(page, "foreseen-text") and "no threshold" in await text(page, "verdict")
+        assert await page.do("document.getElementById('threshold-key').hidden")
+
+        # nothing went wrong, and nothing left this machine
+        assert page.problems == [] and await page.do("live.stats.errors.length") == 0
+        assert {urlsplit(url).netloc for url in page.requests} == {urlsplit(server.url).netloc}
+        assert any(url.startswith("ws://") for url in page.requests)
+
+        # a phone, in the dark: nothing wider than the screen, and everything can be reached by the tab key
+        phone = await browser.page()
+        await phone.open(server.url, 390, 844, dark=True)
+        await phone.until("window.live && live.state && live.points.length > 5")
+        assert await phone.do("document.documentElement.scrollWidth") <= 390
+        assert await phone.do("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 27)"
+        reached = set()
+        for _ in range(20):
+            await phone.key("Tab")
+            reached.add(await phone.do("document.activeElement.id || document.activeElement.dataset.trick || ''"))
+        assert {"run", "play", "step", "restart", "teleport", "freeze", "reverse", "dream-go", "policy"} <= reached
+
+    browse({"0": logo, "1": bare}, logo.parent / "store", None, visit)
+
+
+def test_the_token(logo: Path) -> None:
+    async def visit(server: Server, browser: Chromium) -> None:
+        page = await browser.page()
+        await page.open(server.url.split("?")[0])
+        await page.until("document.body && document.body.innerText.includes('needs its token')")
+        stranger = await browser.page()
+        await stranger.open(server.url)
+        await stranger.until(READY, 20)
+        assert await stranger.do("location.search") == "", "no token stays in the address bar"
+        assert stranger.problems == []
+
+    browse({"0": logo}, logo.parent / "store", "a-token-of-the-tests", visit)
