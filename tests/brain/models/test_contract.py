@@ -214,5 +214,5 @@ def test_an_encoder_under_other_views(viewed: str, kind: str, stores: dict[str, 
     recipe, store = made([*views(viewed), *encoder(kind)]), Store(stores["two-room"])
     torch.manual_seed(0)
     model = WorldModel(recipe, store.spec)
-    objective, _ = objective_of(recipe, model, store)
+    objective, _ = objective_of(recipe, model, store, "float32")
     check_gradients(model.encoder, objective)
