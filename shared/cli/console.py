@@ -170,8 +170,10 @@ def _usage(error: typer.TyperException) -> str:
         reason = str(first["msg"]).removeprefix("Value error, ")
         got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
         text = text.removesuffix(error.message) + reason + got
-    if likely := getattr(error, "possibilities", None):
+    elif likely := getattr(error, "possibilities", None):
         text = f"{error.message}. Did you mean '{likely[0]}'?"
+    elif context := getattr(error, "ctx", None):
+        text = f"{text.rstrip('.')}: see {context.command_path} --help"
     return " ".join(text.split())
 
 
