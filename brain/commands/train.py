@@ -119,6 +119,23 @@ def command(
         str,
         typer.Option(metavar="DEVICE", rich_help_panel=HARDWARE, help="auto, cpu, cuda or cuda:N (CUDA and ROCm)."),
     ] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(
+            rich_help_panel=HARDWARE,
+            help="Precision of the encoder's training; auto is bfloat16 on GPUs that have it, float32 on a CPU.",
+        ),
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default="1 with --steps, else measured",
+            rich_help_panel=HARDWARE,
+            help="CPU threads of the encoder's training. One thread repeats exactly.",
+        ),
+    ] = None,
     pool_device: Annotated[
         str,
         typer.Option(
@@ -187,7 +204,7 @@ def command(
                 memory=int(memory * (1 << 30)),
                 pool=pool_device,
             ),
-            effort=Effort(stage, steps, budget, clock),
+            effort=Effort(stage, steps, budget, clock, precision, threads),
             seed=seed,
             device=device,
             checkpoint_seconds=checkpoint_every,
