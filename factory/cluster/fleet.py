@@ -220,7 +220,8 @@ class Fleet:
     def _hopeless(self, k: int | None) -> str:
         if k is None:
             return (
-                f"{MOST_DEATHS} simulator processes died while starting: see /tmp/ray/session_latest/logs; "
+                f"{MOST_DEATHS} simulator processes died while starting: see session_latest/logs in Ray's "
+                "temporary folder (/tmp/ray unless TMPDIR or RAY_TMPDIR names another); "
                 "if the cluster was started without a token, set RAY_AUTH_MODE=disabled"
             )
         seed, _ = episode_seeds(self._run.seed, k)

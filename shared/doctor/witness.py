@@ -1,6 +1,7 @@
 """The second process of the directory's probes: ``python -m shared.doctor.witness ROLE FOLDER PARENT``.
 
-PARENT is the first process, without which it ends. It watches, or competes, until the file ``stop`` appears in FOLDER, and then prints one JSON object.
+It watches, or competes, until the file ``stop`` appears in FOLDER, and then prints one JSON object. PARENT is the first
+process, without which it ends.
 """
 
 from __future__ import annotations
