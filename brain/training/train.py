@@ -31,6 +31,7 @@ Curves = Literal["tensorboard", "wandb"]
 Stage = Literal["encoder", "predictor", "energy"]
 STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
 
+MOST_SEED = (1 << 63) - 1
 ENCODER_SHARE = 0.8
 """Of a ``--budget`` for all stages, the encoder's share; the predictor gets the rest."""
 
@@ -105,6 +106,8 @@ def train(
     called with the run folder once it is there and known to be this run's.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
+    if not 0 <= seed <= MOST_SEED:
+        raise TinyJEPAError(f"--seed {seed} is not between 0 and {MOST_SEED}, the largest that torch takes")
     data, effort = data or Data(), effort or Effort()
     if "wandb" in curves:
         need_wandb()
