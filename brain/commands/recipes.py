@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from brain import recipes
+from brain.commands.common import need_torch
 
 EXAMPLES = """\b
 Examples:
@@ -20,7 +21,8 @@ def command(name: str | None, overrides: tuple[str, ...]) -> None:
     """List the stock recipes, or print one resolved, with a line of explanation per key."""
     if name is None:
         for stock in recipes.names():
-            click.echo(f"{stock:16} {recipes.load(stock).summary}")
+            click.echo(f"{stock:16} {recipes.summary(stock)}")
         return
+    need_torch()
     for key, value, why in recipes.explain(recipes.load(name, overrides)):
         click.echo(f"{key:28} {value!s:24} {why}")

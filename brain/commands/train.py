@@ -117,8 +117,8 @@ def command(
     """
     if steps and budget:
         raise click.UsageError("--steps and --budget exclude each other: give one")
-    resolved = recipes.load(recipe, overrides)
     need_torch()
+    resolved = recipes.load(recipe, overrides)
     from brain.training.train import Curves, Data, Effort
     from brain.training.train import train as run_training
     from shared.cli.runlog import keep
@@ -127,7 +127,7 @@ def command(
     wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}
     with keep() as log:
         lines = run_training(
-            store or default_store(resolved.name),
+            store or default_store(resolved),
             run_path,
             resolved,
             data=Data(
