@@ -55,6 +55,18 @@ Examples:
     help="Weights, batches, augmentations.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N (CUDA and ROCm).")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="Of the encoder's training: auto is bfloat16 on GPUs that have it, float32 on a CPU.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of the encoder's training. [1 with --steps, so that they repeat exactly; else measured]",
+)
 @click.option("--follow", is_flag=True, help="Take in what is committed while training; end with the collection.")
 @click.option(
     "--min-frames",
@@ -97,6 +109,8 @@ def command(
     clock: str,
     seed: int,
     device: str,
+    precision: str,
+    threads: int | None,
     follow: bool,
     min_frames: int,
     follow_idle: float,
@@ -139,7 +153,7 @@ def command(
                 memory=int(memory * (1 << 30)),
                 pool=pool_device,
             ),
-            effort=Effort(stage, steps, budget, clock),  # type: ignore[arg-type]  # click.Choice checked them
+            effort=Effort(stage, steps, budget, clock, precision, threads),  # type: ignore[arg-type]  # click.Choice checked them
             seed=seed,
             device=device,
             checkpoint_seconds=checkpoint_every,

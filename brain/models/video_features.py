@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from brain.data.observations import video
-from brain.device import autocast
 from brain.models.encoders.video import VideoObserver
 from brain.models.world_model import WorldModel
 from shared.errors import TinyJEPAError
@@ -30,6 +29,5 @@ def encode(model: WorldModel, frames: Tensor, chunk: int | None = None, overlap:
     if overlap is None:
         overlap = chunk // 2 // time * time
     whole = video(frames[None])
-    with autocast(model.device):
-        latents = encoder.video.encode_long(whole, chunk, overlap, encoder.head)[0].float()
+    latents = encoder.video.encode_long(whole, chunk, overlap, encoder.head)[0]
     return latents.repeat_interleave(time, 0)[: len(frames)]

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from brain.data.observations import stacked
-from brain.device import autocast
 from brain.models.encoders.base import Encoder, Frames
 from brain.models.predictors.base import Predictor
 from brain.recipes.schema import PredictorOptions, Recipe
@@ -114,14 +113,16 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def embed(self, frames: Tensor, batch: int = 512) -> Tensor:
-        """Raw latents: uint8 (N, T, H, W, C) to float32 (N, T - stack + 1, D)."""
+        """Raw latents: uint8 (N, T, H, W, C) to float32 (N, T - stack + 1, D).
+
+        Computed in float32 on every device, whatever precision the training ran in.
+        """
         self.encoder.eval()
         count = frames.shape[1] - self.recipe.observation.stack + 1
         parts = []
         for part in frames.split(max(1, batch // count)):
             observation = stacked(part.to(self.device), self.recipe.observation.stack)
-            with autocast(self.device):
-                parts.append(self.encoder(observation).float())
+            parts.append(self.encoder(observation))
         return torch.cat(parts).unflatten(0, (-1, count))
 
     @torch.no_grad()

@@ -20,13 +20,14 @@ from brain import recipes
 from brain.data.loader import Stream
 from brain.data.source import Feed
 from brain.data.state_mode import reader, standardise
+from brain.device import Precision
 from brain.models.world_model import WorldModel, make_encoder
 from brain.objectives.base import Objective, make_objective
 from brain.objectives.predictive import PredictiveOptions
 from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
-from brain.runs.folder import Run
+from brain.runs.folder import Compute, Run
 from brain.training.encoder import backward, train_encoder
 from brain.training.loop import Budget
 from brain.training.predictor import train_predictor
@@ -142,8 +143,8 @@ def check_gradients(*modules: nn.Module) -> None:
                 assert parameter.grad is None, f"{name} is not trained"
 
 
-def objective_of(recipe: Recipe, model: WorldModel, store: Store) -> tuple[Objective, Tensor]:
-    """One more step's gradients, for the parts that train beside the encoder; with a window's frames."""
+def objective_of(recipe: Recipe, model: WorldModel, store: Store, precision: Precision) -> tuple[Objective, Tensor]:
+    """Two steps' gradients, for the parts that train beside the encoder; with a window's frames."""
     objective = make_objective(recipe, model.encoder, model.action_dim)
     objective.begin(model.encoder)
     stream = Stream(
@@ -156,7 +157,7 @@ def objective_of(recipe: Recipe, model: WorldModel, store: Store) -> tuple[Objec
     optimizer = torch.optim.AdamW(parameters, 1e-3)
     for step in range(2):  # a last layer may begin with zeros, and hold back every gradient before it
         optimizer.zero_grad()
-        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(step))
+        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(step), precision)
         optimizer.step()
     assert torch.isfinite(terms.loss) and all(part.ndim == 0 and part.isfinite() for part in terms.parts.values())
     assert terms.latents.shape[1] == DIM and len(terms.latents) >= BATCH
@@ -173,10 +174,13 @@ def test_a_part_on_a_world(part: str, world: str, stores: dict[str, Path], tmp_p
     standardise(store, folder)
     torch.manual_seed(0)
     model, feed = WorldModel(recipe, store.spec), Feed(store)
-    train_encoder(folder, model, feed, Budget(steps=STEPS), seed=0, checkpoint_seconds=99, quiet=True)
+    train_encoder(
+        folder, model, feed, Budget(steps=STEPS), compute=Compute(), seed=0, checkpoint_seconds=99, quiet=True
+    )
     check_gradients(model.encoder)
-    objective, frames = objective_of(recipe, model, store)
-    check_gradients(model.encoder, objective)
+    for precision in get_args(Precision):  # bfloat16 is emulated where the processor does not have it
+        objective, frames = objective_of(recipe, model, store, precision)
+        check_gradients(model.encoder, objective)
 
     tensors, _ = checkpoint.load(folder.encoder)
     checkpoint.restore(folder.encoder, model.encoder, tensors, "model")

@@ -201,7 +201,7 @@ def test_two_half_batches_have_the_gradient_of_one(dots: Path) -> None:
     for parts in (1, 2, 4):
         model, objective = made(recipe, store)
         batch = batch_of(recipe, objective, store)
-        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(0), parts)
+        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(0), parts=parts)
         gradients.append([p.grad for m in (model.encoder.video, objective.predictor) for p in m.parameters()])
         losses.append((terms.loss, terms.parts["prediction"]))
         assert terms.latents.shape == (16, 12) and not terms.loss.requires_grad
