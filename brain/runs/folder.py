@@ -128,7 +128,7 @@ class Run:
             write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
             return
         earlier, before = self.recipe(), self.facts()
-        if earlier != recipe:
+        if earlier.model_copy(update={"world": recipe.world}) != recipe:
             names = f"'{earlier.name}'" + (" with other values" if earlier.name == recipe.name else "")
             changed = _first_difference(earlier, recipe)
             raise TinyJEPAError(
@@ -142,7 +142,8 @@ class Run:
 
     def recipe(self) -> Recipe:
         """The resolved recipe that the run was made with."""
-        return recipes.load(str(self._existing("recipe.toml")))
+        recipe = recipes.load(str(self._existing("recipe.toml")))
+        return recipe if recipe.world else recipe.model_copy(update={"world": self.facts()["world"]})
 
     def facts(self) -> dict[str, Any]:
         """``run.json``: store, world, frame shape, seed, versions."""
@@ -229,7 +230,5 @@ def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
 
 
 def _first_difference(a: Recipe, b: Recipe) -> str:
-    for (key, old, _), (_, new, _) in zip(recipes.explain(a), recipes.explain(b)):
-        if old != new:
-            return f"{key} is {old}, not {new}"
-    return "the same values"
+    key, old, new = next(recipes.differences(a, b))
+    return f"{key} is {old}, not {new}"

@@ -128,8 +128,8 @@ def train(
             lines = changes + _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet)
             if before != feed.store.address:
                 lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
-            if recipe.objective.inverse_dynamics and not feed.store.spec.action_dim:
-                lines.append(f"note: {feed.store.spec.world} has no actions: objective.inverse_dynamics did nothing")
+            for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
+                lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} did nothing")
         finally:
             run.close()
     finally:
