@@ -11,6 +11,7 @@ import typer
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
+    from brain.recipes.schema import Recipe
     from brain.runs.folder import Run
     from shared.store.reader import Store
 
@@ -34,7 +35,7 @@ StorePlace = Annotated[
         help="Directory of the store, or a URL such as s3://bucket/path.",
     ),
 ]
-Recipe = Annotated[
+RecipeName = Annotated[
     str,
     typer.Option(
         metavar="RECIPE",
@@ -52,15 +53,18 @@ Clock = Annotated[
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 
 
-def default_store(recipe: str = "") -> Path:
-    """``DATA/WORLD``, where ``factory collect`` writes; DATA is ``$TINYJEPA_DATA`` or ``data``.
+def data_folder() -> Path:
+    """Where stores lie unless told otherwise: ``$TINYJEPA_DATA`` or ``data``."""
+    return Path(os.environ.get("TINYJEPA_DATA") or "data")
 
-    WORLD is the one that the recipe's name begins with (``two-room-gru``: ``two-room``), else ``car-racing``.
-    """
-    from shared.worlds import WORLDS
 
-    world = next((name for name in WORLDS if recipe.startswith(name)), "car-racing")
-    return Path(os.environ.get("TINYJEPA_DATA") or "data") / world
+def default_store(recipe: Recipe) -> Path:
+    """``DATA/WORLD`` of the recipe's world, where ``factory collect --world WORLD`` writes."""
+    if not recipe.world:
+        raise TinyJEPAError(
+            f'recipe {recipe.name} names no world: give --store, or add a line such as world = "car-racing" to it'
+        )
+    return data_folder() / recipe.world.replace("/", "-").replace(":", "-")
 
 
 def need_torch() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import default_store, need_torch
+from brain.commands.common import data_folder, need_torch
 from shared.doctor.finding import Finding
 
 
@@ -44,7 +44,7 @@ def _findings(store: Path | None, runs: Path | None) -> Iterator[Finding]:
 
     yield from box(["torch", "safetensors", "scikit-learn", "matplotlib"])
     yield from gpu_findings()
-    default = default_store().parent
+    default = data_folder()
     yield from directory(store or (default if default.is_dir() else Path()), writes=False)
     if runs is not None:
         yield from directory(runs, writes=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from brain import recipes
-from brain.commands.common import recipe_names
+from brain.commands.common import need_torch, recipe_names
 
 
 def command(
@@ -29,7 +29,8 @@ def command(
     """
     if name is None:
         for stock in recipes.names():
-            typer.echo(f"{stock:16} {recipes.load(stock).summary}")
+            typer.echo(f"{stock:16} {recipes.summary(stock)}")
         return
+    need_torch()
     for key, value, why in recipes.explain(recipes.load(name, overrides or [])):
         typer.echo(f"{key:28} {value!s:24} {why}")

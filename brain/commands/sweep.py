@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, Recipe, default_store, need_torch
+from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_store, need_torch
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 
 
 def command(
-    recipe: Recipe = recipes.DEFAULT,
+    recipe: RecipeName = recipes.DEFAULT,
     store: Annotated[
         str | None,
         typer.Option(
@@ -87,16 +87,16 @@ def command(
     numbers = [part.strip() for part in seeds.split(",")]
     if not all(number.isdecimal() for number in numbers):
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
-    name = recipes.load(recipe).name
     need_torch()
+    base = recipes.load(recipe)
     from brain.training.sweep import check_columns, combined, product, read_settings, sweep, table, write
     from shared.store.reader import Store
 
     shown = [title.strip() for title in columns.split(",")] if columns else []
     check_columns(shown)
-    where = store or default_store(name)
+    where = store or default_store(base)
     Store(where)  # refuse what is no store before anything is started
-    out = out or Path("sweeps") / name
+    out = out or Path("sweeps") / base.name
     more = ["--device", device, *(["--budget", budget, "--clock", clock] if budget else [])]
     more += ["--steps", str(steps)] if steps else []
     choices = combined(read_settings(settings) if settings else [], product(varied or []))

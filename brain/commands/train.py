@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, Recipe, default_store, need_torch, show_summary
+from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_store, need_torch, show_summary
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 
@@ -20,7 +20,7 @@ FOLLOWING, HARDWARE, LOGGING = "Following a collection", "Data and hardware", "L
 
 
 def command(
-    recipe: Recipe = recipes.DEFAULT,
+    recipe: RecipeName = recipes.DEFAULT,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -182,8 +182,8 @@ def command(
     """
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")
-    resolved = recipes.load(recipe, overrides or [])
     need_torch()
+    resolved = recipes.load(recipe, overrides or [])
     from brain.training.train import Curves, Data, Effort
     from brain.training.train import train as run_training
     from shared.cli.runlog import keep
@@ -192,7 +192,7 @@ def command(
     wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}
     with keep() as log:
         lines = run_training(
-            store or default_store(resolved.name),
+            store or default_store(resolved),
             run_path,
             resolved,
             data=Data(

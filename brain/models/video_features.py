@@ -25,7 +25,7 @@ def encode(model: WorldModel, frames: Tensor, chunk: int | None = None, overlap:
         raise TinyJEPAError(f"encoder {recipe.encoder.kind} encodes single observations: use an encoder video")
     time = encoder.video.size.time
     if chunk is None:
-        chunk = max(recipe.objective.clip) if recipe.objective.views == "masked" else encoder.stack
+        chunk = max(getattr(recipe.objective, "clip", (encoder.frames.stack,)))
     if overlap is None:
         overlap = chunk // 2 // time * time
     whole = video(frames[None])

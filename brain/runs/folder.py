@@ -26,7 +26,7 @@ from brain.device import Precision
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.links import refuse_links
-from shared.store.files import sync_directory
+from shared.store.files import naming, remove, sync_directory
 from shared.store.schema import StoreSpec
 
 FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
@@ -128,7 +128,7 @@ class Run:
             write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
             return
         earlier, before = self.recipe(), self.facts()
-        if earlier != recipe:
+        if earlier.model_copy(update={"world": recipe.world}) != recipe:
             names = f"'{earlier.name}'" + (" with other values" if earlier.name == recipe.name else "")
             changed = _first_difference(earlier, recipe)
             raise TinyJEPAError(
@@ -142,7 +142,8 @@ class Run:
 
     def recipe(self) -> Recipe:
         """The resolved recipe that the run was made with."""
-        return recipes.load(str(self._existing("recipe.toml")))
+        recipe = recipes.load(str(self._existing("recipe.toml")))
+        return recipe if recipe.world else recipe.model_copy(update={"world": self.facts()["world"]})
 
     def facts(self) -> dict[str, Any]:
         """``run.json``: store, world, frame shape, seed, versions."""
@@ -171,7 +172,8 @@ class Run:
         """Append one line to ``metrics.jsonl``, and scalars tagged ``stage/term`` to every one of ``logs``."""
         line = {"stage": stage, "step": step, "time": round(time.time(), 3)}
         line |= {name: float(f"{value:.6g}") for name, value in terms.items()}
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        metrics = self.path / "metrics.jsonl"
+        with naming(metrics), metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         for log in self.logs:
             log.write(step, {f"{stage}/{name}": float(value) for name, value in terms.items()})
@@ -213,18 +215,20 @@ class Run:
 def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
     """Write a text file whole or not at all; with ``sync`` it is on the disk when this returns."""
     temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
+    try:
+        with naming(path), temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError:
+        remove(temporary)
+        raise
     temporary.replace(path)
     if sync:
         sync_directory(path.parent)
 
 
 def _first_difference(a: Recipe, b: Recipe) -> str:
-    for (key, old, _), (_, new, _) in zip(recipes.explain(a), recipes.explain(b)):
-        if old != new:
-            return f"{key} is {old}, not {new}"
-    return "the same values"
+    key, old, new = next(recipes.differences(a, b))
+    return f"{key} is {old}, not {new}"

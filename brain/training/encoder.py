@@ -9,9 +9,8 @@ from brain.data.source import Feed
 from brain.data.windows import Batch
 from brain.device import Precision, autocast
 from brain.models.world_model import WorldModel
-from brain.objectives.base import Objective, Terms
+from brain.objectives.base import Objective, Terms, make_objective
 from brain.objectives.collapse import effective_rank, embedding_std
-from brain.parts import OBJECTIVES
 from brain.runs import checkpoint
 from brain.runs.folder import Compute, Run
 from brain.training.loop import Budget, Loop, OpenBudget, progress
@@ -37,7 +36,7 @@ def train_encoder(
     for damaged data.
     """
     recipe, device = model.recipe, model.device
-    objective: Objective = OBJECTIVES.get(recipe.objective.views)(recipe, model.action_dim).to(device)
+    objective = make_objective(recipe, model.encoder, model.action_dim).to(device)
     objective.begin(model.encoder)
     modules = {"model": model.encoder, "objective": objective}
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]

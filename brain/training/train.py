@@ -31,6 +31,7 @@ Curves = Literal["tensorboard", "wandb"]
 Stage = Literal["encoder", "predictor", "energy"]
 STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
 
+MOST_SEED = (1 << 63) - 1
 ENCODER_SHARE = 0.8
 """Of a ``--budget`` for all stages, the encoder's share; the predictor gets the rest."""
 
@@ -105,6 +106,8 @@ def train(
     called with the run folder once it is there and known to be this run's.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
+    if not 0 <= seed <= MOST_SEED:
+        raise TinyJEPAError(f"--seed {seed} is not between 0 and {MOST_SEED}, the largest that torch takes")
     data, effort = data or Data(), effort or Effort()
     if "wandb" in curves:
         need_wandb()
@@ -125,8 +128,8 @@ def train(
             lines = changes + _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet)
             if before != feed.store.address:
                 lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
-            if recipe.objective.inverse_dynamics and not feed.store.spec.action_dim:
-                lines.append(f"note: {feed.store.spec.world} has no actions: objective.inverse_dynamics did nothing")
+            for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
+                lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} did nothing")
         finally:
             run.close()
     finally:

@@ -183,14 +183,17 @@ def command(
     if frames is None and episodes is None:
         frames = DEFAULT_FRAMES
     from factory.collecting.job import make_job
+    from shared.cli.streams import results_alone
 
-    given = world_options(options or [])
-    jobs = [
-        make_job(world, policy, seed, frame_size, max_episode_steps, given, dataset) for world in dict.fromkeys(names)
-    ]
+    given, here = world_options(options or []), Path.cwd()
+    with results_alone():
+        jobs = [
+            make_job(world, policy, seed, frame_size, max_episode_steps, given, dataset)
+            for world in dict.fromkeys(names)
+        ]
     workers = 1 if local else workers or (None if address else os.cpu_count() or 1)
     for job in jobs:
-        path = store or default_store(job.spec.world, data, dataset)
+        path = here / (store or default_store(job.spec.world, data, dataset))  # an environment may change the directory
         if dry_run:
             _estimate(path, job, frames, episodes, workers, append, as_json)
         else:
@@ -211,11 +214,12 @@ def _collect(
     from factory.collecting.collect import collect
     from factory.collecting.progress import Logged, Unit, display
     from shared.cli.runlog import LOG, keep
+    from shared.cli.streams import results_alone
 
     goal = frames or episodes or 0
     unit: Unit = "frames" if frames else "episodes"
-    with keep() as log:
-        screen = Logged(display(goal, unit, quiet, as_json), goal, unit, lambda: log.open(log_file(path)))
+    with keep() as log, results_alone() as out:
+        screen = Logged(display(goal, unit, quiet, as_json, out), goal, unit, lambda: log.open(log_file(path)))
         done = collect(path, job, frames, workers, address, screen, episodes=episodes, append=append)
         LOG.info("%s", json.dumps(done.facts()))
     if as_json:
@@ -245,13 +249,15 @@ def _estimate(
     from factory.collecting.collect import open_store
     from factory.collecting.estimate import estimate
     from factory.collecting.progress import minutes
+    from shared.cli.streams import results_alone
     from shared.store import layout
     from shared.store.dataset import refuse_occupied
 
     refuse_occupied(path)
     have = open_store(path, job, append) if (path / layout.DATASET).exists() else {}
     cores = workers or os.cpu_count() or 1
-    found = estimate(path, job, have, frames or episodes or 0, "frames" if frames else "episodes", cores)
+    with results_alone():
+        found = estimate(path, job, have, frames or episodes or 0, "frames" if frames else "episodes", cores)
     if as_json:
         typer.echo(json.dumps({"event": "estimate", "store": str(path), **dataclasses.asdict(found)}))
         return

@@ -99,7 +99,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_made(tmp_path: Path, capsys
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1 and not (tmp_path / "into").exists()
     with pytest.raises(StoreError, match="schema 1"):
-        merge([ROOT / "tests" / "data" / "store-schema-1"], tmp_path / "into")
+        merge([ROOT / "tests" / "support" / "data" / "store-schema-1"], tmp_path / "into")
     with pytest.raises(StoreError, match="source and the target"):
         merge([tmp_path / "a"], tmp_path / "a")
 
