@@ -98,7 +98,7 @@ def _simulate(
 ) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the driver decides when to stop
-    simulator = Simulator(path, job.spec, job.run, worker=0)
+    simulator = Simulator(path, job.spec, job.run, worker=0, folder=Path.cwd())
     parent = os.getppid()
     try:
         simulator.start()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shared.cli.console import LocalPath
+from shared.cli.console import Count, LocalPath
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
@@ -28,21 +28,22 @@ DEFAULT_FRAMES = 100_000
     help="A name of `factory worlds` or a gymnasium id; several give a store each.  [default: car-racing]",
 )
 @click.option("--workers", type=click.IntRange(1), help="Simulator processes.  [default: the CPU cores]")
-@click.option("--frames", type=click.IntRange(1), help="Frames wanted in all.  [default: 100,000]")
-@click.option("--episodes", type=click.IntRange(1), help="Episodes wanted in all, instead of frames.")
+@click.option("--frames", type=Count(1), help="Frames wanted in all.  [default: 100,000]")
+@click.option("--episodes", type=Count(1), help="Episodes wanted in all, instead of frames.")
 @click.option("--dataset", help="A named data set of the world (factory worlds): its policy, options and length.")
 @click.option("--policy", help="Who acts: a policy, or a mix drawn per episode.  [default: the world's, often mixed]")
 @click.option("--store", type=LocalPath(), help="The store's directory.  [default: DATA/WORLD[-DATASET]]")
 @click.option("--data", type=LocalPath(), help="Directory of stores.  [default: $TINYJEPA_DATA or data]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
 @click.option("--append", is_flag=True, help="Add a run of another policy, seed or episode limit to the store.")
-@click.option(
-    "--max-episode-steps", type=click.IntRange(1), metavar="N", help="Longest episode.  [default: the world's]"
-)
+@click.option("--max-episode-steps", type=Count(1), metavar="N", help="Longest episode.  [default: the world's]")
 @click.option(
     "--frame-size", type=click.IntRange(1), help="Side of a frame in pixels.  [default: the world's, often 64]"
 )
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the world; may be repeated.")
+@click.option(
+    "--observation", metavar="KEY", help="What is the frame: an image in a dictionary observation, or `render`."
+)
 @click.option("--address", help="Join the Ray cluster at this address (or `auto`) instead of starting Ray here.")
 @click.option("--local", is_flag=True, help="Simulate in this process, without Ray; the episodes are the same.")
 @click.option("--dry-run", is_flag=True, help="Say what it would make and cost, from a sample; write nothing.")
@@ -62,6 +63,7 @@ def command(
     max_episode_steps: int | None,
     frame_size: int | None,
     options: tuple[str, ...],
+    observation: str | None,
     address: str | None,
     local: bool,
     dry_run: bool,
@@ -84,6 +86,7 @@ def command(
       factory collect --world car-racing --world CartPole-v1 --frames 20000 --data /mnt/shared
       factory collect --world two-room --dataset wall_other --episodes 1000
       factory collect --frame-size 96 --option hud=false --store data/cars-96
+      factory collect --world MiniGrid-Empty-5x5-v0 --frames 2e4
     """
     if local and (address is not None or (workers or 1) > 1):
         raise TinyJEPAError("--local is one process without Ray: leave out --workers and --address, or --local")
@@ -95,7 +98,7 @@ def command(
         frames = DEFAULT_FRAMES
     from factory.collecting.job import make_job
 
-    given = world_options(options)
+    given = world_options(options) | ({"observation": observation} if observation is not None else {})
     jobs = [
         make_job(world, policy, seed, frame_size, max_episode_steps, given, dataset) for world in dict.fromkeys(worlds)
     ]
@@ -120,7 +123,7 @@ def _collect(
     quiet: bool,
 ) -> None:
     from factory.collecting.collect import collect
-    from factory.collecting.progress import Logged, Unit, display
+    from factory.collecting.progress import Logged, Unit, display, not_deterministic
     from shared.cli.runlog import LOG, keep
 
     goal = frames or episodes or 0
@@ -129,6 +132,8 @@ def _collect(
         screen = Logged(display(goal, unit, quiet, as_json), goal, unit, lambda: log.open(log_file(path)))
         done = collect(path, job, frames, workers, address, screen, episodes=episodes, append=append)
         LOG.info("%s", json.dumps(done.facts()))
+    if done.difference is not None:
+        click.echo(f"factory: warning: {not_deterministic(done.difference)}", err=True)
     if as_json:
         facts = {"event": "done", "store": str(path), **done.facts()}
         click.echo(json.dumps(facts))

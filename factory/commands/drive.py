@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from factory.commands.collect import default_store, world_options
-from shared.cli.console import LocalPath
+from shared.cli.console import Count, LocalPath
 
 
 @click.command()
 @click.option("--world", default="car-racing", show_default=True, help="A world that has keys.")
 @click.option("--store", type=LocalPath(), help="The store's directory.  [default: DATA/WORLD]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the tracks.")
-@click.option("--max-episode-steps", type=click.IntRange(1), default=1000, show_default=True, help="Longest episode.")
+@click.option("--max-episode-steps", type=Count(1), default=1000, show_default=True, help="Longest episode.")
 @click.option("--frame-size", type=click.IntRange(1), help="Frame side, pixels.  [default: the world's]")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the world; may be repeated.")
 def command(

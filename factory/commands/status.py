@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from shared.cli.console import LocalPath
+from shared.cli.console import Count, LocalPath
 
 
 @click.command()
 @click.argument("store", type=LocalPath())
 @click.option("--watch", "watching", is_flag=True, help="Look again and again until Ctrl-C: rates, writers, time left.")
 @click.option("--every", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="--watch: seconds.")
-@click.option("--frames", type=click.IntRange(1), help="--watch: the goal, for the time left.")
+@click.option("--frames", type=Count(1), help="--watch: the goal, for the time left.")
 @click.option("--json", "as_json", is_flag=True, help="--watch: each look as a JSON object on stdout.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="--watch: figures for Prometheus on 127.0.0.1.")
 def command(

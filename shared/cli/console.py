@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,20 @@ class LocalPath(click.ParamType):
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(value)):
             self.fail(f"{value} is a URL, and this works on directories: copy a finished store there", param, ctx)
         return Path(str(value))
+
+
+class Count(click.IntRange):
+    """A whole number of at least ``min``, which may be written as ``6e3``, ``6_000`` or ``6,000``."""
+
+    name = "integer"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip()
+        if re.fullmatch(r"\d{1,3}(,\d{3})+", text):
+            text = text.replace(",", "")
+        elif re.fullmatch(r"\d+(\.\d*)?[eE]\+?\d{1,2}", text) and (number := Decimal(text)) == int(number):
+            text = str(int(number))
+        return int(click.IntRange.convert(self, text, param, ctx))  # type: ignore[arg-type]
 
 
 class Commands(click.Group):

@@ -214,6 +214,7 @@ class CommittedStream:
             first=int(values["first"]),
             rows=int(values["rows"]),
             terminated=bool(values["terminated"]),
+            truncated=bool(values["truncated"]),
         )
         check_name(ref.policy)
         if not 0 <= ref.index < 1 << 63 or not 0 <= ref.seed < 1 << 64:
