@@ -9,7 +9,7 @@ from shared.errors import TinyJEPAError
 from shared.registry import closest
 from shared.store.schema import RunSpec, StoreSpec
 from shared.worlds import WORLDS, canonical_name, make_world
-from shared.worlds.base import action_dim
+from shared.worlds.base import World, action_dim
 
 INNER_CHUNK_BYTES = 1 << 20
 """Raw frames of an inner chunk, at most: the best point measured between fast reads and good shuffling."""
@@ -51,6 +51,8 @@ def make_job(
     try:
         policy = policy or made.default_policy
         check_policy(policy, made)
+        if name not in WORLDS:
+            _try(made, name)
         height, width, channels = made.observation_space.shape or ()
         frame_bytes = height * width * channels
         fitting = max(INNER_CHUNK_BYTES // frame_bytes, 1)
@@ -70,3 +72,13 @@ def make_job(
         return Job(spec, RunSpec(seed=seed, policy=policy, max_episode_steps=longest))
     finally:
         made.close()
+
+
+def _try(made: World, name: str) -> None:
+    """Refuse an environment whose first picture cannot be a frame, before there is a store."""
+    try:
+        made.reset(seed=0)
+    except TinyJEPAError as error:
+        raise TinyJEPAError(f"world '{name}' shows no frames: {error}") from None
+    except Exception:
+        return  # the simulator says which episode fails

@@ -97,4 +97,4 @@ class RandomActions:
 
 def has_bounds(space: gym.spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     """Whether each direction has a bound below, and above; bool, of the space's shape."""
-    return np.abs(space.low.astype(np.float64)) < FAR, np.abs(space.high.astype(np.float64)) < FAR
+    return space.low.astype(np.float64) > -FAR, space.high.astype(np.float64) < FAR

@@ -101,11 +101,11 @@ def _bytes(image: np.ndarray, what: str, top: float) -> np.ndarray:
     low, high = image.min(), image.max()
     if np.issubdtype(image.dtype, np.integer):
         if low < 0 or high > 255:
-            raise _refused(image, what, f"with values from {low} to {high}: a frame's lie in 0 to 255")
+            raise _refused(image, what, f"with values from {low} to {high}: integers must lie in 0 to 255")
         return image.astype(np.uint8)
     if np.issubdtype(image.dtype, np.floating):
         if not (low >= -SLACK * top and high <= (1 + SLACK) * top):  # nor where one is not a number
-            raise _refused(image, what, f"with values from {low:.4g} to {high:.4g}: a frame's lie in [0, {top:.4g}]")
+            raise _refused(image, what, f"with values from {low:.4g} to {high:.4g}: floats must lie in [0, {top:g}]")
         return np.rint(image * (255.0 / top)).astype(np.uint8)
     raise _refused(image, what, "and no numbers")
 
