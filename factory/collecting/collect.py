@@ -31,6 +31,8 @@ class Summary:
     seconds: float
     bytes_on_disk: int
     """Of the whole store."""
+    difference: str | None = None
+    """Where two makings of the first episode parted, if it was made by this collection and they did."""
 
     def facts(self) -> dict[str, Any]:
         """For programs: every field but the path, and ``frames_per_second``."""
@@ -87,11 +89,13 @@ def collect(
                 collect_on_ray(path, job, plan, workers, address, interrupt, tally, screen)
             store.refresh()
             plan.lost(plan.missing(_made(store, job.run)))
-    return Summary(path, plan.rows, plan.episodes, plan.rows - found, tally.seconds, store.bytes_on_disk)
+    return Summary(
+        path, plan.rows, plan.episodes, plan.rows - found, tally.seconds, store.bytes_on_disk, tally.difference
+    )
 
 
 def _collect_here(path: Path, job: Job, plan: Plan, interrupt: Interrupt, tally: Tally, screen: Display) -> None:
-    simulator = Simulator(path, job.spec, job.run, worker=0)
+    simulator = Simulator(path, job.spec, job.run, worker=0, folder=Path.cwd())
     simulator.start()
     try:
         while (k := plan.take()) is not None:

@@ -215,6 +215,7 @@ class CommittedStream:
             first=int(values["first"]),
             rows=int(values["rows"]),
             terminated=bool(values["terminated"]),
+            truncated=bool(values["truncated"]),
             split=split_of(self._dataset.spec.split, self.run.seed, index, seed),
         )
         check_name(ref.policy)

@@ -158,6 +158,8 @@ class EpisodeRef:
     """Row within the stream of the episode's first observation."""
     rows: int
     terminated: bool
+    truncated: bool
+    """Cut off, by the world's time limit or the run's; an episode can be both."""
     split: Split
 
 
