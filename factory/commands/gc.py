@@ -20,11 +20,15 @@ from shared.cli.console import LocalPath
     metavar="HOURS",
     help="Leave alone what was touched since, where it cannot be known whether its writer lives.",
 )
-def command(store: Path, dry_run: bool, older_than: float) -> None:
+@click.option(
+    "--stream", "named", multiple=True, metavar="NAME", help="Remove this stream, which lost its log; may be repeated."
+)
+def command(store: Path, dry_run: bool, older_than: float, named: tuple[str, ...]) -> None:
     """Remove what killed writers left in a STORE: only what no log mentions and nobody is writing.
 
     Of a writer on this machine it is known whether it lives. Of one on another machine, or a stream that never got
-    a log, only what was not touched for a day goes.
+    a log, only what was not touched for a day goes. A stream that has complete shards and lost its log stays, unless
+    --stream names it.
 
     \b
     Examples:
@@ -33,7 +37,7 @@ def command(store: Path, dry_run: bool, older_than: float) -> None:
     """
     from shared.store.gc import leftovers, remove
 
-    found = leftovers(store, older_than * 3600)
+    found = leftovers(store, older_than * 3600, named)
     for leftover in found:
         click.echo(f"{leftover.path.relative_to(store)}: {leftover.why}, {leftover.bytes:,} bytes")
     freed = sum(leftover.bytes for leftover in found) if dry_run else remove(found)

@@ -17,9 +17,15 @@ from shared.cli.console import LocalPath
 @click.option(
     "--quarantine", is_flag=True, help="Set damaged shards aside, mend Zarr documents: reading and collecting go on."
 )
+@click.option("--rebuild-log", metavar="STREAM", help="Make the lost log of a stream anew from its shards, then check.")
+@click.option(
+    "--trust-world", is_flag=True, help="--rebuild-log: import the module that the store names for its world."
+)
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(store: Path, quarantine: bool, as_json: bool, quiet: bool) -> int:
+def command(
+    store: Path, quarantine: bool, rebuild_log: str | None, trust_world: bool, as_json: bool, quiet: bool
+) -> int:
     """Check every byte of a STORE against its log.
 
     Logs, sizes, checksums of every chunk, shard indexes, row counts, episode tables and Zarr documents. Exit code 0
@@ -29,9 +35,14 @@ def command(store: Path, quarantine: bool, as_json: bool, quiet: bool) -> int:
     Examples:
       factory verify data/car-racing
       factory verify data/car-racing --quarantine   then `factory collect` makes the lost episodes again
+      factory verify data/car-racing --rebuild-log box1-w00-1a2b3c4d
     """
     from shared.store.verify import set_damaged_aside, verify
 
+    if rebuild_log is not None:
+        from factory.collecting.identity import rebuild
+
+        click.echo(rebuild(store, rebuild_log, trust_world), err=as_json)
     started = time.perf_counter()
     verdict = verify(store, (lambda done, total: None) if quiet or as_json else _progress())
     seconds = time.perf_counter() - started
@@ -62,6 +73,9 @@ def command(store: Path, quarantine: bool, as_json: bool, quiet: bool) -> int:
         return 0
     if not quarantine:
         click.echo(f"{len(verdict.faults)} fault(s): restore the files, or mend the store with --quarantine")
+        return 1
+    if verdict.lost_logs:
+        click.echo(f"--quarantine cannot mend lost logs: use --rebuild-log {verdict.lost_logs[0]}")
         return 1
     if not lost:
         click.echo("mended from the log: no row is missing")
