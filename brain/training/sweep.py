@@ -243,7 +243,7 @@ def write(plan: Sequence[Job], out: Path, columns: Sequence[str] = ()) -> Path:
 def _check(job: Job, recipe: Recipe) -> None:
     """Refuse a folder that was trained with another recipe."""
     kept = job.folder / "recipe.toml"
-    if kept.exists() and recipes.load(str(kept)) != recipe:
+    if kept.exists() and recipes.load(str(kept)).model_copy(update={"world": recipe.world}) != recipe:
         raise TinyJEPAError(f"{job.folder} was trained with another recipe: remove it, or give another --out")
 
 
