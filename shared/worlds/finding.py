@@ -14,7 +14,7 @@ from pathlib import Path
 
 import gymnasium as gym
 
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, brief
 
 PACKAGES = {
     "ale": ("ale_py", "ale-py"),
@@ -116,8 +116,7 @@ def _import(module: str, name: str) -> None:
             "the directory that it lies in"
         ) from None
     except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise TinyJEPAError(f"world '{name}': importing '{module}' fails ({reason})") from None
+        raise TinyJEPAError(f"world '{name}': importing '{module}' fails ({brief(error)}): mend it first") from None
 
 
 def _unregistered(module: str, identifier: str) -> str:
