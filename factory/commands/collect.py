@@ -94,6 +94,7 @@ def command(
     if frames is None and episodes is None:
         frames = DEFAULT_FRAMES
     from factory.collecting.job import make_job
+    from shared.store.source import default_store
 
     given = world_options(options)
     jobs = [
@@ -177,15 +178,6 @@ def _foretell(
     )
     if found.bytes > found.free_bytes:
         click.echo("that is more than the disk has left: free some space, or choose another --store")
-
-
-def default_store(world: str, data: Path | None = None, dataset: str | None = None) -> Path:
-    """``DATA/WORLD`` or ``DATA/WORLD-DATASET``; DATA is ``$TINYJEPA_DATA`` or ``data``.
-
-    What cannot be in a file name becomes a dash.
-    """
-    name = world.replace("/", "-").replace(":", "-") + (f"-{dataset}" if dataset else "")
-    return (data or Path(os.environ.get("TINYJEPA_DATA") or "data")) / name
 
 
 def world_options(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from factory.commands.collect import default_store, world_options
+from factory.commands.collect import world_options
 from shared.cli.console import LocalPath
 
 
@@ -37,6 +37,7 @@ def command(
     """
     from factory.collecting.drive import HUMAN, Window, drive
     from factory.collecting.job import Job, make_job
+    from shared.store.source import default_store
 
     window = Window(f"TinyJEPA: {world}")
     spec, run = make_job(world, None, seed, frame_size, max_episode_steps, world_options(options))
