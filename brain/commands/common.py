@@ -60,7 +60,7 @@ def need_torch() -> None:
 def show_summary(run_path: Path) -> None:
     report = run_path / "report.html"
     if report.exists():
-        from brain.evaluation.summary import headline
+        from brain.runs.figures import headline
 
         for line in headline(run_path):
             click.echo(line)
@@ -71,17 +71,10 @@ def open_store(run: Run, place: Path | str | None) -> Store:
     """The store at ``place``, or the one a run was trained on, as its recipe sees it; refused where it shows another
     world."""
     from brain.data.state_mode import reader, standardise
+    from brain.runs.folder import check_fit
 
     facts = run.facts()
     opened = reader(run.recipe())(place or facts["store"])
-    for key, value in (
-        ("world", opened.spec.world),
-        ("frame_shape", list(opened.spec.frame_shape)),
-        ("action_dim", opened.spec.action_dim),
-    ):
-        if facts[key] != value:
-            raise TinyJEPAError(
-                f"{opened.path} has {key} {value}, but the run was trained with {facts[key]}: give its --store"
-            )
+    check_fit(facts, opened.spec, str(opened.path), "give its --store")
     standardise(opened, run)
     return opened

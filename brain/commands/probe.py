@@ -22,24 +22,23 @@ Examples:
 @click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train.")
 @click.option("--store", type=StorePlace(), help="Store to probe on. [the one it was trained on]")
 @click.option(
-    "--steps", type=click.IntRange(min=10), default=600, show_default=True, help="Of the MLP probe and the ceiling."
+    "--steps", type=click.IntRange(min=10), default=600, show_default=True, help="Of the MLP probe and the upper bound."
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(run_path: Path, store: Path | str | None, steps: int, device: str, quiet: bool) -> None:
     """Ask what the frozen encoder knows of the world's true state, and of what it pays.
 
-    Per state: R2 of a linear and of an MLP probe, beside floors (untrained encoder, PCA, pixels) and a ceiling (the
-    same network trained on the state), and the linear probe's error in the state's own unit. Where the reward varies
-    also: R2 of a model step's reward, read from latent and actions, beside floors (actions alone, untrained encoder,
-    PCA) and a ceiling (the true state). Fitted on train episodes, scored on test episodes. Writes probe.json,
-    probe.png, latents.png (PCA and t-SNE of test latents, coloured by state) and the reward head,
-    reward.safetensors, into the run folder.
+    Per state: R2 of a linear and of an MLP probe, beside baselines (untrained encoder, PCA, pixels) and an upper bound
+    (the same network trained on the state), and the linear probe's error in the state's own unit. Where the reward
+    varies also: R2 of a model step's reward, read from latent and actions, beside baselines (actions alone, untrained
+    encoder, PCA) and an upper bound (the true state). Fitted on train episodes, scored on test episodes, the same as
+    brain judge takes. Writes probe.json, probe.png, latents.png (PCA and t-SNE of test latents, coloured by state) and
+    the reward head, reward.safetensors, into the run folder.
     """
     need_torch()
     from brain.device import pick
-    from brain.evaluation.probe import draw_bars, probe_run, test_latents
-    from brain.evaluation.reward import probe_reward
+    from brain.evaluation.probe import Probe, draw_bars
     from brain.models.world_model import WorldModel
     from brain.reports.latent_map import draw_portrait
     from brain.runs import checkpoint
@@ -49,11 +48,11 @@ def command(run_path: Path, store: Path | str | None, steps: int, device: str, q
     opened = open_store(run, store)
     model = WorldModel.load(run_path, opened.spec, pick(device))
     say = (lambda line: None) if quiet else (lambda line: print(f"probe: {line}", file=sys.stderr, flush=True))
-    seed = int(run.facts()["seed"])
-    scores = probe_run(model, opened, steps, seed, say)
+    probe = Probe(model, opened, 0, say)  # the judge's seed, so that both read the same samples
+    scores = probe.scores(steps)
     plain = {space: {name: dataclasses.asdict(score) for name, score in each.items()} for space, each in scores.items()}
     figures: dict[str, Any] = {"steps": steps, "scores": plain}
-    found = probe_reward(model, opened, steps, seed, say)
+    found = probe.reward(steps)
     if found is not None:
         rewards, head = found
         figures["reward"] = {space: dataclasses.asdict(score) for space, score in rewards.items()}
@@ -71,6 +70,7 @@ def command(run_path: Path, store: Path | str | None, steps: int, device: str, q
         read = ", ".join(f"{space} {score.r2:.3f}" for space, score in rewards.items())
         unit = f"RMSE {rewards['model'].rmse:.4g}, of the mean {rewards['mean'].rmse:.4g}"
         click.echo(f"R2 of a model step's reward: {read} ({unit})")
-    draw_portrait(*test_latents(model, opened, seed), seed, run_path / "latents.png")
+    test = probe.samples.rows("test", "model")
+    draw_portrait(test.features, probe.states, test.states, 0, run_path / "latents.png")
     for picture in ("probe.png", "latents.png"):
         click.echo(str((run_path / picture).resolve()))

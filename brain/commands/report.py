@@ -16,7 +16,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The page. [RUN/overview.html]")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The page. [RUN/report.html]")
 def command(run_path: Path, out: Path | None) -> None:
     """Put all that a run folder holds on one page: recipe, training curves, energies, calibration, probes, dreams.
 
@@ -24,10 +24,10 @@ def command(run_path: Path, out: Path | None) -> None:
     makes it.
     """
     need_torch()
-    from brain.reports.overview import write_overview
+    from brain.reports.report import write_report
 
-    out = out or run_path / "overview.html"
-    for part in write_overview(run_path, out):
+    out = out or run_path / "report.html"
+    for part in write_report(run_path, out):
         click.echo(
             f"{part.name:10} {part.done}" if part.done else f"{part.name:10} missing: {part.command.splitlines()[-1]}"
         )
