@@ -101,7 +101,7 @@ def fit(table: LatentTable, latents: np.ndarray, recipe: Recipe, seed: int, devi
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         predictor = make_predictor(section.predictor, dim, action_dim)
-        dynamics = Dynamics(predictor, dim, action_dim, section.predictor.width).to(device)
+        dynamics = Dynamics(predictor, dim, action_dim).to(device)
     with one_thread():
         fit_dynamics(dynamics, windows, section, steps=min(STEPS, section.steps), seed=seed)
     return Fitted(dynamics.eval())

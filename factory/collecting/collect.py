@@ -70,6 +70,7 @@ def collect(
     goal = frames if frames is not None else episodes
     if goal is None or goal < 1 or (workers or 1) < 1:
         raise TinyJEPAError(f"the goal ({goal}) and workers ({workers}) must be positive")
+    path = path.absolute()  # an environment may change the working directory
     job = Job(create_store(path, job.spec), job.run)
     store = Store(path)
     have = _check_run(store, job.run, append)

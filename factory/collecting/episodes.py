@@ -8,7 +8,8 @@ import gymnasium as gym
 import numpy as np
 
 from factory.policies import make_policy
-from shared.store.schema import Episode
+from shared.errors import TinyJEPAError, brief
+from shared.store.schema import Episode, RunSpec
 from shared.worlds.base import World, action_dim, flat_action
 
 
@@ -58,6 +59,17 @@ def run_episode(world: World, policy: str, run_seed: int, k: int, max_steps: int
         terminated=terminated,
         truncated=not terminated,
     )
+
+
+def make_episode(world: World, name: str, run: RunSpec, k: int) -> Episode:
+    """``run_episode`` for a world that may fail: raises ``TinyJEPAError`` that names world, episode and seed."""
+    try:
+        return run_episode(world, run.policy, run.seed, k, run.max_episode_steps)
+    except TinyJEPAError:
+        raise
+    except (Exception, SystemExit) as error:  # the world's code may raise anything, and call sys.exit
+        seed, _ = episode_seeds(run.seed, k)
+        raise TinyJEPAError(f"world '{name}' failed in episode {k} (world seed {seed}): {brief(error)}") from error
 
 
 def _stored_actions(space: gym.Space[Any], actions: list[Any]) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from factory.collecting.episodes import episode_seeds, run_episode
+from factory.collecting.episodes import make_episode
 from factory.inspection.coverage import on_road
 from shared.errors import TinyJEPAError
 from shared.store.schema import RunSpec, StoreSpec
@@ -40,7 +40,8 @@ class Simulator:
     """
 
     def __init__(self, path: Path, spec: StoreSpec, run: RunSpec, worker: int) -> None:
-        self._path, self._spec, self._run, self._worker = path, spec, run, worker
+        self._path = path.absolute()  # the environment may change the working directory
+        self._spec, self._run, self._worker = spec, run, worker
         self._writer: StreamWriter | None = None
 
     def start(self) -> int:
@@ -57,12 +58,7 @@ class Simulator:
         """Make episode ``k`` and append it; full shards are committed on the way."""
         started = time.perf_counter()
         spec, run = self._spec, self._run
-        try:
-            episode = run_episode(self._world, run.policy, run.seed, k, run.max_episode_steps)
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            seed, _ = episode_seeds(run.seed, k)
-            raise TinyJEPAError(f"world '{spec.world}' failed in episode {k} (world seed {seed}): {reason}") from error
+        episode = make_episode(self._world, spec.world, run, k)
         try:
             if self._writer is None:
                 self._writer = StreamWriter(self._path, spec, run, self._worker)

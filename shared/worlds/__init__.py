@@ -8,15 +8,18 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 from typing import Any
 
 import gymnasium as gym
 
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, brief
 from shared.registry import Registry
 from shared.worlds.base import World
 
 __all__ = ["WORLDS", "World", "canonical_name", "check_world", "gymnasium_id", "make_world", "world_class"]
+
+os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # pygame would turn SIGTERM into an event that nobody reads
 
 MIN_FRAME_SIZE, MAX_FRAME_SIZE = 8, 1024
 
@@ -70,6 +73,10 @@ def canonical_name(name: str) -> str:
             importlib.import_module(module)
         except ImportError as error:
             raise TinyJEPAError(f"world '{name}': cannot import '{module}' ({error}); install it first") from None
+        except (Exception, SystemExit) as error:  # it is not our code: a SyntaxError, a call of sys.exit, anything
+            raise TinyJEPAError(
+                f"world '{name}': importing '{module}' fails ({brief(error)}): mend it first"
+            ) from error
     if identifier in gym.registry:
         return name
     choices = [*WORLDS, *own, *gym.registry]

@@ -10,7 +10,7 @@ import cv2
 import gymnasium as gym
 import numpy as np
 
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, brief
 from shared.worlds.base import World
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws to memory; without a display it complains
@@ -89,6 +89,8 @@ class GymnasiumWorld(World):
         except (gym.error.Error, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise TinyJEPAError(f"gymnasium cannot make world '{self._id}': {reason}") from error
+        except (Exception, SystemExit) as error:  # it is not our code
+            raise TinyJEPAError(f"world '{self._id}' fails while it is made ({brief(error)}): mend it first") from error
 
     def _frame(self, observation: Any) -> np.ndarray:
         image = observation if self._from_observation else self._env.render()
