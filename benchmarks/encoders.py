@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from statistics import median
 
-import click
 import torch
+import typer
 from torch import nn
 
-from brain.models.encoders.cnn import ConvEncoder
-from brain.models.encoders.resnet import ResNet18
-from brain.models.encoders.vit import ViT
+from brain.models.encoders.base import Frames
+from brain.models.encoders.cnn import ConvEncoder, ConvOptions
+from brain.models.encoders.resnet import ResNet18, ResNetOptions
+from brain.models.encoders.vit import ViT, ViTOptions
 
 
 def four_stages() -> nn.Module:
@@ -47,20 +48,16 @@ def rate(encoder: nn.Module, batch: int, channels_last: bool, bf16: bool) -> flo
     return 3 * batch / (time.perf_counter() - started)
 
 
-@click.command()
-@click.option("--repeats", default=7, show_default=True)
-@click.option("--threads", default=2, show_default=True)
-@click.option("--batch", default=256, show_default=True)
-def main(repeats: int, threads: int, batch: int) -> None:
+def main(repeats: int = 7, threads: int = 2, batch: int = 256) -> None:
     torch.set_num_threads(threads)
-    small = {"channels": 6, "frame_size": (64, 64)}
+    seen = Frames(64, 64, 3, stack=2)
     variants = {
         "four stride-2 convolutions, float32, channels-last": (four_stages(), True, False),
-        "cnn, float32, channels-last (ours)": (ConvEncoder(**small, dim=128, width=32), True, False),
-        "cnn, float32, contiguous": (ConvEncoder(**small, dim=128, width=32), False, False),
-        "cnn, bfloat16, channels-last": (ConvEncoder(**small, dim=128, width=32), True, True),
-        "vit, width 64, float32, channels-last": (ViT(**small, dim=128, width=64), True, False),
-        "resnet18 (11 M), float32, channels-last": (ResNet18(**small, dim=512, width=64), True, False),
+        "cnn, float32, channels-last (ours)": (ConvEncoder(ConvOptions(dim=128, width=32), seen), True, False),
+        "cnn, float32, contiguous": (ConvEncoder(ConvOptions(dim=128, width=32), seen), False, False),
+        "cnn, bfloat16, channels-last": (ConvEncoder(ConvOptions(dim=128, width=32), seen), True, True),
+        "vit, width 64, float32, channels-last": (ViT(ViTOptions(dim=128, width=64), seen), True, False),
+        "resnet18 (11 M), float32, channels-last": (ResNet18(ResNetOptions(dim=512, width=64), seen), True, False),
     }
     rates: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
@@ -79,4 +76,4 @@ def main(repeats: int, threads: int, batch: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

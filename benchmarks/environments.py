@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,16 +148,15 @@ def row(case: Case, found: dict[str, Any]) -> str:
     return f"| {name} | {case.why} | {found['frame']} | {action} | {found['rows']} | {' | '.join(verdict)} |"
 
 
-def report(cases: list[Case]) -> tuple[list[str], bool]:
+def report(cases: list[Case], jobs: int) -> tuple[list[str], bool]:
     """The lines of the table, and whether everything that is installed was exact."""
     lines = [
         "| environment | what it is here for | frame | actions | rows | frames | actions | rewards | flags |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     absent, wrong = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for case in cases:
-            found = tried(case, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        for case, found in zip(cases, pool.map(tried, cases, [Path(folder)] * len(cases))):
             if "error" in found:
                 missing = "not installed" in found["error"] or "No module" in found["error"]
                 (absent if missing else wrong).append(f"`{case.world}`: {found['error']}")
@@ -177,11 +177,12 @@ def main() -> None:
     parser.add_argument("page", nargs="?", type=Path, help="a Markdown page whose table is replaced")
     parser.add_argument("--only", default="", help="environments whose name holds this")
     parser.add_argument("--replay", type=Path, help="replay this store and print what was found, as JSON")
+    parser.add_argument("--jobs", type=int, default=2, help="environments at the same time (default: 2)")
     arguments = parser.parse_args()
     if arguments.replay:
         print(json.dumps(replay(arguments.replay)))
         return
-    lines, good = report([case for case in CASES if arguments.only in case.world])
+    lines, good = report([case for case in CASES if arguments.only in case.world], arguments.jobs)
     table = "\n".join(lines)
     if arguments.page is None:
         print(table)

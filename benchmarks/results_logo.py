@@ -26,7 +26,8 @@ from torch import nn
 from benchmarks import results
 from benchmarks.results import FRESH, Figures, kept, over_seeds, print_table, train
 from brain.evaluation.probes import Ridge
-from brain.models.encoders.mlp import MLPEncoder
+from brain.models.encoders.base import Frames
+from brain.models.encoders.mlp import MLPEncoder, MLPOptions
 from brain.models.world_model import WorldModel
 from shared.store.reader import Store
 
@@ -166,7 +167,7 @@ def replay(train: Films, test: Films) -> dict[str, float]:
 def supervised(train: Films, steps: int = 1500) -> Callable[[Films], np.ndarray]:
     """The same encoder and a linear map, trained on the true position: the ceiling."""
     torch.manual_seed(0)
-    network = nn.Sequential(MLPEncoder(2, (16, 16), 32, 128), nn.Linear(32, 2))
+    network = nn.Sequential(MLPEncoder(MLPOptions(dim=32, width=128), Frames(16, 16, 1, stack=2)), nn.Linear(32, 2))
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     inputs = torch.from_numpy(train.pairs.reshape(-1, 512).astype(np.float32)) * 2 - 1

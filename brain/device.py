@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 
 from shared.errors import TinyJEPAError
+
+Precision = Literal["float32", "bfloat16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 
 
 def pick(name: str) -> torch.device:
@@ -48,16 +52,22 @@ def pick_pool(name: str, target: torch.device, memory: int) -> torch.device:
     return torch.device("cpu")
 
 
-def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 autocast where the device multiplies it natively; no change elsewhere.
+def pick_precision(name: PrecisionChoice, device: torch.device) -> Precision:
+    """``auto`` is bfloat16 on a GPU that multiplies it natively, else float32.
 
-    Without AVX512-BF16 a CPU emulates it at half the speed of float32 (``docs/benchmarks.md``).
+    On a CPU ``auto`` is always float32, so that the same steps give the same weights on processors with and without
+    native bfloat16. Where it is not native a CPU emulates bfloat16 at half the speed of float32
+    (``docs/benchmarks.md``).
     """
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.autocast(device.type, torch.bfloat16) if fast else contextlib.nullcontext()
+    if name != "auto":
+        return name
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if native else "float32"
+
+
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
+    """The context of a training step: autocast to bfloat16, or nothing for float32. Weights stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @contextlib.contextmanager

@@ -1,11 +1,11 @@
 """The registries of the brain's parts. A new part is one new file and one line here.
 
-An encoder is ``Encoder(channels, frame_size, dim, width)``, float (N, channels, H, W) in [-1, 1] to (N, dim). If its
-constructor names any of ``brain.models.world_model.encoder_options``, such as the frames of a stack, it is told
-them too.
-A predictor is a ``brain.models.predictors.base.Predictor(dim, action_dim, width, depth)``.
-A decoder is ``Decoder(dim, frame_shape)``, float (N, dim) to (N, H, W, C) in [0, 1], with its ``LEARNING_RATE``.
-An objective is a ``brain.objectives.base.Objective(recipe, action_dim)``, named by the views it compares.
+An encoder is a ``brain.models.encoders.base.Encoder(options, frames)``, a predictor a
+``brain.models.predictors.base.Predictor(options, latent_shape, action_dim)``, an objective a
+``brain.objectives.base.Objective(options, encoder, action_dim)``, named by the views it compares. Each class declares
+its options, the keys of its section in a recipe, as ``Options``: a subclass of ``EncoderOptions``, ``PredictorOptions``
+or ``ObjectiveOptions`` (``brain.recipes.schema``) in the part's own file.
+A decoder is a ``brain.models.decoders.base.Decoder(latent_shape, frame_shape)``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ ENCODERS.register("mlp", "brain.models.encoders.mlp:MLPEncoder", "two hidden lay
 ENCODERS.register("two-branch", "brain.models.encoders.two_branch:TwoBranch", "a tower each for even and odd channels")
 ENCODERS.register("vit", "brain.models.encoders.vit:ViT", "a small vision transformer on 8x8 patches")
 ENCODERS.register("video", "brain.models.encoders.video:VideoObserver", "a transformer over space, then over time")
-
-FLAT_ENCODERS = ("mlp",)
-"""Encoders that take a frame of 1x1 as well, and so the coordinates of ``observation.mode`` state."""
 
 PREDICTORS = Registry("predictor")
 PREDICTORS.register("residual-mlp", "brain.models.predictors.mlp:ResidualMLP", "next = current + MLP update")

@@ -124,7 +124,7 @@ def fit(table: Embedded, latents: np.ndarray, recipe: Recipe, seed: int, device:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         predictor = make_predictor(section.predictor, flat.shape[1], chunks.shape[1])
-        dynamics = Dynamics(predictor, flat.shape[1], chunks.shape[1], section.predictor.width).to(device)
+        dynamics = Dynamics(predictor, flat.shape[1], chunks.shape[1]).to(device)
     # The table's rows are model steps already, so one row is one step.
     rows_as_steps = LatentTable(flat, chunks, tuple(len(part) for part in z), stride=1)
     with one_thread():

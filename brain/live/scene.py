@@ -49,7 +49,7 @@ class Event:
     seen: int | None = None
     """first frame above the threshold"""
     over: int | None = None
-    """frame from which the energy stays below the threshold"""
+    """frame from which the energy stays below the threshold, or at which its episode ended"""
     open: bool = True
     calm: int = 0
 
@@ -70,6 +70,12 @@ class Event:
         if self.calm >= timing.stride and self.seen is not None:
             self.over = number - self.calm + 1
         self.open = self.over is None and number < self.stop + PATIENCE
+
+    def end(self, number: int) -> None:
+        """Its episode is over: with it ends an event that was seen, at frame ``number``."""
+        if self.open and self.seen is not None:
+            self.over = number
+        self.open = False
 
 
 @dataclass(frozen=True)
@@ -153,9 +159,9 @@ class Scene:
     def play(self, trick: str) -> bool:
         """Begin a trick with the next frame, or when the one that runs is over; of several that wait, the last counts.
 
-        False where it cannot be played here, or the film is too short for it.
+        Where an episode has just begun it waits for the second frame. False where it cannot be played in this world.
         """
-        if self.why_not(trick) or self._starting or len(self.past) < 2:
+        if self.why_not(trick):
             return False
         self._waiting = trick
         return True
@@ -229,7 +235,7 @@ class Scene:
             if shown is not None:
                 return name, shown
             self._trick = None
-        if self._waiting:
+        if self._waiting and len(self.past) >= 2:
             self._trick, self._waiting = self._start(self._waiting), None
             return self._next()
         return None, self.drive()
@@ -239,11 +245,11 @@ class Scene:
 
     def _begin(self) -> None:
         self._ride.begin(self.policy)
-        self._starting, self._trick, self._waiting, self._dream = False, None, None, None
+        self._starting, self._trick, self._dream = False, None, None
         self._watcher.forget()
         self.past = [(self._ride.frame, np.zeros(self.loaded.spec.action_dim, np.float32))]
         for event in self.events:
-            event.open = False
+            event.end(self.number)
 
     def _step_other(self) -> None:
         action = self._other.step(self._other_policy, frozenset())
@@ -277,7 +283,7 @@ class Scene:
             latest.stop = self.number + 1
             return
         if latest:
-            latest.open = False
+            latest.end(self.number)
         self.events.append(Event(trick, self.number, self.number + 1))
 
     def _draw(self, z: Tensor) -> np.ndarray | None:

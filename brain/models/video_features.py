@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from brain.data.observations import video
-from brain.device import autocast
 from brain.models.encoders.video import VideoObserver
 from brain.models.world_model import WorldModel
 from shared.errors import TinyJEPAError
@@ -26,10 +25,9 @@ def encode(model: WorldModel, frames: Tensor, chunk: int | None = None, overlap:
         raise TinyJEPAError(f"encoder {recipe.encoder.kind} encodes single observations: use an encoder video")
     time = encoder.video.size.time
     if chunk is None:
-        chunk = max(recipe.objective.clip) if recipe.objective.views == "masked" else encoder.stack
+        chunk = max(getattr(recipe.objective, "clip", (encoder.frames.stack,)))
     if overlap is None:
         overlap = chunk // 2 // time * time
     whole = video(frames[None])
-    with autocast(model.device):
-        latents = encoder.video.encode_long(whole, chunk, overlap, encoder.head)[0].float()
+    latents = encoder.video.encode_long(whole, chunk, overlap, encoder.head)[0]
     return latents.repeat_interleave(time, 0)[: len(frames)]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from brain.data.observations import stacked
-from brain.device import autocast
-from brain.models.layers.mlp import mlp
+from brain.models.encoders.base import Encoder, Frames
 from brain.models.predictors.base import Predictor
-from brain.parts import ENCODERS, PREDICTORS
-from brain.recipes.schema import Predictor as PredictorSection
-from brain.recipes.schema import Recipe
+from brain.recipes.schema import PredictorOptions, Recipe
 from brain.runs import checkpoint
 from brain.runs.folder import Run
 from shared.store.schema import StoreSpec
@@ -23,37 +19,16 @@ from shared.store.schema import StoreSpec
 EnergyKind = Literal["plain", "scaled"]
 
 
-def encoder_options(recipe: Recipe) -> dict[str, Any]:
-    """What an encoder is told if its constructor has a parameter of the name."""
-    section = recipe.encoder
-    return {
-        "stack": recipe.observation.stack,
-        "depth": section.depth,
-        "patch": section.patch,
-        "tubelet": section.tubelet,
-        "checkpointing": section.checkpointing,
-    }
-
-
-def make_encoder(recipe: Recipe, frame_shape: tuple[int, int, int]) -> nn.Module:
+def make_encoder(recipe: Recipe, frame_shape: tuple[int, int, int]) -> Encoder:
     """The recipe's encoder for frames of shape (H, W, C), laid out channels-last."""
-    height, width, channels = frame_shape
-    kind = ENCODERS.get(recipe.encoder.kind)
-    named = inspect.signature(kind).parameters
-    encoder: nn.Module = kind(
-        channels=recipe.observation.stack * channels,
-        frame_size=(height, width),
-        dim=recipe.encoder.dim,
-        width=recipe.encoder.width,
-        **{name: value for name, value in encoder_options(recipe).items() if name in named},
-    )
+    frames = Frames(*frame_shape, recipe.observation.stack)
+    encoder: Encoder = recipe.encoder.part()(recipe.encoder, frames)
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def make_predictor(section: PredictorSection, dim: int, action_dim: int) -> Predictor:
+def make_predictor(options: PredictorOptions, dim: int, action_dim: int) -> Predictor:
     """A recipe section's predictor; ``action_dim`` is the width of the action chunk of one model step."""
-    kind = PREDICTORS.get(section.kind)
-    predictor: Predictor = kind(dim=dim, action_dim=action_dim, width=section.width, depth=section.depth)
+    predictor: Predictor = options.part()(options, dim, action_dim)
     return predictor
 
 
@@ -63,10 +38,10 @@ class Dynamics(nn.Module):
     Latents outside are raw, (N, D); inside they are standardised per dimension, and so is the action chunk.
     """
 
-    def __init__(self, predictor: Predictor, dim: int, action_dim: int, width: int) -> None:
+    def __init__(self, predictor: Predictor, dim: int, action_dim: int) -> None:
         super().__init__()
         self.predictor = predictor
-        self.log_variance = mlp(dim + action_dim, width, dim, 1)
+        self.log_variance = predictor.variance_head()
         self.latent_mean: Tensor
         self.latent_std: Tensor
         self.action_mean: Tensor
@@ -86,7 +61,7 @@ class Dynamics(nn.Module):
     def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Standardised latent (N, D) and raw action chunk (N, A) to mean and log-variance of the next, (N, D) each."""
         action = self.actions(action)
-        return self.predictor(z, action), self.log_variance(torch.cat([z, action], 1)).clamp(-10, 5)
+        return self.predictor(z, action), self.log_variance(z, action).clamp(-10, 5)
 
     def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind) -> Tensor:
         """How implausible ``proposal`` (N, D) is after ``z`` (N, D) and ``action`` (N, A): (N,), >= 0, low = plausible.
@@ -120,7 +95,7 @@ class WorldModel(nn.Module):
         self.action_dim = recipe.observation.stride * spec.action_dim
         self.encoder = make_encoder(recipe, spec.frame_shape)
         predictor = make_predictor(recipe.prediction.predictor, self.latent_dim, self.action_dim)
-        self.dynamics = Dynamics(predictor, self.latent_dim, self.action_dim, recipe.prediction.predictor.width)
+        self.dynamics = Dynamics(predictor, self.latent_dim, self.action_dim)
 
     @classmethod
     def load(cls, run: Path, spec: StoreSpec, device: torch.device) -> WorldModel:
@@ -138,14 +113,16 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def embed(self, frames: Tensor, batch: int = 512) -> Tensor:
-        """Raw latents: uint8 (N, T, H, W, C) to float32 (N, T - stack + 1, D)."""
+        """Raw latents: uint8 (N, T, H, W, C) to float32 (N, T - stack + 1, D).
+
+        Computed in float32 on every device, whatever precision the training ran in.
+        """
         self.encoder.eval()
         count = frames.shape[1] - self.recipe.observation.stack + 1
         parts = []
         for part in frames.split(max(1, batch // count)):
             observation = stacked(part.to(self.device), self.recipe.observation.stack)
-            with autocast(self.device):
-                parts.append(self.encoder(observation).float())
+            parts.append(self.encoder(observation))
         return torch.cat(parts).unflatten(0, (-1, count))
 
     @torch.no_grad()

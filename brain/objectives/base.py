@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from brain.data.windows import Batch
+from brain.models.encoders.base import Encoder
 from brain.objectives.losses import CovarianceLoss, SIGReg, VarianceLoss
-from brain.recipes import schema
+from brain.recipes.schema import ObjectiveOptions, Recipe
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,34 @@ class Objective(nn.Module):
     ``steps`` is the number of model steps its windows span.
     """
 
+    Options: ClassVar[type[ObjectiveOptions]] = ObjectiveOptions
+    """The options that a recipe may set."""
+    keeps_predictor: ClassVar[bool] = False
+    """Whether ``kept`` has a ``predictor`` of latents, of the section ``objective.predictor``."""
     steps: int
 
-    def __init__(self, recipe: schema.Recipe, action_dim: int) -> None:
+    def __init__(self, options: Any, encoder: Encoder, action_dim: int) -> None:
+        """``encoder`` is the one to be trained, not kept here; ``action_dim`` the width of a model step's actions."""
         super().__init__()
-        self.recipe = recipe
-        self.stack = recipe.observation.stack
-        self.weights = recipe.objective
-        self.variance = VarianceLoss()
-        self.covariance = CovarianceLoss()
-        self.sigreg = SIGReg() if self.weights.sigreg else None
-        self.expander: nn.Module = nn.Identity()
-        if width := self.weights.expander:
-            self.expander = expander(recipe.encoder.dim, width)
+        self.options = options
+        self.stack = encoder.frames.stack
+
+    @classmethod
+    def check(cls, options: Any, recipe: Recipe) -> None:
+        """Raise ``ValueError``, naming cause and fix, where the rest of the recipe does not suit ``options``."""
+        if recipe.prediction.start == "joint":
+            if not cls.keeps_predictor:
+                raise ValueError(
+                    f"prediction.start joint goes on with a predictor of stage 1, which the views {options.views} do "
+                    "not keep: set prediction.start=fresh"
+                )
+            if options.predictor != recipe.prediction.predictor:
+                raise ValueError("prediction.start joint needs the same objective.predictor and prediction.predictor")
+
+    @classmethod
+    def unused(cls, options: Any, action_dim: int) -> list[str]:
+        """Options that do nothing in a world of so many actions, such as ``inverse_dynamics`` in one without."""
+        return []
 
     def begin(self, encoder: nn.Module) -> None:
         """Called once, before the first step and before a checkpoint is loaded."""
@@ -54,21 +72,54 @@ class Objective(nn.Module):
         """What the stage leaves behind: ``model``, the encoder, and ``predictor`` if one was trained with it."""
         return {"model": encoder}
 
+    def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
+        """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations."""
+        raise NotImplementedError
+
+
+class RegularisedOptions(ObjectiveOptions):
+    """Of an objective with VICReg's terms or SIGReg against collapse."""
+
+    invariance: float = Field(1.0, ge=0, description="weight of the distance between the two views")
+    variance: float = Field(4.0, ge=0, description="weight of the hinge that keeps each dimension's std at 1")
+    covariance: float = Field(0.1, ge=0, description="weight of the squared off-diagonal covariances")
+    sigreg: float = Field(0.0, ge=0, description="weight of SIGReg: every random direction must look standard normal")
+    expander: int = Field(
+        0, ge=0, le=8192, description="width of VICReg's expander (projector); 0 = the losses act on the latent"
+    )
+
+
+class Regularised(Objective):
+    """An objective that keeps its embeddings from collapsing by their variance, covariance or SIGReg."""
+
+    options: RegularisedOptions
+
+    def __init__(self, options: RegularisedOptions, encoder: Encoder, action_dim: int) -> None:
+        super().__init__(options, encoder, action_dim)
+        self.variance = VarianceLoss()
+        self.covariance = CovarianceLoss()
+        self.sigreg = SIGReg() if options.sigreg else None
+        self.expander: nn.Module = nn.Identity()
+        if options.expander:
+            self.expander = expander(encoder.latent_shape[-1], options.expander)
+
     def regularised(self, *views: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum and unweighted terms of variance, covariance and SIGReg, each summed over the views, (N, D)."""
         parts = {
             "variance": torch.stack([self.variance(z) for z in views]).sum(),
             "covariance": torch.stack([self.covariance(z) for z in views]).sum(),
         }
-        loss = self.weights.variance * parts["variance"] + self.weights.covariance * parts["covariance"]
+        loss = self.options.variance * parts["variance"] + self.options.covariance * parts["covariance"]
         if self.sigreg is not None:
             parts["sigreg"] = torch.stack([self.sigreg(z, generator) for z in views]).sum()
-            loss = loss + self.weights.sigreg * parts["sigreg"]
+            loss = loss + self.options.sigreg * parts["sigreg"]
         return loss, parts
 
-    def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
-        """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations."""
-        raise NotImplementedError
+
+def make_objective(recipe: Recipe, encoder: Encoder, action_dim: int) -> Objective:
+    """The recipe's objective for its encoder."""
+    objective: Objective = recipe.objective.part()(recipe.objective, encoder, action_dim)
+    return objective
 
 
 def expander(dim: int, width: int) -> nn.Sequential:

@@ -3,25 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from brain.data.observations import stacked, video
 from brain.data.windows import Batch
-from brain.models.encoders.video import VideoObserver
+from brain.models.encoders.base import Encoder
+from brain.models.encoders.video import VideoObserver, VideoOptions, whole_heads
 from brain.models.predictors.masked import MaskedPredictor
-from brain.objectives.base import Objective, Terms
+from brain.objectives.base import Regularised, RegularisedOptions, Terms
 from brain.objectives.collapse import temporal_std
 from brain.objectives.target import EMATarget
-from brain.recipes import schema
+from brain.recipes.schema import Recipe, Section
 
 RATES = (2, 4)
 """Of ``multirate``: the context is every second or every fourth time."""
 
 
-class Masked(Objective):
+class MaskedPredictorOptions(Section):
+    kind: Literal["transformer"] = Field("transformer", description="its one kind")
+    width: int = Field(256, ge=4, description="width of all blocks, a head for each 64")
+    depth: int = Field(2, ge=1, le=32, description="blocks")
+
+    _whole_heads = field_validator("width")(whole_heads)
+
+
+class MaskedOptions(RegularisedOptions):
+    target: Literal["ema"] = Field("ema", description="what is predicted: features of a moving average of the encoder")
+    momentum: float = Field(0.99, ge=0, le=1, description="share of the average kept at each step, at the start")
+    momentum_end: float = Field(0.99, ge=0, le=1, description="the same at the end; a cosine between")
+    clip: tuple[int, ...] = Field(
+        (8,), min_length=1, description="frames of a clip, one length for each equal share of the training"
+    )
+    masks: tuple[Literal["future", "dropout", "multirate"], ...] = Field(
+        ("future", "dropout", "multirate"),
+        min_length=1,
+        description="what the encoder sees of a clip, drawn for each batch. future = its first times; dropout "
+        "= random ones; multirate = every second or fourth",
+    )
+    standardise: Literal["token", "place"] = Field(
+        "token",
+        description="over what the targets have mean 0 and std 1. token = the channels of each token; place = "
+        "the clips of a batch, for each time, place and channel: positions, alike in all clips, are taken out",
+    )
+    predictor: MaskedPredictorOptions = Field(
+        default_factory=lambda: MaskedPredictorOptions(), description="trained jointly"
+    )
+
+
+class Masked(Regularised):
     """invariance * smooth L1(P(E(clip at seen times), hidden times), standardised(T(clip)) at hidden times)
     + variance * V + covariance * C + sigreg * S.
 
@@ -39,17 +73,31 @@ class Masked(Objective):
     targets (``brain.objectives.collapse.temporal_std``).
     """
 
-    def __init__(self, recipe: schema.Recipe, action_dim: int) -> None:
-        super().__init__(recipe, action_dim)
-        self.steps = max(self.weights.clip) - self.stack
-        section = self.weights.predictor
-        self.predictor = MaskedPredictor(recipe.encoder.width, section.width, section.depth)
+    Options = MaskedOptions
+    options: MaskedOptions
+
+    def __init__(self, options: MaskedOptions, encoder: Encoder, action_dim: int) -> None:
+        super().__init__(options, encoder, action_dim)
+        assert isinstance(encoder, VideoObserver)
+        self.steps = max(options.clip) - self.stack
+        self.predictor = MaskedPredictor(encoder.video.size.width, options.predictor.width, options.predictor.depth)
         self.fraction: Tensor
         self.register_buffer("fraction", torch.zeros(()))  # a checkpoint keeps it, so that resuming changes no clip
         self.ema: EMATarget | None = None
 
+    @classmethod
+    def check(cls, options: Any, recipe: Recipe) -> None:
+        super().check(options, recipe)
+        if not isinstance(recipe.encoder, VideoOptions):
+            raise ValueError("objective.views masked needs an encoder of clips: set encoder.kind=video")
+        tubelet, stack, clip = recipe.encoder.tubelet, recipe.observation.stack, options.clip
+        if any(frames % tubelet or frames < 2 * tubelet for frames in clip):
+            raise ValueError(f"every objective.clip must be 2 or more times encoder.tubelet {tubelet} (got {clip})")
+        if max(clip) < stack:
+            raise ValueError(f"the longest objective.clip {max(clip)} must hold observation.stack {stack} frames")
+
     def begin(self, encoder: nn.Module) -> None:
-        self.ema = EMATarget(encoder, self.weights.momentum, self.weights.momentum_end)
+        self.ema = EMATarget(encoder, self.options.momentum, self.options.momentum_end)
 
     def after_step(self, encoder: nn.Module, fraction: float) -> None:
         assert self.ema is not None
@@ -63,21 +111,21 @@ class Masked(Objective):
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
         assert isinstance(encoder, VideoObserver) and self.ema is not None
         size = encoder.video.size
-        clip = video(batch.frames[:, : clip_frames(self.weights.clip, float(self.fraction))])
-        kinds = self.weights.masks
+        clip = video(batch.frames[:, : clip_frames(self.options.clip, float(self.fraction))])
+        kinds = self.options.masks
         kind = kinds[int(torch.randint(len(kinds), (), generator=generator))]
         seen, hidden = mask(kind, len(clip), clip.shape[1] // size.time, generator)
         seen, hidden = seen.to(clip.device), hidden.to(clip.device)
         with torch.no_grad():
             features = self.ema.encoder.video(clip).float()  # type: ignore[operator]  # a VideoObserver's
-        target = at_times(standardised(features, self.weights.standardise), hidden)
+        target = at_times(standardised(features, self.options.standardise), hidden)
         grid = (-(-clip.shape[3] // size.side), -(-clip.shape[4] // size.side))
         predicted = self.predictor(encoder.video(clip, seen), seen, hidden, grid).float()
         z = encoder(stacked(batch.frames[:, : self.stack], self.stack)).float()
         loss, parts = self.regularised(self.expander(z), generator=generator)
         parts["prediction"] = F.smooth_l1_loss(predicted, target)
         parts["std_in_time"], parts["std_over_clips"] = temporal_std(features.mean(2))
-        return Terms(loss + self.weights.invariance * parts["prediction"], parts, z)
+        return Terms(loss + self.options.invariance * parts["prediction"], parts, z)
 
 
 def clip_frames(lengths: Sequence[int], fraction: float) -> int:

@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from brain.data.observations import stacked
 from brain.data.windows import Batch
+from brain.models.encoders.base import Encoder
 from brain.models.world_model import make_predictor
-from brain.objectives.base import Objective, Terms
+from brain.objectives.base import Regularised, RegularisedOptions, Terms
 from brain.objectives.losses import InvarianceLoss, InverseDynamics
 from brain.objectives.target import EMATarget
 from brain.recipes import schema
 
 
-class Predictive(Objective):
+class PredictiveOptions(RegularisedOptions):
+    rollout: int = Field(1, ge=1, le=64, description="model steps unrolled")
+    target: Literal["shared", "stop-gradient", "ema"] = Field(
+        "shared",
+        description="what is predicted. shared = the encoder's embeddings, with gradient; stop-gradient "
+        "= without; ema = those of a moving average of the encoder, which is then what is kept",
+    )
+    momentum: float = Field(0.99, ge=0, le=1, description="ema: share of the average kept at each step, at the start")
+    momentum_end: float = Field(0.99, ge=0, le=1, description="ema: the same at the end; a cosine between")
+    regularise: Literal["embeddings", "start", "rollout"] = Field(
+        "embeddings",
+        description="what variance, covariance and sigreg act on. embeddings = those of every step of the "
+        "window; start = those that rollouts start from; rollout = these and every prediction unrolled from them",
+    )
+    temporal_similarity: float = Field(
+        0.0, ge=0, description="weight of the squared distance between consecutive embeddings"
+    )
+    inverse_dynamics: float = Field(0.0, ge=0, description="weight of predicting the action between two embeddings")
+    predictor: schema.Predictor = schema.chosen("trained jointly")
+
+    @model_validator(mode="after")
+    def _no_dead_keys(self) -> PredictiveOptions:
+        """Refuse a key that this target never reads."""
+        if self.target != "ema":
+            if (self.momentum, self.momentum_end) != (0.99, 0.99):
+                raise ValueError("momentum belongs to the target ema: leave it out, or set objective.target=ema")
+            return self
+        if self.expander:
+            raise ValueError("the expander has no moving average: set objective.expander=0 with objective.target=ema")
+        if self.regularise != "embeddings":
+            for key in ("temporal_similarity", "inverse_dynamics"):
+                if getattr(self, key):
+                    raise ValueError(
+                        f"{key} needs every step embedded with gradient, which target ema does for "
+                        f"regularise=embeddings alone: set objective.{key}=0"
+                    )
+        return self
+
+
+class Predictive(Regularised):
     """invariance * |P^k(z_0, a) - target_k|^2 over k = 1..rollout, + variance * V + covariance * C + sigreg * S
     + temporal_similarity * |z_k+1 - z_k|^2 + inverse dynamics.
 
@@ -28,19 +71,28 @@ class Predictive(Objective):
     compared, and V, C and S see its output.
     """
 
-    def __init__(self, recipe: schema.Recipe, action_dim: int) -> None:
-        super().__init__(recipe, action_dim)
-        self.steps = recipe.objective.rollout
+    Options = PredictiveOptions
+    keeps_predictor = True
+    options: PredictiveOptions
+
+    def __init__(self, options: PredictiveOptions, encoder: Encoder, action_dim: int) -> None:
+        super().__init__(options, encoder, action_dim)
+        dim = encoder.latent_shape[-1]
+        self.steps = options.rollout
         self.invariance = InvarianceLoss()
-        self.predictor = make_predictor(recipe.objective.predictor, recipe.encoder.dim, action_dim)
+        self.predictor = make_predictor(options.predictor, dim, action_dim)
         self.inverse_dynamics = None
-        if recipe.objective.inverse_dynamics and action_dim:
-            self.inverse_dynamics = InverseDynamics(recipe.encoder.dim, action_dim)
+        if options.inverse_dynamics and action_dim:
+            self.inverse_dynamics = InverseDynamics(dim, action_dim)
         self.ema: EMATarget | None = None
 
+    @classmethod
+    def unused(cls, options: Any, action_dim: int) -> list[str]:
+        return ["inverse_dynamics"] if options.inverse_dynamics and not action_dim else []
+
     def begin(self, encoder: nn.Module) -> None:
-        if self.weights.target == "ema":
-            self.ema = EMATarget(encoder, self.weights.momentum, self.weights.momentum_end)
+        if self.options.target == "ema":
+            self.ema = EMATarget(encoder, self.options.momentum, self.options.momentum_end)
 
     def after_step(self, encoder: nn.Module, fraction: float) -> None:
         if self.ema is not None:
@@ -56,19 +108,19 @@ class Predictive(Objective):
             "embeddings": windows,
             "start": windows[:, :1],
             "rollout": torch.cat([windows[:, :1], predicted], 1),
-        }[self.weights.regularise].flatten(0, 1)
+        }[self.options.regularise].flatten(0, 1)
         loss, parts = self.regularised(self.expander(seen), generator=generator)
         projected = self.expander(torch.cat([predicted, target]).flatten(0, 1)).unflatten(0, (-1, self.steps))
         parts["prediction"] = self.invariance(*projected.chunk(2))
-        loss = loss + self.weights.invariance * parts["prediction"]
-        if self.weights.temporal_similarity:
+        loss = loss + self.options.invariance * parts["prediction"]
+        if self.options.temporal_similarity:
             parts["temporal_similarity"] = self.invariance(windows[:, 1:], windows[:, :-1])
-            loss = loss + self.weights.temporal_similarity * parts["temporal_similarity"]
+            loss = loss + self.options.temporal_similarity * parts["temporal_similarity"]
         if self.inverse_dynamics is not None:
             parts["inverse_dynamics"] = self.inverse_dynamics(
                 windows[:, :-1].flatten(0, 1), windows[:, 1:].flatten(0, 1), batch.actions.flatten(0, 1)
             )
-            loss = loss + self.weights.inverse_dynamics * parts["inverse_dynamics"]
+            loss = loss + self.options.inverse_dynamics * parts["inverse_dynamics"]
         return Terms(loss, parts, windows.flatten(0, 1))
 
     def _embed(self, encoder: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -76,9 +128,9 @@ class Predictive(Objective):
         if self.ema is None:
             windows = encoder(stacked(batch.frames, self.stack)).float().unflatten(0, (-1, self.steps + 1))
             target = windows[:, 1:]
-            return windows, target.detach() if self.weights.target == "stop-gradient" else target
+            return windows, target.detach() if self.options.target == "stop-gradient" else target
         with torch.no_grad():
             target = self.ema.encoder(stacked(batch.frames[:, 1:], self.stack)).float().unflatten(0, (-1, self.steps))
-        every = self.weights.regularise == "embeddings"
+        every = self.options.regularise == "embeddings"
         frames = batch.frames if every else batch.frames[:, : self.stack]
         return encoder(stacked(frames, self.stack)).float().unflatten(0, (len(batch.frames), -1)), target

@@ -1,19 +1,123 @@
 """What a recipe says: every choice of an experiment, typed, validated and explained.
 
-``brain recipes NAME`` prints the descriptions below beside the values.
+A section that chooses a part (``encoder``, ``objective``, a ``predictor``) is a union discriminated by the part's name:
+its keys are the options that this part's class declares (``Options``), so the schema knows no part by name.
+``brain recipes NAME`` prints the descriptions below, and those of the chosen parts, beside the values.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
-from brain.parts import ENCODERS, PREDICTORS
+from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
+from shared.errors import TinyJEPAError
+from shared.registry import Registry
 
 
 class Section(BaseModel):
+    """Typed keys of a recipe; unknown ones are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PartOptions(Section):
+    """The options of a registered part. A part's own are a subclass in its own file, the ``Options`` of its class."""
+
+    registry: ClassVar[Registry]
+    key: ClassVar[str] = "kind"
+    """The field that names the part."""
+    default: ClassVar[str]
+    """The part that is chosen where the recipe names none."""
+
+    @classmethod
+    def chosen(cls, values: dict[str, Any]) -> type[PartOptions]:
+        """The options of the part that ``values`` name. Raises ``TinyJEPAError`` for one that is not registered."""
+        kind = values.get(cls.key, cls.default)
+        if not isinstance(kind, str):
+            raise TinyJEPAError(f"{cls.key} must be the name of a registered {cls.registry.kind} (got {kind!r})")
+        options: type[PartOptions] = cls.registry.get(kind).Options
+        return options
+
+    def part(self) -> Any:
+        """The class of the chosen part."""
+        return self.registry.get(getattr(self, self.key))
+
+
+def _choose(base: type[PartOptions]) -> BeforeValidator:
+    """Validates a table of keys by the options of the part that it names."""
+
+    def chosen(value: Any) -> Any:
+        if isinstance(value, base):
+            return value
+        if not isinstance(value, dict):
+            raise ValueError(f'a table of keys is due here, such as {base.key} = "{base.default}"')
+        return base.chosen(value).model_validate({base.key: base.default, **value})
+
+    return BeforeValidator(chosen)
+
+
+class EncoderOptions(PartOptions):
+    """Observation to latent: what every encoder has."""
+
+    registry = ENCODERS
+    default = "cnn"
+
+    kind: str = Field("", description=f"registered encoder: {', '.join(ENCODERS)}")
+    dim: int = Field(128, ge=2, le=4096, description="width of the latent")
+
+
+class PredictorOptions(PartOptions):
+    """(latent, action) to next latent: what every predictor has."""
+
+    registry = PREDICTORS
+    default = "residual-mlp"
+
+    kind: str = Field("", description=f"registered predictor: {', '.join(PREDICTORS)}")
+    width: int = Field(256, ge=4, description="units of a hidden layer, here and in the head for the error's variance")
+
+
+class ObjectiveOptions(PartOptions):
+    """Stage 1, how the encoder learns: what every objective has."""
+
+    registry = OBJECTIVES
+    key = "views"
+    default = "predictive"
+
+    views: str = Field(
+        "",
+        description="what the encoder is trained to make agree: "
+        + "; ".join(f"{name} = {OBJECTIVES.summary(name)}" for name in OBJECTIVES),
+    )
+    batch: int = Field(128, ge=2, description="windows per optimiser step")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="equal parts of a batch, computed in turn: the memory of one; losses over a batch see a part",
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
+    gradient_clip: float = Field(0.0, ge=0, description="longest gradient, over all weights together; 0 = no limit")
+    steps: int = Field(3000, ge=1, description="optimiser steps when no --steps or --budget is given")
+
+    @model_validator(mode="after")
+    def _equal_parts(self) -> ObjectiveOptions:
+        if self.batch % self.accumulate or self.batch < 2 * self.accumulate:
+            raise ValueError(
+                f"accumulate {self.accumulate} must part batch {self.batch} into equal parts of two or more"
+            )
+        return self
+
+
+Encoder = Annotated[SerializeAsAny[EncoderOptions], _choose(EncoderOptions)]
+Predictor = Annotated[SerializeAsAny[PredictorOptions], _choose(PredictorOptions)]
+Objective = Annotated[SerializeAsAny[ObjectiveOptions], _choose(ObjectiveOptions)]
+
+
+def chosen(description: str) -> Any:
+    """A field for a part: where the recipe is silent, the default part with its default options."""
+    return Field(default_factory=dict, validate_default=True, description=description)
 
 
 class Observation(Section):
@@ -28,157 +132,14 @@ class Observation(Section):
     stride: int = Field(4, ge=1, le=64, description="frames per model step, and between the frames of a stack")
 
 
-class Encoder(Section):
-    """Observation to latent."""
-
-    kind: str = Field("cnn", description=f"registered encoder: {', '.join(ENCODERS)}")
-    dim: int = Field(128, ge=2, le=4096, description="width of the latent")
-    width: int = Field(
-        32, ge=4, le=2048, description="channels of the first stage, which later stages double; vit, video: of all"
-    )
-    depth: int = Field(4, ge=1, le=64, description="video: blocks of attention over space, then over time")
-    patch: int = Field(8, ge=1, le=64, description="video: side of the box of pixels that is one token")
-    tubelet: int = Field(2, ge=1, le=16, description="video: frames of that box; stack is a multiple")
-    checkpointing: bool = Field(
-        False, description="video: compute blocks again in the backward pass, to keep the memory of one"
-    )
-
-    @model_validator(mode="after")
-    def _no_dead_keys(self) -> Encoder:
-        """Refuse a key that this encoder never reads."""
-        if self.kind in ("cnn", "resnet18", "mlp", "two-branch", "vit"):
-            for key in ("depth", "patch", "tubelet", "checkpointing"):
-                if getattr(self, key) != Encoder.model_fields[key].default:
-                    raise ValueError(f"{key} belongs to the encoder video: leave it out, or set encoder.kind=video")
-        return self
-
-
-class Objective(Section):
-    """Stage 1: how the encoder learns."""
-
-    views: str = Field(
-        "predictive",
-        description="the pair whose embeddings must agree: augment = two augmentations of one observation; temporal = "
-        "neighbours in time; predictive = the predicted and the actual next embeddings, gradients through both; "
-        "masked = predicted and actual features of the times of a clip that the encoder did not see (encoder video)",
-    )
-    rollout: int = Field(1, ge=1, le=64, description="predictive: model steps unrolled; temporal: steps between views")
-    target: Literal["shared", "stop-gradient", "ema"] = Field(
-        "shared",
-        description="predictive: what is predicted. shared = the encoder's embeddings, with gradient; stop-gradient "
-        "= without; ema = those of a moving average of the encoder, which is then what is kept",
-    )
-    momentum: float = Field(0.99, ge=0, le=1, description="ema: share of the average kept at each step, at the start")
-    momentum_end: float = Field(0.99, ge=0, le=1, description="ema: the same at the end; a cosine between")
-    invariance: float = Field(1.0, ge=0, description="weight of the distance between the two views")
-    variance: float = Field(4.0, ge=0, description="weight of the hinge that keeps each dimension's std at 1")
-    covariance: float = Field(0.1, ge=0, description="weight of the squared off-diagonal covariances")
-    sigreg: float = Field(0.0, ge=0, description="weight of SIGReg: every random direction must look standard normal")
-    regularise: Literal["embeddings", "start", "rollout"] = Field(
-        "embeddings",
-        description="predictive: what variance, covariance and sigreg act on. embeddings = those of every step of the "
-        "window; start = those that rollouts start from; rollout = these and every prediction unrolled from them",
-    )
-    temporal_similarity: float = Field(
-        0.0, ge=0, description="predictive: weight of the squared distance between consecutive embeddings"
-    )
-    inverse_dynamics: float = Field(0.0, ge=0, description="weight of predicting the action between two embeddings")
-    expander: int = Field(
-        0, ge=0, le=8192, description="width of VICReg's expander (projector); 0 = the losses act on the latent"
-    )
-    augmentations: tuple[Literal["crop", "flip", "colour", "noise", "cutout"], ...] = Field(
-        (), description="augment and temporal views: applied independently to each view"
-    )
-    clip: tuple[int, ...] = Field(
-        (8,), min_length=1, description="masked: frames of a clip, one length for each equal share of the training"
-    )
-    masks: tuple[Literal["future", "dropout", "multirate"], ...] = Field(
-        ("future", "dropout", "multirate"),
-        min_length=1,
-        description="masked: what the encoder sees of a clip, drawn for each batch. future = its first times; dropout "
-        "= random ones; multirate = every second or fourth",
-    )
-    standardise: Literal["token", "place"] = Field(
-        "token",
-        description="masked: over what the targets have mean 0 and std 1. token = the channels of each token; place = "
-        "the clips of a batch, for each time, place and channel: positions, alike in all clips, are taken out",
-    )
-    predictor: Predictor = Field(
-        default_factory=lambda: Predictor(), description="predictive, masked (a transformer): trained jointly"
-    )
-    batch: int = Field(128, ge=2, description="windows per optimiser step")
-    accumulate: int = Field(
-        1,
-        ge=1,
-        description="equal parts of a batch, computed in turn: the memory of one; losses over a batch see a part",
-    )
-    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
-    weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
-    gradient_clip: float = Field(0.0, ge=0, description="longest gradient, over all weights together; 0 = no limit")
-    steps: int = Field(3000, ge=1, description="optimiser steps when no --steps or --budget is given")
-
-    @model_validator(mode="after")
-    def _no_dead_keys(self) -> Objective:
-        """Refuse a key that these views never read."""
-        if self.views == "predictive" and self.augmentations:
-            raise ValueError("augmentations belong to the views augment and temporal: set objective.augmentations=[]")
-        if self.views == "masked":
-            self._check_masked()
-        elif self.views in ("predictive", "augment", "temporal"):
-            for key in ("clip", "masks", "standardise"):
-                if getattr(self, key) != Objective.model_fields[key].default:
-                    raise ValueError(f"{key} belongs to the views masked: leave it out, or set objective.views=masked")
-        if self.batch % self.accumulate or self.batch < 2 * self.accumulate:
-            raise ValueError(
-                f"accumulate {self.accumulate} must part batch {self.batch} into equal parts of two or more"
-            )
-        if self.views in ("augment", "temporal"):
-            off = {"inverse_dynamics": 0, "temporal_similarity": 0, "target": "shared", "regularise": "embeddings"}
-            for key, value in off.items():
-                if getattr(self, key) != value:
-                    raise ValueError(f"{key} belongs to the views predictive: set objective.{key}={value}")
-        if self.target != "ema" and (self.momentum, self.momentum_end) != (0.99, 0.99):
-            raise ValueError("momentum belongs to the target ema: leave it out, or set objective.target=ema")
-        if self.target == "ema" and self.expander:
-            raise ValueError("the expander has no moving average: set objective.expander=0 with objective.target=ema")
-        if self.target == "ema" and self.regularise != "embeddings":
-            for key in ("temporal_similarity", "inverse_dynamics"):
-                if getattr(self, key):
-                    raise ValueError(
-                        f"{key} needs every step embedded with gradient, which target ema does for "
-                        f"regularise=embeddings alone: set objective.{key}=0"
-                    )
-        return self
-
-    def _check_masked(self) -> None:
-        if self.target != "ema":
-            raise ValueError("the views masked have the target ema: set objective.target=ema")
-        if self.predictor.kind != "transformer":
-            raise ValueError("the predictor of the views masked is a transformer: set objective.predictor.kind to it")
-        off = {"rollout": 1, "inverse_dynamics": 0, "temporal_similarity": 0, "regularise": "embeddings"}
-        for key, value in off.items():
-            if getattr(self, key) != value:
-                raise ValueError(f"{key} belongs to the views predictive: set objective.{key}={value}")
-        if self.augmentations:
-            raise ValueError("augmentations belong to the views augment and temporal: set objective.augmentations=[]")
-
-
-class Predictor(Section):
-    """(latent, action) to next latent."""
-
-    kind: str = Field("residual-mlp", description=f"registered predictor: {', '.join(PREDICTORS)}")
-    width: int = Field(256, ge=4, description="hidden width")
-    depth: int = Field(2, ge=1, le=32, description="hidden layers (mlp), blocks (residual-mlp, transformer)")
-
-
 class Prediction(Section):
     """Stage 2: the encoder is frozen; the predictor and its variance head are fitted to its latents."""
 
-    predictor: Predictor = Field(default_factory=lambda: Predictor(), description="the network that is kept")
+    predictor: Predictor = chosen("the network that is kept")
     start: Literal["fresh", "joint"] = Field(
         "fresh",
         description="fresh = a new predictor of standardised latents; joint = go on with the predictor of stage 1 "
-        "(views predictive, the same predictor section), on the latents as they are",
+        "(an objective that keeps one, the same predictor section), on the latents as they are",
     )
     rollout: int = Field(1, ge=1, le=64, description="model steps unrolled in the loss")
     batch: int = Field(512, ge=2, description="windows per optimiser step")
@@ -201,50 +162,28 @@ class Recipe(Section):
 
     name: str = Field(description="the recipe's name")
     summary: str = Field("", description="one line on what it is")
+    world: str = Field(
+        "", description="the world it is made for, whose store is the default: a registered one or a gymnasium id"
+    )
     observation: Observation = Field(default_factory=lambda: Observation(), description="frames to observations")
-    encoder: Encoder = Field(default_factory=lambda: Encoder(), description="observation to latent")
-    objective: Objective = Field(default_factory=lambda: Objective(), description="stage 1, encoder")
+    encoder: Encoder = chosen("observation to latent")
+    objective: Objective = chosen("stage 1, encoder")
     prediction: Prediction = Field(default_factory=lambda: Prediction(), description="stage 2, predictor")
     energy: Energy = Field(default_factory=lambda: Energy(), description="stage 3, energy")
 
     @model_validator(mode="after")
-    def _pictures_are_augmented(self) -> Recipe:
-        if self.observation.mode == "state" and (self.objective.views == "augment" or self.objective.augmentations):
-            raise ValueError(
-                "augmentations need pictures, which observation.mode state has none of: set objective.augmentations=[] "
-                "and objective.views to predictive or temporal"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _joint_needs_one_predictor(self) -> Recipe:
-        if self.prediction.start == "joint":
-            if self.objective.views != "predictive":
-                raise ValueError("prediction.start joint needs the views predictive: set prediction.start=fresh")
-            if self.objective.predictor != self.prediction.predictor:
-                raise ValueError("prediction.start joint needs the same objective.predictor and prediction.predictor")
-        return self
-
-    @model_validator(mode="after")
-    def _whole_boxes(self) -> Recipe:
-        tubelet, stack, clip = self.encoder.tubelet, self.observation.stack, self.objective.clip
-        widths = {}
-        if self.encoder.kind == "video":
-            widths["encoder.width"] = self.encoder.width
-            if stack % tubelet:
-                raise ValueError(f"observation.stack {stack} must be a multiple of encoder.tubelet {tubelet}")
-        if self.objective.views == "masked":
-            if self.encoder.kind != "video":
-                raise ValueError("objective.views masked needs an encoder of clips: set encoder.kind=video")
-            widths["objective.predictor.width"] = self.objective.predictor.width
-            if any(frames % tubelet or frames < 2 * tubelet for frames in clip):
-                raise ValueError(f"every objective.clip must be 2 or more times encoder.tubelet {tubelet} (got {clip})")
-            if max(clip) < stack:
-                raise ValueError(f"the longest objective.clip {max(clip)} must hold observation.stack {stack} frames")
-        for key, width in widths.items():
-            if width % (multiple := 4 if width < 192 else 64):
-                raise ValueError(f"{key} {width} must be a multiple of {multiple}: a head has 64 of it")
+    def _parts_agree(self) -> Recipe:
+        """Every chosen part looks at the rest of the recipe."""
+        for options in _parts(self):
+            options.part().check(options, self)
         return self
 
 
-Objective.model_rebuild()
+def _parts(section: BaseModel) -> list[PartOptions]:
+    """Every chosen part of a section, those of its subsections too, in the order of the keys."""
+    found = [section] if isinstance(section, PartOptions) else []
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            found += _parts(value)
+    return found

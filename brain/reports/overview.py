@@ -105,8 +105,8 @@ def changed(run: Record) -> dict[str, Any]:
     """Keys of the recipe that differ from the stock recipe of its name, with the stock's value; none if it has none."""
     if run.recipe.name not in recipes.names():
         return {}
-    stock = recipes.explain(recipes.load(run.recipe.name))
-    return {key: was for (key, value, _), (_, was, _) in zip(recipes.explain(run.recipe), stock) if value != was}
+    stock = recipes.load(run.recipe.name)
+    return {key: was for key, _, was in recipes.differences(run.recipe, stock)}
 
 
 def collapse(run: Record) -> dict[str, Any] | None:

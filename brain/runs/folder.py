@@ -14,6 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,10 +22,11 @@ import numpy as np
 import torch
 
 from brain import recipes
+from brain.device import Precision
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.links import refuse_links
-from shared.store.files import sync_directory
+from shared.store.files import naming, remove, sync_directory
 from shared.store.schema import StoreSpec
 
 FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
@@ -38,6 +40,16 @@ MADE_WITH = {
     "predictor": _JUDGED,
 }
 """What a stage's weights went into: worth nothing once they are trained anew."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How the encoder is trained, as far as it changes the bits of the weights; ``run.json`` keeps it."""
+
+    precision: Precision = "float32"
+    """Of the training step. Latents for the predictor, the judge and every tool are float32."""
+    threads: int | None = 1
+    """CPU threads; None: measured while training, so that the weights are not exactly repeatable."""
 
 
 class CurveLog(Protocol):
@@ -90,7 +102,7 @@ class Run:
     def checkpoint(self, stage: str) -> Path:
         return self.path / f"{stage}.checkpoint.safetensors"
 
-    def begin(self, recipe: Recipe, spec: StoreSpec, store: str, seed: int) -> None:
+    def begin(self, recipe: Recipe, spec: StoreSpec, store: str, seed: int, compute: Compute | None = None) -> None:
         """Create the folder, or check that an earlier run in it was this one."""
         facts = {
             "store": store,
@@ -98,6 +110,7 @@ class Run:
             "frame_shape": list(spec.frame_shape),
             "action_dim": spec.action_dim,
             "seed": seed,
+            "compute": asdict(compute or Compute()),
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -115,7 +128,7 @@ class Run:
             write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
             return
         earlier, before = self.recipe(), self.facts()
-        if earlier != recipe:
+        if earlier.model_copy(update={"world": recipe.world}) != recipe:
             names = f"'{earlier.name}'" + (" with other values" if earlier.name == recipe.name else "")
             changed = _first_difference(earlier, recipe)
             raise TinyJEPAError(
@@ -129,7 +142,8 @@ class Run:
 
     def recipe(self) -> Recipe:
         """The resolved recipe that the run was made with."""
-        return recipes.load(str(self._existing("recipe.toml")))
+        recipe = recipes.load(str(self._existing("recipe.toml")))
+        return recipe if recipe.world else recipe.model_copy(update={"world": self.facts()["world"]})
 
     def facts(self) -> dict[str, Any]:
         """``run.json``: store, world, frame shape, seed, versions."""
@@ -142,11 +156,24 @@ class Run:
         except (ValueError, RecursionError) as error:
             raise TinyJEPAError(f"{path} is damaged ({error}): give another --run") from None
 
+    def compute(self) -> Compute:
+        """How the run's encoder is trained. Runs from before it was recorded count as ``Compute()``."""
+        kept = self.facts().get("compute", {})
+        try:
+            return Compute(**kept)
+        except TypeError as error:
+            raise TinyJEPAError(f"{self.path / 'run.json'} is damaged ({error}): give another --run") from None
+
+    def record_compute(self, compute: Compute) -> None:
+        """Change what ``run.json`` says of it."""
+        write_whole(self.path / "run.json", json.dumps(self.facts() | {"compute": asdict(compute)}, indent=2) + "\n")
+
     def log(self, stage: str, step: int, **terms: float) -> None:
         """Append one line to ``metrics.jsonl``, and scalars tagged ``stage/term`` to every one of ``logs``."""
         line = {"stage": stage, "step": step, "time": round(time.time(), 3)}
         line |= {name: float(f"{value:.6g}") for name, value in terms.items()}
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        metrics = self.path / "metrics.jsonl"
+        with naming(metrics), metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         for log in self.logs:
             log.write(step, {f"{stage}/{name}": float(value) for name, value in terms.items()})
@@ -188,18 +215,20 @@ class Run:
 def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
     """Write a text file whole or not at all; with ``sync`` it is on the disk when this returns."""
     temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
+    try:
+        with naming(path), temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError:
+        remove(temporary)
+        raise
     temporary.replace(path)
     if sync:
         sync_directory(path.parent)
 
 
 def _first_difference(a: Recipe, b: Recipe) -> str:
-    for (key, old, _), (_, new, _) in zip(recipes.explain(a), recipes.explain(b)):
-        if old != new:
-            return f"{key} is {old}, not {new}"
-    return "the same values"
+    key, old, new = next(recipes.differences(a, b))
+    return f"{key} is {old}, not {new}"

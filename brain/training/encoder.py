@@ -7,14 +7,14 @@ from torch import nn
 
 from brain.data.source import Feed
 from brain.data.windows import Batch
-from brain.device import autocast
+from brain.device import Precision, autocast
 from brain.models.world_model import WorldModel
-from brain.objectives.base import Objective, Terms
+from brain.objectives.base import Objective, Terms, make_objective
 from brain.objectives.collapse import effective_rank, embedding_std
-from brain.parts import OBJECTIVES
 from brain.runs import checkpoint
-from brain.runs.folder import Run
+from brain.runs.folder import Compute, Run
 from brain.training.loop import Budget, Loop, OpenBudget, progress
+from brain.training.threads import Threads
 
 
 def train_encoder(
@@ -23,6 +23,7 @@ def train_encoder(
     feed: Feed,
     budget: Budget,
     *,
+    compute: Compute,
     seed: int,
     checkpoint_seconds: float,
     quiet: bool,
@@ -35,7 +36,7 @@ def train_encoder(
     for damaged data.
     """
     recipe, device = model.recipe, model.device
-    objective: Objective = OBJECTIVES.get(recipe.objective.views)(recipe, model.action_dim).to(device)
+    objective = make_objective(recipe, model.encoder, model.action_dim).to(device)
     objective.begin(model.encoder)
     modules = {"model": model.encoder, "objective": objective}
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
@@ -48,10 +49,11 @@ def train_encoder(
     )  # fmt: skip
     if isinstance(budget, OpenBudget):
         budget.end, budget.known_at = (lambda: stream.end), before.get("end_known_at")
+    threads = Threads(compute.threads)
     loop = Loop(
         run, "encoder", budget, modules, optimizer,
         peak=recipe.objective.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
-        extra=lambda step: {"stream": stream.state(step)}, note=lambda step: feed.note(stream, step),
+        extra=lambda step: {"stream": stream.state(step)}, note=lambda step: f", {threads}{feed.note(stream, step)}",
         behind=lambda step: feed.behind(stream, step),
     )  # fmt: skip
     model.encoder.train()
@@ -60,16 +62,18 @@ def train_encoder(
     for step in loop:
         batch = stream.batch(step)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        optimizer.zero_grad(set_to_none=True)
-        terms = backward(objective, model.encoder, batch, generator, recipe.objective.accumulate)
-        if recipe.objective.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(parameters, recipe.objective.gradient_clip)
-        optimizer.step()
+        with threads.step():
+            optimizer.zero_grad(set_to_none=True)
+            terms = backward(objective, model.encoder, batch, generator, compute.precision, recipe.objective.accumulate)
+            if recipe.objective.gradient_clip:
+                torch.nn.utils.clip_grad_norm_(parameters, recipe.objective.gradient_clip)
+            optimizer.step()
         objective.after_step(model.encoder, loop.fraction)
         if loop.due:
             health = {"embedding_std": embedding_std(terms.latents), "effective_rank": effective_rank(terms.latents)}
             health |= {name: float(part) for name, part in terms.parts.items() if name.startswith("std_")}
             loop.log(loss=terms.loss, **terms.parts | health)
+    threads.restore()
     stream.close()
     feed.account(stream)
     facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses(), "health": health}
@@ -78,7 +82,12 @@ def train_encoder(
 
 
 def backward(
-    objective: Objective, encoder: nn.Module, batch: Batch, generator: torch.Generator, parts: int = 1
+    objective: Objective,
+    encoder: nn.Module,
+    batch: Batch,
+    generator: torch.Generator,
+    precision: Precision = "float32",
+    parts: int = 1,
 ) -> Terms:
     """Add the batch's gradient to the parameters: that of the mean loss of its ``parts`` equal parts, one at a time.
 
@@ -88,7 +97,7 @@ def backward(
     """
     done = []
     for frames, actions in zip(batch.frames.chunk(parts), batch.actions.chunk(parts)):
-        with autocast(frames.device):
+        with autocast(frames.device, precision):
             terms = objective(encoder, Batch(frames, actions), generator)
         (terms.loss / parts).backward()
         done.append(terms)

@@ -190,7 +190,8 @@ class Loop:
             while (fraction := self.budget.fraction(self.step, self.elapsed)) < 1:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.peak * self.budget.rate(self.step, self.elapsed)
-                self.due = self.step == 0 or now - logged >= self.LOG_SECONDS
+                last = self.budget.fraction(self.step + 1, self.elapsed) >= 1
+                self.due = self.step == 0 or last or now - logged >= self.LOG_SECONDS
                 if self.due:
                     logged = now
                     self._tell(fraction)

@@ -13,11 +13,11 @@ import torch
 from brain.data.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
 from brain.data.source import Feed
 from brain.data.state_mode import reader, standardise
-from brain.device import describe, pick, pick_pool
+from brain.device import PrecisionChoice, describe, pick, pick_pool, pick_precision
 from brain.models.world_model import WorldModel
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
-from brain.runs.folder import Run
+from brain.runs.folder import Compute, Run
 from brain.runs.tensorboard import EventLog
 from brain.runs.wandb_log import WandbLog, need_wandb
 from brain.training.encoder import train_encoder
@@ -31,6 +31,7 @@ Curves = Literal["tensorboard", "wandb"]
 Stage = Literal["encoder", "predictor", "energy"]
 STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
 
+MOST_SEED = (1 << 63) - 1
 ENCODER_SHARE = 0.8
 """Of a ``--budget`` for all stages, the encoder's share; the predictor gets the rest."""
 
@@ -67,6 +68,10 @@ class Effort:
     """Of both training stages together, in place of steps."""
     clock: Clock = "wall"
     """What ``seconds`` count."""
+    precision: PrecisionChoice = "auto"
+    """Of the encoder's training step: see ``brain.device.pick_precision``."""
+    threads: int | None = None
+    """CPU threads of it. None: one if ``steps`` are given, so that they are exactly repeatable, else measured."""
 
     @property
     def open(self) -> bool:
@@ -101,6 +106,8 @@ def train(
     called with the run folder once it is there and known to be this run's.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
+    if not 0 <= seed <= MOST_SEED:
+        raise TinyJEPAError(f"--seed {seed} is not between 0 and {MOST_SEED}, the largest that torch takes")
     data, effort = data or Data(), effort or Effort()
     if "wandb" in curves:
         need_wandb()
@@ -109,20 +116,24 @@ def train(
     try:
         run = Run(run_path)
         try:
-            run.begin(recipe, feed.store.spec, feed.store.address, seed)
+            wanted = _compute(effort, target)
+            run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted)
             begun(run.path)
+            compute, changes = _settle(run, effort, wanted)
             before = run.facts()["store"]
-            LOG.info("store %s on %s, frames held on %s", feed.store.address, describe(target), feed.pool)
+            LOG.info("store %s on %s, frames held on %s, %s", feed.store.address, describe(target), feed.pool, compute)
             _open_logs(run, curves)
-            lines = _stages(feed, run, recipe, effort, seed, target, checkpoint_seconds, quiet)
+            for line in changes:
+                LOG.info(line)
+            lines = changes + _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet)
             if before != feed.store.address:
                 lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
             if _still(feed):
                 lines.append(
                     f"note: the frames of {feed.store.address} never vary: there is nothing to learn from them"
                 )
-            if recipe.objective.inverse_dynamics and not feed.store.spec.action_dim:
-                lines.append(f"note: {feed.store.spec.world} has no actions: objective.inverse_dynamics did nothing")
+            for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
+                lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} did nothing")
         finally:
             run.close()
     finally:
@@ -140,6 +151,41 @@ def _still(feed: Feed) -> bool:
     except DamageError:
         return False
     return bool(frames) and all((shown == shown[0]).all() for shown in frames)
+
+
+def _compute(effort: Effort, target: torch.device) -> Compute:
+    """What a new run is trained with. On a GPU the number of CPU threads changes no bits and is torch's own."""
+    threads = effort.threads or (1 if effort.steps is not None else None)
+    if target.type != "cpu":
+        threads = effort.threads or torch.get_num_threads()
+    return Compute(pick_precision(effort.precision, target), threads)
+
+
+def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[str]]:
+    """What the run is trained with now, its own where nothing else is asked for, and a line on a change.
+
+    Raises ``TinyJEPAError`` where another precision is asked for than that of the steps so far.
+    """
+    kept = run.compute()
+    compute = Compute(
+        kept.precision if effort.precision == "auto" else wanted.precision,
+        kept.threads if effort.threads is None else wanted.threads,
+    )
+    if compute == kept:
+        return compute, []
+    begun = run.encoder.exists() or run.checkpoint("encoder").exists()
+    if begun and compute.precision != kept.precision:
+        raise TinyJEPAError(
+            f"{run.path} was trained in {kept.precision}, not {compute.precision}: leave --precision out, or give "
+            "another --run"
+        )
+    run.record_compute(compute)
+    if not begun or compute.threads == kept.threads:
+        return compute, []
+    names = [str(count or "a measured number of") for count in (kept.threads, compute.threads)]
+    return compute, [
+        f"note: {names[1]} threads from here on, {names[0]} before: the weights are not those of an undisturbed run"
+    ]
 
 
 def _open_logs(run: Run, curves: Sequence[Curves]) -> None:
@@ -186,6 +232,7 @@ def _stages(
     run: Run,
     recipe: Recipe,
     effort: Effort,
+    compute: Compute,
     seed: int,
     target: torch.device,
     checkpoint_seconds: float,
@@ -218,7 +265,10 @@ def _stages(
         spending = effort.budget(recipe.objective.steps, ENCODER_SHARE)
         if feed.follower is not None and effort.open:
             spending = OpenBudget(steps=recipe.objective.steps)
-        train_encoder(run, model, feed, spending, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet)
+        train_encoder(
+            run, model, feed, spending,
+            compute=compute, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
+        )  # fmt: skip
         done(f"encoder: trained ({_finished(run.encoder)})")
     if stage == "encoder":
         return lines

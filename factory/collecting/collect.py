@@ -16,6 +16,7 @@ from shared.errors import TinyJEPAError
 from shared.store.dataset import agree, create_store
 from shared.store.reader import Store
 from shared.store.schema import RunSpec
+from shared.worlds.finding import called_from
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def collect(
     goal = frames if frames is not None else episodes
     if goal is None or goal < 1 or (workers or 1) < 1:
         raise TinyJEPAError(f"the goal ({goal}) and workers ({workers}) must be positive")
+    path = path.absolute()  # an environment may change the working directory
     job = Job(create_store(path, job.spec), job.run)
     store = Store(path)
     have = _check_run(store, job.run, append)
@@ -94,7 +96,7 @@ def collect(
 
 
 def _collect_here(path: Path, job: Job, plan: Plan, interrupt: Interrupt, tally: Tally, screen: Display) -> None:
-    simulator = Simulator(path, job.spec, job.run, worker=0, folder=Path.cwd())
+    simulator = Simulator(path, job.spec, job.run, worker=0, folder=called_from())
     simulator.start()
     try:
         while (k := plan.take()) is not None:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TextIO
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -161,14 +161,11 @@ class Plain(Quiet):
 
 
 class JsonLines(Quiet):
-    """An object on stdout every five seconds: ``{"event": "progress", "progress", "goal", "unit", ...}``.
+    """An object on ``out`` every five seconds: ``{"event": "progress", "progress", "goal", "unit", ...}``."""
 
-    On the stdout of the moment it is made: while Ray runs, what others print there is sent to stderr.
-    """
-
-    def __init__(self, goal: int, unit: Unit) -> None:
+    def __init__(self, goal: int, unit: Unit, out: TextIO) -> None:
         self._goal, self._unit = goal, unit
-        self._out = sys.stdout
+        self._out = out
         self._due = time.perf_counter()
 
     def show(self, progress: int, tally: Tally, note: str = "") -> None:
@@ -260,11 +257,11 @@ def not_deterministic(difference: str) -> str:
     )
 
 
-def display(goal: int, unit: Unit, quiet: bool = False, as_json: bool = False) -> Display:
-    """The display for this process: JSON lines or none when asked for, live on a terminal, plain elsewhere."""
+def display(goal: int, unit: Unit, quiet: bool = False, as_json: bool = False, out: TextIO | None = None) -> Display:
+    """The display for this process: JSON lines to ``out``, or none, when asked for; live on a terminal, else plain."""
     console = Console(stderr=True)
     if as_json:
-        return JsonLines(goal, unit)
+        return JsonLines(goal, unit, out or sys.stdout)
     if quiet:
         return Quiet()
     return Live(goal, unit, console) if console.is_terminal else Plain(goal, unit)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from factory.collecting.episodes import difference, episode_seeds, run_episode
+from factory.collecting.episodes import difference, make_episode
 from factory.inspection.coverage import on_road
 from shared.errors import TinyJEPAError
 from shared.store.schema import RunSpec, StoreSpec
@@ -45,7 +45,8 @@ class Simulator:
     """
 
     def __init__(self, path: Path, spec: StoreSpec, run: RunSpec, worker: int, folder: Path) -> None:
-        self._path, self._spec, self._run, self._worker, self._folder = path, spec, run, worker, folder
+        self._path = path.absolute()  # the environment may change the working directory
+        self._spec, self._run, self._worker, self._folder = spec, run, worker, folder
         self._writer: StreamWriter | None = None
 
     def start(self) -> int:
@@ -63,18 +64,12 @@ class Simulator:
         """Make episode ``k`` and append it; full shards are committed on the way."""
         started = time.perf_counter()
         spec, run = self._spec, self._run
-        try:
-            episode = run_episode(self._world, run.policy, run.seed, k, run.max_episode_steps)
-            seconds = time.perf_counter() - started
-            parted = None
-            if k == 0 and spec.world not in WORLDS:
-                parted = difference(self._world, episode, run.policy, run.seed, run.max_episode_steps)
-            started = time.perf_counter() - seconds
-        except Exception as error:
-            name = "" if isinstance(error, TinyJEPAError) else f"{type(error).__name__}: "
-            reason = " ".join(f"{name}{error}".split())
-            seed, _ = episode_seeds(run.seed, k)
-            raise TinyJEPAError(f"world '{spec.world}' failed in episode {k} (world seed {seed}): {reason}") from error
+        episode = make_episode(self._world, spec.world, run, k)
+        parted = None
+        if k == 0 and spec.world not in WORLDS:
+            simulated = time.perf_counter() - started
+            parted = difference(self._world, spec.world, run, episode)
+            started = time.perf_counter() - simulated
         try:
             if self._writer is None:
                 self._writer = StreamWriter(self._path, spec, run, self._worker)

@@ -81,27 +81,28 @@ class Local:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._root = path.absolute()  # an environment in this process may change the working directory
         self.address = str(path.resolve())
 
     def name(self, *parts: str) -> str:
         return str(self.path.joinpath(*parts))
 
     def exists(self) -> bool:
-        return self.path.exists()
+        return self._root.exists()
 
     def read(self, *parts: str) -> bytes:
-        with Opening(self.path.joinpath(*parts), self.path) as fd:
+        with Opening(self._root.joinpath(*parts), self._root) as fd:
             if os.fstat(fd).st_size > DOCUMENT_BYTES:
                 raise OSError(errno.EFBIG, "it is larger than any of ours")
             return os.pread(fd, DOCUMENT_BYTES, 0)
 
     def logs(self) -> dict[str, int | None]:
-        return {entry.name: None for entry in os.scandir(self.path / layout.LOG)}
+        return {entry.name: None for entry in os.scandir(self._root / layout.LOG)}
 
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
         """Opens the log anew: that makes a network file system ask its server for the newest size."""
         parts = []
-        with Opening(self.path / layout.LOG / log, self.path) as fd:
+        with Opening(self._root / layout.LOG / log, self._root) as fd:
             size = os.fstat(fd).st_size
             if size < offset:
                 raise OSError(errno.EINVAL, f"it shrank from {offset} to {size} bytes")
@@ -112,7 +113,7 @@ class Local:
         return b"".join(parts)
 
     def open(self, size: int, *parts: str) -> Opened:
-        return _LocalFile(self.path.joinpath(*parts), size, self.path)
+        return _LocalFile(self._root.joinpath(*parts), size, self._root)
 
 
 def open_inside(path: Path, root: Path) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +18,8 @@ from shared.worlds.base import World
 from shared.worlds.finding import full_id
 
 __all__ = ["WORLDS", "World", "canonical_name", "gymnasium_id", "make_world"]
+
+os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # pygame would turn SIGTERM into an event that nobody reads
 
 MIN_FRAME_SIZE, MAX_FRAME_SIZE = 8, 1024
 

@@ -10,7 +10,7 @@ import cv2
 import gymnasium as gym
 import numpy as np
 
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, brief
 from shared.worlds.base import World
 from shared.worlds.images import channels, is_image, may_be_image, scale, to_frame
 
@@ -95,6 +95,8 @@ class GymnasiumWorld(World):
         except (gym.error.Error, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise TinyJEPAError(f"gymnasium cannot make world '{self._id}': {reason}") from error
+        except (Exception, SystemExit) as error:  # it is not our code
+            raise TinyJEPAError(f"world '{self._id}' fails while it is made ({brief(error)}): mend it first") from error
 
     def _choose(self, wanted: str | None) -> gym.Space[Any] | None:
         """The space of the observation that is shown, with its key; None for the render."""

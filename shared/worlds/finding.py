@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import gymnasium as gym
 
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, brief
 
 PACKAGES = {
     "ale": ("ale_py", "ale-py"),
@@ -38,6 +39,15 @@ GROUP = "gymnasium.envs"
 """Entry points of packages that register environments."""
 
 
+@functools.cache
+def called_from() -> Path:
+    """The directory that this process was called from: the current one when it is first asked for.
+
+    That is before an environment is imported, which may change it.
+    """
+    return Path.cwd()
+
+
 def search_in(folder: Path) -> None:
     """Find the modules of this folder, after all that is installed."""
     if str(folder) not in sys.path:
@@ -55,7 +65,7 @@ def full_id(name: str, others: Sequence[str]) -> str:
     """
     module, _, identifier = name.rpartition(":")
     if module:
-        search_in(Path.cwd())
+        search_in(called_from())
         _import(module, name)
         if identifier not in gym.registry:
             raise TinyJEPAError(_unregistered(module, identifier))
@@ -116,8 +126,7 @@ def _import(module: str, name: str) -> None:
             "the directory that it lies in"
         ) from None
     except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise TinyJEPAError(f"world '{name}': importing '{module}' fails ({reason})") from None
+        raise TinyJEPAError(f"world '{name}': importing '{module}' fails ({brief(error)}): mend it first") from error
 
 
 def _unregistered(module: str, identifier: str) -> str:

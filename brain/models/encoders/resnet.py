@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+
+from brain.models.encoders.base import Encoder, Frames
+from brain.recipes.schema import EncoderOptions
 
 
 class BasicBlock(nn.Module):
@@ -26,17 +30,24 @@ class BasicBlock(nn.Module):
         return torch.relu(self.residual(x) + self.shortcut(x))
 
 
-class ResNet18(nn.Module):
+class ResNetOptions(EncoderOptions):
+    width: int = Field(32, ge=4, le=2048, description="channels of the first stage, which later stages double")
+
+
+class ResNet18(Encoder):
     """7x7 stride-2 stem, max-pooling, four stages of two blocks, global average pooling.
 
     float (N, channels, H, W) in [-1, 1] to (N, dim). The trunk ends in 8 x width channels (512 at the standard
     width 64); a linear map follows only where ``dim`` differs from that.
     """
 
-    def __init__(self, channels: int, frame_size: tuple[int, int], dim: int, width: int) -> None:
-        super().__init__()
+    Options = ResNetOptions
+
+    def __init__(self, options: ResNetOptions, frames: Frames) -> None:
+        super().__init__(options, frames)
+        dim, width = options.dim, options.width
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 7, 2, 3, bias=False),
+            nn.Conv2d(frames.shape[0], width, 7, 2, 3, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, 1),

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from brain.models.encoders.base import Encoder, Frames
+from brain.recipes.schema import EncoderOptions
 from shared.errors import TinyJEPAError
 
 
-class TwoBranch(nn.Module):
+class TwoBranchOptions(EncoderOptions):
+    width: int = Field(32, ge=4, le=2048, description="channels of a branch's first stage; twice that later")
+
+
+class TwoBranch(Encoder):
     """Two towers of three strided convolutions; their halves of the latent stand side by side.
 
     The first tower sees channels 0, 2, ..., the second 1, 3, ...: in a world of two channels (``two-room``: dot and
@@ -18,15 +25,20 @@ class TwoBranch(nn.Module):
     After Lake-Wang's JEPA world model (github.com/Lake-Wang/Deep_Learning_JEPA_World_Model).
     """
 
-    def __init__(self, channels: int, frame_size: tuple[int, int], dim: int, width: int) -> None:
-        super().__init__()
+    Options = TwoBranchOptions
+
+    def __init__(self, options: TwoBranchOptions, frames: Frames) -> None:
+        super().__init__(options, frames)
+        (channels, *frame_size), dim = frames.shape, options.dim
         if channels < 2 or min(frame_size) < 16:
             raise TinyJEPAError(
                 f"encoder two-branch needs two channels or more (stack times those of a frame) and 16 pixels a side, "
                 f"not {channels} of {frame_size[0]}x{frame_size[1]}: set encoder.kind=mlp, or observation.stack=2"
             )
         halves = ((channels + 1) // 2, channels // 2), ((dim + 1) // 2, dim // 2)
-        self.branches = nn.ModuleList(_tower(c, frame_size, d, width) for c, d in zip(*halves))
+        self.branches = nn.ModuleList(
+            _tower(c, (frames.height, frames.width), d, options.width) for c, d in zip(*halves)
+        )
 
     def forward(self, observation: Tensor) -> Tensor:
         return torch.cat([branch(observation[:, i::2]) for i, branch in enumerate(self.branches)], 1)

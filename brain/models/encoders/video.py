@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from brain.models.encoders.base import Encoder, Frames
 from brain.models.layers.video import VideoEncoder, VideoSize
+from brain.recipes.schema import EncoderOptions, Recipe
+
+
+def whole_heads(width: int) -> int:
+    """The same width. Raises ``ValueError`` where it is no whole number of heads."""
+    if width % (multiple := 4 if width < 192 else 64):
+        raise ValueError(f"width {width} must be a multiple of {multiple}: a head has 64 of it")
+    return width
+
+
+class VideoOptions(EncoderOptions):
+    width: int = Field(32, ge=4, le=2048, description="channels of all blocks; a head for each 64, at least two")
+    depth: int = Field(4, ge=1, le=64, description="blocks of attention over space, then over time")
+    patch: int = Field(8, ge=1, le=64, description="side of the box of pixels that is one token")
+    tubelet: int = Field(2, ge=1, le=16, description="frames of that box; observation.stack is a multiple")
+    checkpointing: bool = Field(
+        False, description="compute blocks again in the backward pass, to keep the memory of one"
+    )
+
+    _whole_heads = field_validator("width")(whole_heads)
 
 
 def sized(width: int, depth: int, patch: int, tubelet: int) -> VideoSize:
@@ -37,32 +60,28 @@ class TokenHead(nn.Module):
         return self.out(self.norm(self.narrow(tokens).flatten(1)))
 
 
-class VideoObserver(nn.Module):
+class VideoObserver(Encoder):
     """An observation as a short video; its latent is what the tokens of the last time position hold.
 
-    float (N, stack * C, H, W) in [-1, 1], oldest frame first, to (N, dim). ``stack`` says how many frames share the
-    channels; ``width``, ``depth``, ``patch`` (pixels) and ``tubelet`` (frames) give the transformer's size.
+    float (N, stack * C, H, W) in [-1, 1], oldest frame first, to (N, dim).
     """
 
-    def __init__(
-        self,
-        channels: int,
-        frame_size: tuple[int, int],
-        dim: int,
-        width: int,
-        stack: int = 1,
-        depth: int = 4,
-        patch: int = 8,
-        tubelet: int = 2,
-        checkpointing: bool = False,
-    ) -> None:
-        super().__init__()
-        if channels % stack:
-            raise ValueError(f"{channels} channels are no {stack} frames")
-        self.stack = stack
-        self.video = VideoEncoder(channels // stack, sized(width, depth, patch, tubelet), checkpointing)
-        self.head = TokenHead(math.prod(-(-side // patch) for side in frame_size), width, dim)
+    Options = VideoOptions
+
+    def __init__(self, options: VideoOptions, frames: Frames) -> None:
+        super().__init__(options, frames)
+        size = sized(options.width, options.depth, options.patch, options.tubelet)
+        self.video = VideoEncoder(frames.channels, size, options.checkpointing)
+        places = math.prod(-(-side // options.patch) for side in (frames.height, frames.width))
+        self.head = TokenHead(places, options.width, options.dim)
+
+    @classmethod
+    def check(cls, options: Any, recipe: Recipe) -> None:
+        super().check(options, recipe)
+        stack = recipe.observation.stack
+        if stack % options.tubelet:
+            raise ValueError(f"observation.stack {stack} must be a multiple of encoder.tubelet {options.tubelet}")
 
     def forward(self, observation: Tensor) -> Tensor:
-        latent: Tensor = self.head(self.video(observation.unflatten(1, (self.stack, -1)))[:, -1])
+        latent: Tensor = self.head(self.video(observation.unflatten(1, (self.frames.stack, -1)))[:, -1])
         return latent

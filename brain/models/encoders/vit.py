@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from brain.models.encoders.base import Encoder, Frames
 from brain.models.layers.attention import Attention, FeedForward
 from brain.models.layers.patches import sinusoids_2d, tubelets
+from brain.recipes.schema import EncoderOptions
 
 
-class ViT(nn.Module):
+class ViTOptions(EncoderOptions):
+    width: int = Field(32, ge=4, le=2048, description="channels of all blocks, a multiple of 4; a head for each 32")
+
+    @field_validator("width")
+    @classmethod
+    def _multiple_of_four(cls, width: int) -> int:
+        if width % 4:
+            raise ValueError(f"vit width {width} must be a multiple of 4")
+        return width
+
+
+class ViT(Encoder):
     """Patches of 8x8 pixels through 4 pre-norm transformer blocks, averaged, then BatchNorm and a linear map.
 
     Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale", equations 1
@@ -28,19 +42,20 @@ class ViT(nn.Module):
     PATCH = 8
     DEPTH = 4
 
-    def __init__(self, channels: int, frame_size: tuple[int, int], dim: int, width: int) -> None:
-        super().__init__()
-        if width % 4:
-            raise ValueError(f"vit width {width} must be a multiple of 4")
-        rows, columns = (-(-side // self.PATCH) for side in frame_size)
-        self.patch = nn.Linear(channels * self.PATCH**2, width)
+    Options = ViTOptions
+
+    def __init__(self, options: ViTOptions, frames: Frames) -> None:
+        super().__init__(options, frames)
+        width = options.width
+        rows, columns = (-(-side // self.PATCH) for side in (frames.height, frames.width))
+        self.patch = nn.Linear(frames.shape[0] * self.PATCH**2, width)
         self.position: Tensor
         self.register_buffer("position", sinusoids_2d(rows, columns, width), persistent=False)
         heads = max(1, width // 32)
         blocks = [nn.Sequential(Attention(width, heads), FeedForward(width)) for _ in range(self.DEPTH)]
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, dim))
+        self.head = nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, options.dim))
 
     def forward(self, observation: Tensor) -> Tensor:
         patches = tubelets(observation[:, None], 1, self.PATCH).flatten(1, 3)

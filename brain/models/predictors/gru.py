@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from brain.models.layers.mlp import mlp
 from brain.models.predictors.base import Predictor
+from brain.recipes.schema import PredictorOptions
+
+
+class GRUOptions(PredictorOptions):
+    depth: int = Field(2, ge=1, le=32, description="layers that embed the action")
 
 
 class GRU(Predictor):
@@ -14,10 +20,12 @@ class GRU(Predictor):
     The action goes through an MLP of ``depth`` layers of ``width`` units; without actions the input is constant.
     """
 
-    def __init__(self, dim: int, action_dim: int, width: int, depth: int) -> None:
-        super().__init__()
-        self.embedding = mlp(max(action_dim, 1), width, width, depth - 1)
-        self.cell = nn.GRUCell(width, dim)
+    Options = GRUOptions
+
+    def __init__(self, options: GRUOptions, dim: int, action_dim: int) -> None:
+        super().__init__(options, dim, action_dim)
+        self.embedding = mlp(max(action_dim, 1), options.width, options.width, options.depth - 1)
+        self.cell = nn.GRUCell(options.width, dim)
 
     def forward(self, z: Tensor, action: Tensor) -> Tensor:
         if action.shape[1] == 0:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from brain.models.layers.mlp import mlp
 from brain.models.predictors.base import Predictor
+from brain.recipes.schema import PredictorOptions
+
+
+class MLPOptions(PredictorOptions):
+    depth: int = Field(2, ge=1, le=32, description="hidden layers")
 
 
 class MLP(Predictor):
     """next = MLP([z, a]), with ``depth`` hidden layers."""
 
-    def __init__(self, dim: int, action_dim: int, width: int, depth: int) -> None:
-        super().__init__()
-        self.network = mlp(dim + action_dim, width, dim, depth)
+    Options = MLPOptions
+
+    def __init__(self, options: MLPOptions, dim: int, action_dim: int) -> None:
+        super().__init__(options, dim, action_dim)
+        self.network = mlp(dim + action_dim, options.width, dim, options.depth)
 
     def forward(self, z: Tensor, action: Tensor) -> Tensor:
         return self.network(torch.cat([z, action], 1))
@@ -23,9 +31,11 @@ class MLP(Predictor):
 class ResidualMLP(Predictor):
     """next = z + update([z, a]). The update starts near zero, so that training starts at persistence."""
 
-    def __init__(self, dim: int, action_dim: int, width: int, depth: int) -> None:
-        super().__init__()
-        self.update = mlp(dim + action_dim, width, dim, depth)
+    Options = MLPOptions
+
+    def __init__(self, options: MLPOptions, dim: int, action_dim: int) -> None:
+        super().__init__(options, dim, action_dim)
+        self.update = mlp(dim + action_dim, options.width, dim, options.depth)
         last = self.update[-1]
         assert isinstance(last, nn.Linear)
         nn.init.normal_(last.weight, std=1e-3)

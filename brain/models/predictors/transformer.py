@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from brain.models.predictors.base import Predictor
+from brain.recipes.schema import PredictorOptions
+
+
+class TransformerOptions(PredictorOptions):
+    width: int = Field(256, ge=4, description="of all blocks, an attention head for each 64, and of the variance head")
+    depth: int = Field(2, ge=1, le=32, description="blocks")
+
+    @field_validator("width")
+    @classmethod
+    def _whole_heads(cls, width: int) -> int:
+        if width % (heads := max(1, width // 64)):
+            raise ValueError(f"transformer width {width} must be a multiple of its {heads} heads")
+        return width
 
 
 class Transformer(Predictor):
@@ -18,17 +32,17 @@ class Transformer(Predictor):
 
     HORIZON = 64
 
-    def __init__(self, dim: int, action_dim: int, width: int, depth: int) -> None:
-        super().__init__()
+    Options = TransformerOptions
+
+    def __init__(self, options: TransformerOptions, dim: int, action_dim: int) -> None:
+        super().__init__(options, dim, action_dim)
+        width = options.width
         self.token = nn.Linear(dim + action_dim, width)
         self.position = nn.Parameter(torch.randn(self.HORIZON, width) * 0.02)
-        heads = max(1, width // 64)
-        if width % heads:
-            raise ValueError(f"transformer width {width} must be a multiple of its {heads} heads")
         block = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            width, max(1, width // 64), 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
-        self.blocks = nn.TransformerEncoder(block, depth, enable_nested_tensor=False)
+        self.blocks = nn.TransformerEncoder(block, options.depth, enable_nested_tensor=False)
         self.update = nn.Linear(width, dim)
         nn.init.normal_(self.update.weight, std=1e-3)
         nn.init.zeros_(self.update.bias)

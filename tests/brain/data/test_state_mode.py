@@ -25,8 +25,8 @@ from tests.support.dots import RUN, dot_episode, dot_spec
 
 SMALL = ["encoder.dim=8", "encoder.width=8", "objective.batch=16", "prediction.batch=32", "objective.rollout=2"]
 SMALL += ["objective.predictor.width=16", "prediction.predictor.width=16", "prediction.rollout=2", "energy.anchors=100"]
-TRAIN = ["train", "--recipe", "double-pendulum-state", "--device", "cpu", "--quiet"]
-TRAIN += [word for change in SMALL for word in ("--set", change)]
+PLAIN = ["train", "--recipe", "double-pendulum-state", "--device", "cpu", "--quiet"]
+TRAIN = PLAIN + [word for change in SMALL for word in ("--set", change)]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_run_of_coordinates_goes_through_every_command(
 
 
 def test_what_needs_pictures_is_refused(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train = [*TRAIN, "--store", str(place), "--run", str(tmp_path / "run")]
+    train = [*PLAIN, "--store", str(place), "--run", str(tmp_path / "run")]
     for kind in ("cnn", "resnet18", "two-branch", "vit"):
         assert f"encoder {kind} needs pictures" in said(capsys, *train, "--set", f"encoder.kind={kind}")
     temporal = ["--set", "objective.views=temporal"]

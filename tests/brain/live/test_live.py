@@ -130,6 +130,30 @@ def test_another_episode_begins_where_one_ends(loaded: Loaded) -> None:
     assert moments[64].energy is None and moments[66].energy is not None, "nothing leads from one to the next"
 
 
+def test_an_event_ends_with_its_episode(loaded: Loaded) -> None:
+    scene = Scene(loaded, seed=4)
+    for _ in range(63):
+        scene.advance()
+    assert scene.play("freeze")
+    for _ in range(scene.trick_frames):
+        scene.advance()
+    (event,) = scene.events
+    assert event.start == 64 and event.stop == 64 + scene.trick_frames and event.open
+    event.seen = event.start  # whatever the model makes of it
+    event.follow = lambda *_: None  # type: ignore[method-assign]
+    while not (moment := scene.advance()).cut:
+        assert event.open
+    assert not event.open and event.over == moment.number
+
+
+def test_a_click_between_two_episodes_is_not_lost(loaded: Loaded) -> None:
+    scene = Scene(loaded, seed=4)
+    while scene.number < 65:
+        moment = scene.advance()
+    assert moment.cut and scene.play("teleport"), "one frame is no film yet"
+    assert [scene.advance().trick for _ in range(3)] == [None, "teleport", None]
+
+
 def test_keys_steer_a_world() -> None:
     world = make_world("car-racing", 16)
     assert keyed_action(world, frozenset({"left", "up", "other"})).tolist() == [-1.0, 1.0, 0.0]

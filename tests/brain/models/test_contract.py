@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -19,58 +20,65 @@ from brain import recipes
 from brain.data.loader import Stream
 from brain.data.source import Feed
 from brain.data.state_mode import reader, standardise
+from brain.device import Precision
 from brain.models.world_model import WorldModel, make_encoder
-from brain.objectives.base import Objective
-from brain.parts import ENCODERS, FLAT_ENCODERS, OBJECTIVES, PREDICTORS
-from brain.recipes import schema
+from brain.objectives.base import Objective, make_objective
+from brain.objectives.predictive import PredictiveOptions
+from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
-from brain.runs.folder import Run
+from brain.runs.folder import Compute, Run
 from brain.training.encoder import backward, train_encoder
 from brain.training.loop import Budget
 from brain.training.predictor import train_predictor
 from factory.cli import cli as factory
 from shared.cli.console import run
 from shared.errors import TinyJEPAError
+from shared.registry import Registry
 from shared.store.reader import Store
 from shared.worlds import WORLDS
 
 STEPS, BATCH, DIM = 3, 8, 8
+SIZES = {"width": 8, "depth": 1}
+"""Of every part that has such options."""
 SMALL = [
-    "observation.stride=1", f"encoder.dim={DIM}", "encoder.width=8", f"objective.batch={BATCH}", "objective.rollout=2",
-    "objective.predictor.width=16", "objective.predictor.depth=1", "prediction.predictor.width=16",
-    "prediction.predictor.depth=1", "prediction.rollout=2", "prediction.batch=16", "objective.inverse_dynamics=0.0",
+    "observation.stride=1", f"encoder.dim={DIM}", f"objective.batch={BATCH}", "prediction.rollout=2",
+    "prediction.batch=16",
 ]  # fmt: skip
-VIEWS = ["objective.rollout=1", "objective.expander=16"]
+PREDICTIVE = ["objective.rollout=2", "objective.inverse_dynamics=0.0"]
 NEEDS = {
-    "video": ["encoder.depth=1"],
-    "augment": [*VIEWS, 'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]'],
-    "temporal": VIEWS,
-    "masked": [
-        "objective.rollout=1", "objective.target=ema", "objective.clip=[4, 8]", "objective.predictor.kind=transformer",
-    ],
-}  # fmt: skip
+    "augment": ["objective.expander=16", 'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]'],
+    "temporal": ["objective.expander=16"],
+    "masked": ["objective.clip=[4, 8]", "objective.predictor.width=16", "objective.predictor.depth=1"],
+}
 ENCODER_OF = {"masked": "video"}
-TARGETS = get_args(schema.Objective.model_fields["target"].annotation)
+TARGETS = get_args(PredictiveOptions.model_fields["target"].annotation)
 REGULARISERS = ("variance", "covariance", "sigreg", "temporal_similarity", "inverse_dynamics")
 
 
+def sizes(section: str, registry: Registry, kind: str) -> list[str]:
+    """The chosen part, small."""
+    has = registry.get(kind).Options.model_fields
+    return [f"{section}.kind={kind}"] + [f"{section}.{key}={value}" for key, value in SIZES.items() if key in has]
+
+
 def encoder(kind: str) -> list[str]:
-    return [f"encoder.kind={kind}", *NEEDS.get(kind, [])]
+    return sizes("encoder", ENCODERS, kind) + NEEDS.get(kind, [])
 
 
 def views(kind: str) -> list[str]:
     return [f"objective.views={kind}", *NEEDS.get(kind, [])]
 
 
+def predictor(kind: str, stages: Sequence[str] = ("objective", "prediction")) -> list[str]:
+    return [override for stage in stages for override in sizes(f"{stage}.predictor", PREDICTORS, kind)]
+
+
 PARTS = {
     **{f"encoder {kind}": encoder(kind) for kind in ENCODERS},
     **{f"views {kind}": views(kind) + encoder(ENCODER_OF.get(kind, "cnn")) for kind in OBJECTIVES},
     **{f"target {kind}": [f"objective.target={kind}"] for kind in TARGETS},
-    **{
-        f"predictor {kind}": [f"{stage}.predictor.kind={kind}" for stage in ("objective", "prediction")]
-        for kind in PREDICTORS
-    },
+    **{f"predictor {kind}": predictor(kind) for kind in PREDICTORS},
     **{
         f"regulariser {kind}": [f"objective.{weight}={float(weight == kind)}" for weight in REGULARISERS]
         for kind in ("none", *REGULARISERS)
@@ -82,10 +90,10 @@ PARTS = {
 STATE = ["observation.mode=state", "encoder.kind=mlp"]
 MASKED = views("masked") + encoder("video")
 REFUSED = {
-    "masked without a moving average": ([*MASKED, "objective.target=shared"], "have the target ema"),
-    "masked with actions": ([*MASKED, "objective.inverse_dynamics=1"], "belongs to the views predictive"),
-    "two views and a target": ([*views("temporal"), "objective.target=ema"], "objective.target=shared"),
-    "two views and an action": ([*views("temporal"), "objective.inverse_dynamics=1"], "objective.inverse_dynamics=0"),
+    "masked without a moving average": ([*MASKED, "objective.target=shared"], "Input should be 'ema'"),
+    "masked with actions": ([*MASKED, "objective.inverse_dynamics=1"], "an option of predictive"),
+    "two views and a target": ([*views("temporal"), "objective.target=ema"], "an option of predictive and masked"),
+    "two views and an action": ([*views("temporal"), "objective.inverse_dynamics=1"], "an option of predictive"),
     "joint with two views": ([*views("temporal"), "prediction.start=joint"], "prediction.start=fresh"),
     "joint of two kinds": (["prediction.start=joint", "prediction.predictor.kind=gru"], "the same objective.predictor"),
     "augmented state": ([*STATE, *views("augment")], "need pictures"),
@@ -97,7 +105,7 @@ REFUSED = {
     **{
         f"state {kind}": (["observation.mode=state", *encoder(kind)], "needs pictures")
         for kind in ENCODERS
-        if kind not in FLAT_ENCODERS
+        if not ENCODERS.get(kind).flat
     },
 }
 TOO_SMALL = {
@@ -107,7 +115,10 @@ TOO_SMALL = {
 
 
 def made(overrides: list[str]) -> Recipe:
-    return recipes.load("car-racing", [*SMALL, *overrides])
+    first = [] if any(override.startswith("objective.views=") for override in overrides) else [*PREDICTIVE]
+    first += [] if first == [] else predictor("residual-mlp", ["objective"])
+    first += predictor("residual-mlp", ["prediction"])
+    return recipes.load("car-racing", [*SMALL, *encoder("cnn"), *first, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +143,9 @@ def check_gradients(*modules: nn.Module) -> None:
                 assert parameter.grad is None, f"{name} is not trained"
 
 
-def objective_of(recipe: Recipe, model: WorldModel, store: Store) -> tuple[Objective, Tensor]:
-    """One more step's gradients, for the parts that train beside the encoder; with a window's frames."""
-    objective: Objective = OBJECTIVES.get(recipe.objective.views)(recipe, model.action_dim)
+def objective_of(recipe: Recipe, model: WorldModel, store: Store, precision: Precision) -> tuple[Objective, Tensor]:
+    """Two steps' gradients, for the parts that train beside the encoder; with a window's frames."""
+    objective = make_objective(recipe, model.encoder, model.action_dim)
     objective.begin(model.encoder)
     stream = Stream(
         store, "train", stack=recipe.observation.stack, stride=1, steps=objective.steps, batch=BATCH, seed=0,
@@ -146,7 +157,7 @@ def objective_of(recipe: Recipe, model: WorldModel, store: Store) -> tuple[Objec
     optimizer = torch.optim.AdamW(parameters, 1e-3)
     for step in range(2):  # a last layer may begin with zeros, and hold back every gradient before it
         optimizer.zero_grad()
-        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(step))
+        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(step), precision)
         optimizer.step()
     assert torch.isfinite(terms.loss) and all(part.ndim == 0 and part.isfinite() for part in terms.parts.values())
     assert terms.latents.shape[1] == DIM and len(terms.latents) >= BATCH
@@ -163,10 +174,13 @@ def test_a_part_on_a_world(part: str, world: str, stores: dict[str, Path], tmp_p
     standardise(store, folder)
     torch.manual_seed(0)
     model, feed = WorldModel(recipe, store.spec), Feed(store)
-    train_encoder(folder, model, feed, Budget(steps=STEPS), seed=0, checkpoint_seconds=99, quiet=True)
+    train_encoder(
+        folder, model, feed, Budget(steps=STEPS), compute=Compute(), seed=0, checkpoint_seconds=99, quiet=True
+    )
     check_gradients(model.encoder)
-    objective, frames = objective_of(recipe, model, store)
-    check_gradients(model.encoder, objective)
+    for precision in get_args(Precision):  # bfloat16 is emulated where the processor does not have it
+        objective, frames = objective_of(recipe, model, store, precision)
+        check_gradients(model.encoder, objective)
 
     tensors, _ = checkpoint.load(folder.encoder)
     checkpoint.restore(folder.encoder, model.encoder, tensors, "model")
@@ -210,5 +224,5 @@ def test_an_encoder_under_other_views(viewed: str, kind: str, stores: dict[str, 
     recipe, store = made([*views(viewed), *encoder(kind)]), Store(stores["two-room"])
     torch.manual_seed(0)
     model = WorldModel(recipe, store.spec)
-    objective, _ = objective_of(recipe, model, store)
+    objective, _ = objective_of(recipe, model, store, "float32")
     check_gradients(model.encoder, objective)

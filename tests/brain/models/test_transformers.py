@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from brain.models.encoders.vit import ViT
+from brain.models.encoders.base import Frames
+from brain.models.encoders.vit import ViT, ViTOptions
 from brain.models.layers.attention import Attention, FeedForward
 from brain.models.layers.patches import sinusoids, sinusoids_2d, tubelets
 from brain.objectives.collapse import embedding_std
@@ -68,7 +69,7 @@ def test_blocks_are_torchs_pre_norm_layer() -> None:
 def test_vit_takes_every_frame_size_and_knows_its_places() -> None:
     torch.manual_seed(0)
     for height, width in ((16, 16), (65, 40), (64, 64)):
-        encoder = ViT(channels=6, frame_size=(height, width), dim=12, width=32)
+        encoder = ViT(ViTOptions(dim=12, width=32), Frames(height, width, 6))
         assert encoder(torch.rand(2, 6, height, width) * 2 - 1).shape == (2, 12)
     encoder.eval()
     frames = torch.rand(2, 6, 64, 64) * 2 - 1
@@ -77,11 +78,11 @@ def test_vit_takes_every_frame_size_and_knows_its_places() -> None:
     encoder.position.zero_()
     torch.testing.assert_close(encoder(frames), encoder(moved), atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="multiple of 4"):
-        ViT(channels=6, frame_size=(64, 64), dim=12, width=30)
+        ViTOptions(dim=12, width=30)
 
 
 def test_vit_is_small() -> None:
-    encoder = ViT(channels=6, frame_size=(64, 64), dim=128, width=64)
+    encoder = ViT(ViTOptions(dim=128, width=64), Frames(64, 64, 6))
     block = 4 * 64 * 64 + 4 * 64 + 8 * 64 * 64 + 5 * 64 + 2 * 2 * 64
     assert sum(p.numel() for p in encoder.parameters()) == (6 * 64 + 1) * 64 + 4 * block + 2 * 2 * 64 + 65 * 128
 
@@ -92,5 +93,5 @@ def test_vit_begins_with_latents_that_vary() -> None:
     frames = torch.full((64, 3, 64, 64), -0.5)
     for i, frame in enumerate(frames):
         frame[:, i : i + 4, 60 - i : 64 - i] = 0.5
-    encoder = ViT(channels=3, frame_size=(64, 64), dim=16, width=64)
+    encoder = ViT(ViTOptions(dim=16, width=64), Frames(64, 64, 3))
     assert embedding_std(encoder(frames).detach()) > 0.3

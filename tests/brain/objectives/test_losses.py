@@ -9,6 +9,7 @@ import torch
 from brain import recipes
 from brain.data.windows import Batch
 from brain.models.world_model import make_encoder
+from brain.objectives.base import make_objective
 from brain.objectives.collapse import effective_rank, embedding_std
 from brain.objectives.losses import CovarianceLoss, GaussianNLL, InvarianceLoss, InverseDynamics, SIGReg, VarianceLoss
 from brain.objectives.predictive import Predictive
@@ -72,7 +73,9 @@ def test_joint_prediction_is_its_written_out_terms(target: str) -> None:
         ],
     )  # fmt: skip
     torch.manual_seed(0)
-    encoder, objective = make_encoder(recipe, (4, 4, 3)), Predictive(recipe, 2)
+    encoder = make_encoder(recipe, (4, 4, 3))
+    objective = make_objective(recipe, encoder, 2)
+    assert isinstance(objective, Predictive)
     batch = Batch(torch.randint(0, 256, (5, 4, 4, 4, 3), dtype=torch.uint8), torch.randn(5, 3, 2))
     with torch.no_grad():
         terms = objective.eval()(encoder.eval(), batch, torch.Generator())

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from brain.runs import checkpoint
-from brain.runs.folder import Run
+from brain.runs.folder import Compute, Run
 from shared.errors import TinyJEPAError
 from tests import ROOT
 
@@ -49,11 +49,12 @@ def finish(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
 
 
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return {f"{path.stem}.{name}": tensor for name, tensor in checkpoint.load(path)[0].items()}
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    tensors = {}
-    for path in (Run(run).encoder, Run(run).predictor):
-        tensors |= {f"{path.stem}.{name}": tensor for name, tensor in checkpoint.load(path)[0].items()}
-    return tensors
+    return weights_of(Run(run).encoder) | weights_of(Run(run).predictor)
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +209,41 @@ def test_a_damaged_checkpoint_is_one_line_and_stays(
     done = finish(command(dots, recipe, run))
     assert done.returncode == 2 and "encoder.safetensors" in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert encoder.read_bytes() == content
+
+
+def test_the_precision_and_threads_belong_to_the_run(dots: Path, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    steps = ("--steps", "3", "--stage", "encoder")
+    assert finish(command(dots, recipe, run, *steps, "--precision", "bfloat16")).returncode == 0
+    assert Run(run).compute() == Compute("bfloat16", 1)
+    done = finish(command(dots, recipe, run, *steps, "--precision", "float32"))
+    assert done.returncode == 2 and "was trained in bfloat16, not float32" in done.stderr
+    assert finish(command(dots, recipe, run, *steps)).returncode == 0, "auto is the run's own"
+
+    done = finish(command(dots, recipe, tmp_path / "other", *steps))
+    assert done.returncode == 0 and Run(tmp_path / "other").compute() == Compute("float32", 1), "on every CPU"
+    changed = weights_of(Run(run).encoder), weights_of(Run(tmp_path / "other").encoder)
+    assert any(not torch.equal(changed[0][name], tensor) for name, tensor in changed[1].items())
+
+
+def test_resuming_with_other_threads_is_said(dots: Path, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(command(dots, recipe, run, "--steps", "4000", "--checkpoint-every", "0.1s"), cwd=ROOT)
+    wait_for_step(process, run, "encoder", 2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    arguments = command(dots, recipe, run, "--steps", "4000", "--checkpoint-every", "0.1s", "--threads", "2")
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment)
+    before = checkpoint.load(Run(run).checkpoint("encoder"))[1]["step"]
+    wait_for_step(process, run, "encoder", before + 1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert "2 threads from here on, 1 before" in (run / "train.log").read_text()
+    assert Run(run).compute().threads == 2
+
+
+def test_threads_are_measured_for_a_budget(dots: Path, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = finish(command(dots, recipe, run, "--budget", "2s", "--stage", "encoder"))
+    assert done.returncode == 0 and Run(run).compute() == Compute("float32", None)
