@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from shared.store.reader import Store
-from shared.store.schema import EpisodeRef, split_of
+from shared.store.schema import EpisodeRef, split_by_seed
 from shared.worlds.actions import RandomActions
 from shared.worlds.base import World
 from shared.worlds.episode import play
@@ -47,6 +47,8 @@ class Recordings:
 
     store: Store | None
     by_policy: Mapping[str, Sequence[EpisodeRef]]
+    training_seeds: frozenset[int] = frozenset()
+    """Of the store's training episodes."""
 
     @classmethod
     def of(cls, store: Store | None, shortest: int) -> Recordings:
@@ -55,7 +57,7 @@ class Recordings:
         for ref in store.split("test") if store else ():
             if ref.rows >= shortest:
                 by_policy.setdefault(ref.policy, []).append(ref)
-        return cls(store, by_policy)
+        return cls(store, by_policy, frozenset(ref.seed for ref in store.split("train")) if store else frozenset())
 
     def draw(self, policy: str, rng: np.random.Generator) -> EpisodeRef:
         """An episode of ``recorded:<policy>``, or of any where that is no recorded one."""
@@ -69,7 +71,7 @@ class Recordings:
 
 
 class WorldRide:
-    """A simulator. Its episodes start from seeds of the test split, which no training saw."""
+    """A simulator. Its episodes start from seeds that no training saw."""
 
     def __init__(self, world: World, recordings: Recordings, rng: np.random.Generator) -> None:
         self._world, self._recordings, self._rng = world, recordings, rng
@@ -86,7 +88,7 @@ class WorldRide:
             self._script = Replay(self._world, rows)
             self.title = _title(ref)
         else:
-            seed = next(s for s in (int(self._rng.integers(2**31)) for _ in itertools.count()) if split_of(s) == "test")
+            seed = self._held_out_seed()
             self.title = f"seed {seed}, held out"
         self._left = 0
         self._course = play(self._world, seed, lambda: self, self._world.max_episode_steps)
@@ -109,6 +111,12 @@ class WorldRide:
         if self._policy.startswith(RECORDED) and self._script is not None:
             return self._script.act(frame, state)
         return self._held()
+
+    def _held_out_seed(self) -> int:
+        """A seed of no training episode: of the store at hand, or of any whose episodes are split by their seed."""
+        trained = self._recordings.training_seeds
+        drawn = (int(self._rng.integers(2**31)) for _ in itertools.count())
+        return next(seed for seed in drawn if split_by_seed(seed) == "test" and seed not in trained)
 
     def _held(self) -> Any:
         if self._left == 0:

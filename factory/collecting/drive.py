@@ -17,6 +17,7 @@ import numpy as np
 from factory.collecting.episodes import episode_seeds
 from factory.collecting.job import Job
 from shared.errors import TinyJEPAError
+from shared.store.claim import Claim
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import Episode
@@ -115,7 +116,14 @@ def drive(path: Path, job: Job, window: Window) -> tuple[int, int]:
     world = make_world(spec.world, spec.frame_shape[0], **_with_pictures(spec.world, spec.world_options))
     if not world.keys:
         raise TinyJEPAError(f"world '{spec.world}' has no keys to drive it by")
+    path = path.absolute()
     spec = create_store(path, spec)
+    with Claim(path, run):
+        return _record(path, Job(spec, run), world, window)
+
+
+def _record(path: Path, job: Job, world: World, window: Window) -> tuple[int, int]:
+    spec, run = job
     taken = [ref.index for ref in Store(path).episodes if ref.run == run]
     first = max(taken, default=-1) + 1
     episodes = frames = 0

@@ -39,27 +39,25 @@ def make_episode(world: World, name: str, run: RunSpec, k: int) -> Episode:
     """``run_episode`` for a world that may fail: raises ``TinyJEPAError`` that names world, episode and seed."""
     try:
         return run_episode(world, run.policy, run.seed, k, run.max_episode_steps)
+    except TinyJEPAError:
+        raise
     except (Exception, SystemExit) as error:  # the world's code may raise anything, and call sys.exit
         seed, _ = episode_seeds(run.seed, k)
-        reason = str(error) if isinstance(error, TinyJEPAError) else brief(error)
-        raise TinyJEPAError(f"world '{name}' failed in episode {k} (world seed {seed}): {reason}") from error
+        raise TinyJEPAError(f"world '{name}' failed in episode {k} (world seed {seed}): {brief(error)}") from error
 
 
 def difference(world: World, name: str, run: RunSpec, episode: Episode) -> str | None:
-    """Make an episode of a run again: where it parts from the first making, in words; None where nowhere.
-
-    Raises ``TinyJEPAError`` as ``make_episode``.
-    """
+    """Make an episode of ``make_episode`` again: where it parts from the first making, in words; None where nowhere."""
     again = make_episode(world, name, run, episode.index)
     rows = min(again.rows, episode.rows)
     found = [
-        (row, field)
-        for field in ("frame", "state", "action", "reward")
-        if (row := _first_difference(getattr(again, field)[:rows], getattr(episode, field)[:rows])) is not None
+        (row, name)
+        for name in ("frame", "state", "action", "reward")
+        if (row := _first_difference(getattr(again, name)[:rows], getattr(episode, name)[:rows])) is not None
     ]
     if found:
-        row, field = min(found, key=lambda one: one[0])
-        return f"its {field} differs in step {row}"
+        row, name = min(found, key=lambda one: one[0])
+        return f"its {name} differs in step {row}"
     if again.rows != episode.rows:
         return f"it ends after {again.rows - 1} steps, not {episode.rows - 1}"
     if (again.terminated, again.truncated) != (episode.terminated, episode.truncated):

@@ -65,11 +65,11 @@ class Simulator:
         started = time.perf_counter()
         spec, run = self._spec, self._run
         episode = make_episode(self._world, spec.world, run, k)
+        seconds = time.perf_counter() - started
         parted = None
         if k == 0 and spec.world not in WORLDS:
-            simulated = time.perf_counter() - started
             parted = difference(self._world, spec.world, run, episode)
-            started = time.perf_counter() - simulated
+        started = time.perf_counter() - seconds
         try:
             if self._writer is None:
                 self._writer = StreamWriter(self._path, spec, run, self._worker)

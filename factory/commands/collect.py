@@ -95,19 +95,26 @@ def command(
         typer.Option(
             metavar="KEY",
             rich_help_panel=WORLD,
-            help="The image of a dictionary observation that is the frame, or `render`.",
+            help="What to take as frame: an image of a dictionary observation, or `render`.",
         ),
     ] = None,
     frames: Annotated[
         int | None,
         typer.Option(
-            parser=count, metavar="N", show_default="100,000", rich_help_panel=GOAL, help="Total frames in the store."
+            parser=count,
+            metavar="N",
+            show_default="100,000",
+            rich_help_panel=GOAL,
+            help="Total frames in the store.",
         ),
     ] = None,
     episodes: Annotated[
         int | None,
         typer.Option(
-            parser=count, metavar="N", rich_help_panel=GOAL, help="Total episodes in the store, instead of --frames."
+            parser=count,
+            metavar="N",
+            rich_help_panel=GOAL,
+            help="Total episodes in the store, instead of --frames.",
         ),
     ] = None,
     store: Annotated[
@@ -197,10 +204,10 @@ def command(
         frames = DEFAULT_FRAMES
     from factory.collecting.job import make_job
     from shared.cli.streams import results_alone
+    from shared.store.source import default_store
 
-    given, here = world_options(options or []), Path.cwd()
-    if observation is not None:
-        given["observation"] = observation
+    here = Path.cwd()
+    given = world_options(options or []) | ({"observation": observation} if observation is not None else {})
     with results_alone():
         jobs = [
             make_job(world, policy, seed, frame_size, max_episode_steps, given, dataset)
@@ -289,15 +296,6 @@ def _estimate(
     )
     if found.bytes > found.free_bytes:
         typer.echo("the disk has less free space than that: free some, or choose another --store")
-
-
-def default_store(world: str, data: Path | None = None, dataset: str | None = None) -> Path:
-    """``DATA/WORLD`` or ``DATA/WORLD-DATASET``; DATA is ``$TINYJEPA_DATA`` or ``data``.
-
-    What cannot be in a file name becomes a dash.
-    """
-    name = world.replace("/", "-").replace(":", "-") + (f"-{dataset}" if dataset else "")
-    return (data or Path(os.environ.get("TINYJEPA_DATA") or "data")) / name
 
 
 def world_options(pairs: Sequence[str]) -> dict[str, Any]:

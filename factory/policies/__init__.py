@@ -104,7 +104,13 @@ def _obstacle(name: str, world: World) -> str | None:
 
 def make_policy(name: str, world: World, rng: np.random.Generator) -> tuple[str, Policy]:
     """A policy for one episode of a world that has been reset, and its resolved name (never ``mixed``)."""
-    if name == MIXED:
-        shares = mix(world)
-        name = str(rng.choice(list(shares), p=list(shares.values())))
+    name = resolve_policy(name, world, rng)
     return name, POLICIES.get(name)(world, rng)
+
+
+def resolve_policy(name: str, world: World, rng: np.random.Generator) -> str:
+    """The name of an episode's policy, drawn where ``name`` is ``mixed``; the first that is drawn from ``rng``."""
+    if name != MIXED:
+        return name
+    shares = mix(world)
+    return str(rng.choice(list(shares), p=list(shares.values())))

@@ -23,22 +23,26 @@ def local_path(text: str) -> Path:
     return Path(text)
 
 
-def count(text: str | int) -> int:
-    """A whole number of at least 1, such as ``6000``, ``6_000``, ``6,000`` or ``6e3``."""
-    plain = re.sub(r"(?<=\d)[,_](?=\d{3}(\D|$))", "", str(text).strip())
-    if re.fullmatch(r"\d+(\.\d*)?(e\+?\d{1,2})?", plain, re.IGNORECASE):
-        number = Decimal(plain)
-        if number == int(number) and number >= 1:
-            return int(number)
-    raise ValueError(f"'{text}' is no whole number greater than or equal to 1: write for example 6000, 6_000 or 6e3")
-
-
 def duration(text: str | float) -> float:
     """Seconds, of a number or a number with s, m or h, such as ``90``, ``10m`` or ``1.5h``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(text).strip())
     if not match or float(match[1]) <= 0:
         raise ValueError(f"'{text}' is not a positive duration: write 90s, 10m or 1.5h")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def count(text: str | int) -> int:
+    """A whole number of at least 1, which may be written as ``6e3``, ``6_000`` or ``6,000``."""
+    plain = str(text).strip()
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", plain):
+        plain = plain.replace(",", "")
+    try:
+        number = Decimal(plain)
+        if number.adjusted() < 18 and number == int(number) >= 1:
+            return int(number)
+    except (ArithmeticError, ValueError):
+        pass
+    raise ValueError(f"'{text}' is not a whole number of at least 1: write 6000, 6_000, 6,000 or 6e3")
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]

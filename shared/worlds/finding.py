@@ -126,7 +126,7 @@ def _import(module: str, name: str) -> None:
             "the directory that it lies in"
         ) from None
     except (Exception, SystemExit) as error:
-        raise TinyJEPAError(f"world '{name}': importing '{module}' fails ({brief(error)}): mend it first") from error
+        raise TinyJEPAError(f"world '{name}': importing '{module}' fails ({brief(error)}): mend it first") from None
 
 
 def _unregistered(module: str, identifier: str) -> str:
