@@ -18,7 +18,7 @@ from brain.commands.common import (
     show_summary,
     store_of,
 )
-from shared.cli.options import duration
+from shared.cli.options import count, duration
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def command(
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            parser=count,
             metavar="N",
             show_default="the recipe's",
             rich_help_panel=TRAINING,
@@ -107,7 +107,7 @@ def command(
     ] = False,
     min_frames: Annotated[
         int,
-        typer.Option(min=1, metavar="N", rich_help_panel=FOLLOWING, help="Training frames to wait for."),
+        typer.Option(parser=count, metavar="N", rich_help_panel=FOLLOWING, help="Training frames to wait for."),
     ] = 10_000,
     follow_idle: Annotated[
         float,

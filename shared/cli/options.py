@@ -38,11 +38,11 @@ def count(text: str | int) -> int:
         plain = plain.replace(",", "")
     try:
         number = Decimal(plain)
-        if number == int(number) >= 1 and len(str(int(number))) < 19:
+        if number.adjusted() < 18 and number == int(number) >= 1:
             return int(number)
     except (ArithmeticError, ValueError):
         pass
-    raise ValueError(f"'{text}' is not a whole number of at least 1: write 6000, 6_000, 6,000 or 6e3")
+    raise ValueError(f"'{text}' is not a whole number greater than or equal to 1: write 6000, 6_000, 6,000 or 6e3")
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
