@@ -84,21 +84,11 @@ def show_summary(run_path: Path) -> None:
         typer.echo(f"report: {report.resolve()}")
 
 
-def open_store(run: Run, place: Path | str | None) -> Store:
-    """The store at ``place``, or the one a run was trained on, as its recipe sees it; refused where it shows another
-    world."""
-    from brain.data.state_mode import reader, standardise
+def open_store(run: Run, place: str | None) -> Store:
+    """The store at ``place``, or the one a run was trained on; says where a moved one is remembered."""
+    from brain.data import place as places
 
-    facts = run.facts()
-    opened = reader(run.recipe())(place or facts["store"])
-    for key, value in (
-        ("world", opened.spec.world),
-        ("frame_shape", list(opened.spec.frame_shape)),
-        ("action_dim", opened.spec.action_dim),
-    ):
-        if facts[key] != value:
-            raise TinyJEPAError(
-                f"{opened.path} has {key} {value}, but the run was trained with {facts[key]}: give its --store"
-            )
-    standardise(opened, run)
+    opened, line = places.open_store(run, place)
+    if line:
+        typer.echo(line, err=True)
     return opened
