@@ -53,8 +53,8 @@ Clock = Annotated[
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 
 
-def default_store(recipe: Recipe) -> Path:
-    """``DATA/WORLD`` of the recipe's world, where ``factory collect --world WORLD`` writes."""
+def store_of(recipe: Recipe) -> Path:
+    """``DATA/WORLD[-DATASET]`` of the recipe's world and its default dataset, where ``factory collect`` writes."""
     from shared.store.source import default_store
     from shared.worlds import world_class
 

@@ -11,7 +11,6 @@ from brain.commands.common import need_torch, open_store
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
-    from brain.runs.figures import Judgement
     from brain.runs.folder import Run
     from shared.store.schema import StoreSpec
 
@@ -88,7 +87,7 @@ def command(
     exhibits = []
     for run in map(Run, runs):
         judgement = read_judgement(run)
-        model = WorldModel.load(run.path, _spec(run, judgement, store), torch.device("cpu"))
+        model = WorldModel.load(run.path, spec_of(run, store), torch.device("cpu"))
         exhibits.append(Exhibit(run.path, model, load_decoder(run, model) if run.decoder.exists() else None, judgement))
     if onnx:
         for exhibit in exhibits:
@@ -100,11 +99,12 @@ def command(
         typer.echo(f"python -m http.server --directory {web}   then open http://localhost:8000")
 
 
-def _spec(run: Run, judgement: Judgement | None, store: str | None) -> StoreSpec:
+def spec_of(run: Run, store: Path | str | None) -> StoreSpec:
     """The run's world: as its judge saw it, so that the store may be elsewhere by now, or from the store."""
-    from brain.runs.figures import damaged
+    from brain.runs.figures import damaged, read_judgement
 
     run.facts()
+    judgement = read_judgement(run)
     if judgement is None or store is not None:
         return open_store(run, store).spec
     try:

@@ -14,9 +14,9 @@ from brain.commands.common import (
     Clock,
     RecipeName,
     default_recipe,
-    default_store,
     need_torch,
     show_summary,
+    store_of,
 )
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
@@ -212,7 +212,7 @@ def command(
     wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}
     with keep() as log:
         lines = run_training(
-            store or default_store(resolved),
+            store or store_of(resolved),
             run_path,
             resolved,
             data=Data(

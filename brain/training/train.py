@@ -24,7 +24,7 @@ from brain.training.encoder import train_encoder
 from brain.training.loop import Budget, Clock, OpenBudget
 from brain.training.predictor import train_predictor
 from shared.cli.runlog import LOG
-from shared.errors import TinyJEPAError
+from shared.errors import DamageError, TinyJEPAError
 from shared.store.reader import OnCorrupt, Store
 
 Curves = Literal["tensorboard", "wandb"]
@@ -131,13 +131,16 @@ def train(
             _open_logs(run, curves)
             for line in changes:
                 LOG.info(line)
-            lines = changes + _stages(
-                feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge
-            )
+            stages = _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge)
+            lines = changes + stages
             if before != feed.store.address:
                 lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
             for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
                 lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} did nothing")
+            if _still(feed):
+                lines.append(
+                    f"note: the frames of {feed.store.address} never vary: there is nothing to learn from them"
+                )
         finally:
             run.close()
     finally:
@@ -180,6 +183,16 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
     return compute, [
         f"note: {names[1]} threads from here on, {names[0]} before: the weights are not those of an undisturbed run"
     ]
+
+
+def _still(feed: Feed) -> bool:
+    """Whether no frame differs from the first one of its episode, in 8 training episodes."""
+    sample = feed.sound([ref for ref in feed.store.episodes if ref.split == "train"][:8])
+    try:
+        frames = [feed.store.read_episode(ref, "frame")["frame"] for ref in sample]
+    except DamageError:
+        return False
+    return bool(frames) and all((shown == shown[0]).all() for shown in frames)
 
 
 def _open_logs(run: Run, curves: Sequence[Curves]) -> None:

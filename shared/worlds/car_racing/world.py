@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from Box2D import b2World
-from Box2D.b2 import contactListener, fixtureDef, polygonShape
+from Box2D.b2 import fixtureDef, polygonShape
 from gymnasium import spaces
 from gymnasium.envs.box2d import car_racing as reference
 
@@ -16,6 +16,7 @@ from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, Band
 from shared.worlds.base import Subset, World
 from shared.worlds.car_racing.car import DT, Car
+from shared.worlds.car_racing.contacts import Contacts
 from shared.worlds.car_racing.renderer import FULL_ZOOM, Renderer
 from shared.worlds.car_racing.road import DRIVING, ROAD_HALF_WIDTH
 from shared.worlds.car_racing.track import CentreLine, Track
@@ -327,32 +328,3 @@ class CarRacing(World):
                 car.hull.angularVelocity,
             )
         return frame
-
-
-class Contacts(contactListener):
-    """Counts the tiles under each wheel and reports touched and visited tiles to the world."""
-
-    def __init__(self, world: CarRacing) -> None:
-        super().__init__()
-        self.world = world
-        self.tiles = [0] * 4
-
-    def BeginContact(self, contact: Any) -> None:
-        tile, wheel = self._parts(contact)
-        self.world.touch(tile)
-        if wheel is not None:
-            self.tiles[wheel] += 1
-            self.world.visit(tile)
-
-    def EndContact(self, contact: Any) -> None:
-        tile, wheel = self._parts(contact)
-        self.world.touch(tile)
-        if wheel is not None:
-            self.tiles[wheel] -= 1
-
-    @staticmethod
-    def _parts(contact: Any) -> tuple[int, int | None]:
-        """Tile index and wheel index; None for the hull."""
-        a, b = contact.fixtureA.userData, contact.fixtureB.userData
-        tile, other = (a, b) if a is not None and a >= 0 else (b, a)
-        return tile, None if other is None else -1 - other
