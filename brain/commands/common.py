@@ -99,14 +99,11 @@ def show_summary(run_path: Path) -> None:
         typer.echo(f"report: {report.resolve()}")
 
 
-def open_store(run: Run, place: Path | str | None) -> Store:
-    """The store at ``place``, or the one a run was trained on, as its recipe sees it; refused where it shows another
-    world."""
-    from brain.data.state_mode import reader, standardise
-    from brain.runs.folder import check_fit
+def open_store(run: Run, place: str | None) -> Store:
+    """The store at ``place``, or the one a run was trained on; says where a moved one is remembered."""
+    from brain.data import place as places
 
-    facts = run.facts()
-    opened = reader(run.recipe())(place or facts["store"])
-    check_fit(facts, opened.spec, str(opened.path), "give its --store")
-    standardise(opened, run)
+    opened, line = places.open_store(run, place)
+    if line:
+        typer.echo(line, err=True)
     return opened
