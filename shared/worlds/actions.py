@@ -29,15 +29,20 @@ class Actions:
         self._space = space
         self._box = space if isinstance(space, gym.spaces.Box) else None
         self._exact = self._box is not None and self._box.dtype == np.float32
+        self._plain = self._exact and len(space.shape or ()) == 1
 
     def row(self, action: Any) -> np.ndarray:
         """float32 ``(A,)``"""
+        if self._plain:
+            return np.array(action, np.float32)
         if self._box is not None:
             return np.array(action, np.float32).reshape(-1)
         return flat_action(self._space, action)
 
     def action(self, row: np.ndarray) -> Any:
         """The action that ``row`` stands for, of the space's own dtype and shape."""
+        if self._plain:
+            return np.array(row, np.float32)
         if self._box is None:
             return gym.spaces.unflatten(self._space, row)
         if self._exact:
