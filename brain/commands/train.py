@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, need_torch, show_summary, store_of
+from brain.commands.common import (
+    EXPERIMENT,
+    TRAINING,
+    Clock,
+    RecipeName,
+    default_recipe,
+    need_torch,
+    show_summary,
+    store_of,
+)
 from shared.cli.options import count, duration
 from shared.errors import TinyJEPAError
 
@@ -25,7 +34,7 @@ FOLLOWING, HARDWARE, LOGGING = "Following a collection", "Data and hardware", "L
 
 
 def command(
-    recipe: RecipeName = recipes.DEFAULT,
+    recipe: RecipeName = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -188,7 +197,7 @@ def command(
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")
     need_torch()
-    resolved = recipes.load(recipe, overrides or [])
+    resolved = recipes.load(recipe or default_recipe(store), overrides or [])
     from brain.training.train import Curves, Data, Effort
     from brain.training.train import train as run_training
     from shared.cli.runlog import keep

@@ -25,7 +25,7 @@ from brain.evaluation.negatives import HARD, KINDS, draw_anchors, propose
 from brain.evaluation.rollouts import rollout_errors
 from brain.evaluation.samples import Samples, draw_samples, representations
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
-from brain.models.latents import LatentTable, embed
+from brain.models.latents import LatentTable, embed, read_actions
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import effective_rank, embedding_std
 from brain.runs.figures import UPPER_BOUND
@@ -124,6 +124,7 @@ def _score(
     """Test energies by kind and scorer, and the number of anchors; embeds the test episodes."""
     test, device = samples.test, model.device
     anchors = draw_anchors(test, model.recipe.energy.anchors, samples.rng)
+    read_actions(store, test)
     proposals = {kind: propose(kind, anchors, test, seed) for kind in KINDS}
     pixels = PixelScorer(test, anchors, proposals)
     clips = Clips(anchors, proposals, {name: encoders[name] for name in spaces})

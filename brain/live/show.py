@@ -143,9 +143,9 @@ class Show(threading.Thread):
             if value not in SPEEDS:
                 raise TinyJEPAError(f"speed is one of {', '.join(str(speed) for speed in SPEEDS)}")
             self._speed = value
-        elif command.do == "trick":
+        elif command.do == "intervention":
             if not isinstance(value, str) or value not in INTERVENTIONS:
-                raise TinyJEPAError(f"a trick is one of {', '.join(INTERVENTIONS)}")
+                raise TinyJEPAError(f"an intervention is one of {', '.join(INTERVENTIONS)}")
             self._scene.play(value)
             self._playing = True
         elif command.do == "policy":

@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,8 +110,19 @@ class Run:
     def checkpoint(self, stage: str) -> Path:
         return self.path / f"{stage}.checkpoint.safetensors"
 
-    def begin(self, recipe: Recipe, spec: StoreSpec, store: str, seed: int, compute: Compute | None = None) -> None:
-        """Create the folder, or check that an earlier run in it was this one."""
+    def begin(
+        self,
+        recipe: Recipe,
+        spec: StoreSpec,
+        store: str,
+        seed: int,
+        compute: Compute | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
+        """Create the folder, or check that an earlier run in it was this one.
+
+        ``flags`` are those of the first ``brain train`` that nothing else in ``run.json`` says.
+        """
         facts = {
             "store": store,
             "world": spec.world,
@@ -119,6 +130,7 @@ class Run:
             "action_dim": spec.action_dim,
             "seed": seed,
             "compute": asdict(compute or Compute()),
+            "flags": list(flags),
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -145,6 +157,14 @@ class Run:
         check_fit(before, spec, store, f"{self.path} is of another world, give another --run")
         if before["seed"] != seed:
             raise TinyJEPAError(f"{self.path} was trained with seed {before['seed']}, not {seed}: give another --run")
+
+    def moved(self, store: str) -> None:
+        """Remember where the run's store is now; ``run.json`` keeps where it was."""
+        facts = self.facts()
+        before = facts.get("earlier_stores")
+        facts["earlier_stores"] = [*(before if isinstance(before, list) else []), facts["store"]]
+        facts["store"] = store
+        write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
 
     def recipe(self) -> Recipe:
         """The resolved recipe that the run was made with."""

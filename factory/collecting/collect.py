@@ -92,7 +92,7 @@ def collect(
             if address is None and min(workers or 1, plan.parallel) == 1:
                 _collect_here(path, job, plan, interrupt, tally, screen)
             else:
-                from factory.cluster.fleet import collect_on_ray
+                from factory.collecting.fleet import collect_on_ray
 
                 collect_on_ray(path, job, plan, workers, address, interrupt, tally, screen)
             store.refresh()

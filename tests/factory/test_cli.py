@@ -111,7 +111,7 @@ def test_default_store() -> None:
         (["--option", "hud"], ["key=value"]),
         (["--option", "hdu=1"], ["unknown option 'hdu'", "Did you mean 'hud'?"]),
         (["--option", "hud=perhaps"], ["'perhaps'", "bool"]),
-        (["--frames", "0"], ["--frames", "greater than or equal to 1", "'0'"]),
+        (["--frames", "0"], ["--frames", "not a whole number of at least 1", "'0'"]),
         (["--frames", "many"], ["--frames", "'many'"]),
         (["--seed", "-1"], ["--seed"]),
         (["--frame-size", "2"], ["frame size 2"]),
