@@ -49,8 +49,8 @@ class Actions:
             return np.array(row, np.float32).reshape(self._box.shape)
         values = np.asarray(row, np.float64).reshape(self._box.shape)
         if not np.issubdtype(self._box.dtype, np.floating):
-            values = np.clip(np.rint(values), -LARGEST_INTEGER, LARGEST_INTEGER)
-            values = np.clip(values, self._box.low.astype(np.float64), self._box.high.astype(np.float64))
+            values = np.clip(np.rint(values), self._box.low.astype(np.float64), self._box.high.astype(np.float64))
+            values = np.clip(values, -LARGEST_INTEGER, LARGEST_INTEGER)
         return np.clip(values.astype(self._box.dtype), self._box.low, self._box.high)
 
 
