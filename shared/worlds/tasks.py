@@ -12,13 +12,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
 from shared.errors import TinyJEPAError
 from shared.worlds.base import World, action_dim
+from shared.worlds.policy import Policy
 
 LISTED = 20_261_125
 """The seed of the fixed lists."""
@@ -38,14 +39,7 @@ class Case:
     """Episodes that are reported apart."""
 
 
-class Guide(Protocol):
-    """A policy that knows the task: it reads the true state."""
-
-    def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
-        """Act in ``world.action_space`` for a frame, uint8 ``(H, W, C)``, and a state, float32 ``(S,)``."""
-
-
-MakeGuide = Callable[[np.ndarray, np.ndarray, np.random.Generator], Guide]
+MakeGuide = Callable[[np.ndarray, np.ndarray, np.random.Generator], Policy]
 """From the states at start and goal, float32 (S,) each, and the episode's generator."""
 
 

@@ -22,11 +22,12 @@ class TrueDistance(Cost):
 
     def __init__(self, options: Any, setting: Setting) -> None:
         super().__init__(options, setting)
-        self._task, self._dynamics = setting.task, plain(setting)
+        self._dynamics = plain(setting)
         if self._dynamics.differentiable:
             raise TinyJEPAError("cost true-distance reads the true state: use it with --dynamics true")
-        if not isinstance(self._task, Reach):
+        if not isinstance(setting.task, Reach):
             raise TinyJEPAError("cost true-distance needs a task with a goal: use true-reward")
+        self._task = setting.task
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
         target = needed(goal, "true-distance").state
