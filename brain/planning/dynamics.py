@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from brain.data.state_mode import Scale, StateSpec
-from brain.data.states import columns
+from brain.data.states import States
 from brain.models.world_model import WorldModel
 from shared.errors import TinyJEPAError
 from shared.worlds.base import World
@@ -61,7 +60,9 @@ class Imagined:
         seen = torch.from_numpy(np.ascontiguousarray(frames))
         if isinstance(self.model.spec, StateSpec):
             assert self._scale is not None
-            values = (columns(self._scale.names, state[None]) - np.array(self._scale.mean)) / np.array(self._scale.std)
+            values = (States.of(self.model.spec).columns(state[None]) - np.array(self._scale.mean)) / np.array(
+                self._scale.std
+            )
             seen = torch.from_numpy(values.astype(np.float32)).view(1, 1, 1, -1).expand(self.stack, -1, -1, -1)
         return self.model.encode(seen[None])[:, 0]
 
@@ -164,9 +165,3 @@ class Counted:
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
         self.steps += chunks.shape[0] * chunks.shape[1]
         return self.inner.rollout(z, chunks)
-
-
-def stacked_history(frames: Sequence[np.ndarray], stack: int, stride: int) -> np.ndarray:
-    """The last frames of an episode as an observation, uint8 (stack, H, W, C); before its start, its first frame."""
-    last = len(frames) - 1
-    return np.stack([frames[max(0, last - k * stride)] for k in reversed(range(stack))])

@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from brain.models.latents import LatentTable, embed_episodes
+from brain.data.sampling import choose, dense
+from brain.data.windows import Timing
+from brain.models.latents import LatentTable, embed, encoder_of
 from brain.models.layers.mlp import mlp
 from brain.models.world_model import WorldModel
 from brain.planning.actions import ActionSpace
@@ -82,20 +84,30 @@ class Head(nn.Module):
 
 @dataclass(frozen=True)
 class Examples:
-    """Embedded episodes: standardised latents and actions end to end, and what the actions earned."""
+    """Embedded episodes end to end, a row for each of their observations."""
 
-    table: LatentTable
+    z: Tensor
+    """standardised latents, float32 (R, *L)"""
+    state: np.ndarray
+    """the true state, float32 (R, S)"""
+    actions: Tensor
+    """float32 (R, A): the action taken at each row"""
     rewards: Tensor
-    """float32 (R,)"""
-    first: Tensor
+    """float32 (R,): what it earned"""
     last: Tensor
-    """int64 (R,): the first and the last row of the episode that each row belongs to"""
+    """int64 (R,): the last row of the episode that each row belongs to"""
+    stride: int
+    """rows of a model step"""
 
-    def chunk_rewards(self) -> Tensor:
+    def starts(self, steps: int) -> Tensor:
+        """int64 (M,): rows from which ``steps`` model steps stay within the episode."""
+        return torch.nonzero(self.last - torch.arange(len(self.last)) >= steps * self.stride)[:, 0]
+
+    def earned(self) -> Tensor:
         """float32 (R,): what the model step from each row earns."""
         total = torch.cumsum(F.pad(self.rewards.double(), (1, 0)), 0)
         rows = torch.arange(len(self.rewards))
-        return (total[torch.minimum(rows + self.table.stride, self.last)] - total[rows]).float()
+        return (total[torch.minimum(rows + self.stride, self.last)] - total[rows]).float()
 
 
 def model_of(setting: Setting, kind: str) -> WorldModel:
@@ -106,27 +118,24 @@ def model_of(setting: Setting, kind: str) -> WorldModel:
     return dynamics.model
 
 
-def examples(model: WorldModel, store: Store) -> Examples:
-    """Training episodes, evenly spread. Raises ``TinyJEPAError`` where none is long enough."""
-    observation = model.recipe.observation
-    lead = (observation.stack - 1) * observation.stride
-    refs = [ref for ref in store.split("train") if ref.rows > lead + observation.stride]
+def examples(model: WorldModel, store: Store, most: int = MOST_LATENTS) -> Examples:
+    """Training episodes, evenly spread, of about ``most`` observations. Raises ``TinyJEPAError`` where none is long
+    enough for a model step."""
+    timing = Timing.of(model.recipe.observation)
+    most = min(most, MOST_NUMBERS // model.encoder.latent_shape.numel())
+    refs = choose(store.split("train"), timing, most)
     if not refs:
         raise TinyJEPAError(f"{store.path}: no training episode holds a model step: collect longer ones")
-    one = embed_episodes(model, store, refs[:1])
-    most = min(MOST_LATENTS, MOST_NUMBERS // one.z[0].numel())
-    keep = max(1, min(len(refs), len(refs) * most // sum(ref.rows - lead for ref in refs)))
-    refs = [refs[i] for i in np.linspace(0, len(refs) - 1, keep).astype(int)]
-    table = embed_episodes(model, store, refs)
-    for part in table.z.split(4096):
-        part.copy_(model.dynamics.standardise(part))
-    rewards = np.concatenate([store.read_episode(ref, "reward")["reward"][lead:] for ref in refs])
-    lengths = torch.tensor(table.lengths)
-    last = torch.cumsum(lengths, 0) - 1
-    return Examples(
-        table, torch.from_numpy(rewards), (last - lengths + 1).repeat_interleave(lengths),
-        last.repeat_interleave(lengths),
-    )  # fmt: skip
+    table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
+    embed(store, table, {"model": encoder_of(model)})
+    z = torch.from_numpy(table.latents["model"])
+    for part in z.split(4096):
+        part.copy_(model.dynamics.standardise(part.to(model.device)))
+    seen = table.observed()
+    lengths = torch.tensor([len(rows) for rows in table.sampled])
+    last = (torch.cumsum(lengths, 0) - 1).repeat_interleave(lengths)
+    actions, rewards = torch.from_numpy(table.action[seen]), torch.from_numpy(table.reward[seen])
+    return Examples(z, table.state[seen], actions, rewards, last, timing.stride)
 
 
 Loss = Callable[[Head, Examples, torch.Generator], Tensor]
@@ -139,18 +148,18 @@ def learned(setting: Setting, kind: Kind, make: Callable[[WorldModel], Head], lo
     """
     model = model_of(setting, kind)
     path = setting.run / f"planning-{kind}.safetensors"
-    head = make(model).to(model.device)
+    head = make(model)
     facts = {"step": steps, "store": None if setting.store is None else str(setting.store.address)}
     if path.exists():
         kept = checkpoint.read_facts(path)
         if setting.store is None or all(kept.get(key) == value for key, value in facts.items()):
             checkpoint.restore(path, head, checkpoint.load(path)[0], "head")
-            return head.eval().requires_grad_(False)
+            return head.to(model.device).eval().requires_grad_(False)
     if setting.store is None:
         raise TinyJEPAError(f"{path} is missing, and there is no store to fit it to: give --fit STORE")
     fit(head, examples(model, setting.store), loss, steps, setting.seed)
     checkpoint.save(path, checkpoint.state(head=head), facts)
-    return head.eval().requires_grad_(False)
+    return head.to(model.device).eval().requires_grad_(False)
 
 
 def fit(head: Head, data: Examples, loss: Loss, steps: int, seed: int) -> None:
@@ -189,12 +198,12 @@ def inverse_loss(space: ActionSpace) -> Loss:
 
     def loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor:
         rows, goals, _ = hindsight(data, generator)
-        taken = data.table.actions[rows]
-        guess = head(data.table.z[rows], data.table.z[goals])
+        taken = data.actions[rows]
+        guess = head(data.z[rows], data.z[goals])
         if space.widths:
             groups = zip(guess.split(space.widths, 1), taken.split(space.widths, 1))
             return torch.stack([F.cross_entropy(g, t.argmax(1)) for g, t in groups]).sum()
-        spread = data.table.actions.std(0, correction=0).clamp_min(1e-4)
+        spread = data.actions.std(0, correction=0).clamp_min(1e-4)
         return ((guess - taken) / spread).square().mean()
 
     return loss

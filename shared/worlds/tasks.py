@@ -67,6 +67,10 @@ class Task(ABC):
         """The first ``count`` episodes of the fixed list, or of another one for another ``seed``."""
         return [self.case(np.random.default_rng([seed, number]), number) for number in range(count)]
 
+    def practice(self, count: int, seed: int) -> list[Case]:
+        """Episodes that may be learned from: none of the fixed list, nothing that is kept for tests."""
+        return self.cases(count, seed)
+
     def check(self, world: World) -> None:
         """Raise ``TinyJEPAError`` where this world cannot be acted in."""
         if action_dim(world.action_space) == 0:

@@ -55,8 +55,8 @@ def steps_loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor
     rows, goals, ahead = hindsight(data, generator)
     there = torch.rand(BATCH, generator=generator) < 0.25
     rows = torch.where(there, goals, rows)
-    true = torch.log1p((ahead / data.table.stride).clamp(max=GoalSteps.FARTHEST) * ~there)
-    guess = F.softplus(head(data.table.z[rows], data.table.z[goals])[:, 0])
+    true = torch.log1p((ahead / data.stride).clamp(max=GoalSteps.FARTHEST) * ~there)
+    guess = F.softplus(head(data.z[rows], data.z[goals])[:, 0])
     return (guess - true).abs().mean()
 
 
@@ -88,13 +88,13 @@ class Reward(Cost):
 
 
 def reward_loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor:
-    stride = data.table.stride
-    earned = data.chunk_rewards()
+    stride = data.stride
+    earned = data.earned()
     head.scale.fill_(float(earned.std().clamp_min(1e-6)))
-    able = data.table.starts(1)
+    able = data.starts(1)
     rows = able[torch.randint(len(able), (BATCH,), generator=generator)]
-    chunks = data.table.actions[rows[:, None] + torch.arange(stride)].flatten(1)
-    return ((head(data.table.z[rows], extra=chunks)[:, 0] - earned[rows]) / head.scale).square().mean()
+    chunks = data.actions[rows[:, None] + torch.arange(stride)].flatten(1)
+    return ((head(data.z[rows], extra=chunks)[:, 0] - earned[rows]) / head.scale).square().mean()
 
 
 class ValueOptions(FittedOptions):
@@ -120,11 +120,12 @@ class Value(Cost):
 
 def value_loss(head: Head, data: Examples, generator: torch.Generator, options: ValueOptions) -> Tensor:
     """Squared error of the returns of rows whose episode goes on for ``ahead`` steps, or as many as any does."""
-    stride, earned = data.table.stride, data.chunk_rewards()
-    ahead = min(options.ahead, max(1, (max(data.table.lengths) - 1) // stride // 2))
-    able = data.table.starts(ahead)
+    stride, earned = data.stride, data.earned()
+    ahead = options.ahead
+    while len(able := data.starts(ahead)) == 0:
+        ahead = max(1, ahead // 2)
     rows = able[torch.randint(len(able), (BATCH,), generator=generator)]
     discount = options.discount ** torch.arange(ahead)
     returns = (earned[rows[:, None] + torch.arange(ahead) * stride] * discount).sum(1)
     head.scale.fill_(float(earned.std().clamp_min(1e-6)) * ahead**0.5)
-    return ((head(data.table.z[rows])[:, 0] - returns) / head.scale).square().mean()
+    return ((head(data.z[rows])[:, 0] - returns) / head.scale).square().mean()

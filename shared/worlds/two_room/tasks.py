@@ -5,6 +5,7 @@ Every list is fixed: start, goal and layout of episode k depend on k and the lis
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import ClassVar
@@ -58,6 +59,12 @@ class Walk(Reach):
         layout = {"wall": wall, "door": door}
         seed = int(rng.integers(2**31))
         return Case(seed, {"start": tuple(start.tolist()), **layout}, {"start": tuple(goal.tolist()), **layout}, group)
+
+    def practice(self, count: int, seed: int) -> list[Case]:
+        """Layouts seen only."""
+        seen = [name for name, walls in self._groups.items() if walls == "seen"]
+        cases = (self.case(np.random.default_rng([seed, number]), number) for number in itertools.count())
+        return list(itertools.islice((case for case in cases if case.group in seen), count))
 
     def distance(self, states: np.ndarray, goal: np.ndarray) -> np.ndarray:
         return np.hypot(states[:, 0] - goal[0], states[:, 1] - goal[1])
