@@ -2,8 +2,9 @@
 
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
 ``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` with
-``judge-pictures.json``, ``report.html``, ``reward.safetensors`` (of ``brain probe``); with ``tensorboard`` or
-``wandb``, their files in a folder of that name; in mode state ``coordinates.json`` (what standardises the state).
+``judge-pictures.json``, ``report.html``, ``reward.safetensors`` (of ``brain probe``), ``plan.json`` and
+``planning-*.safetensors`` (of ``brain plan``); with ``tensorboard`` or ``wandb``, their files in a folder of that name;
+in mode state ``coordinates.json`` (what standardises the state).
 ``train.log`` is for people (``shared.cli.runlog``).
 """
 
@@ -38,10 +39,15 @@ _JUDGED = (
     "judge.json", "judge-pictures.json", "report.html", "dream.json", "dream.png", "forecast.mp4",
     "overview.html",  # of earlier versions
 )  # fmt: skip
-_READ = ("decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png")
+_READ = (
+    "decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png",
+    "planning-inverse.safetensors", "planning-goal-steps.safetensors", "planning-reward.safetensors",
+    "planning-value.safetensors",
+)  # fmt: skip
+_PLANNED = ("plan.json", "plan.html", "plan.mp4")
 MADE_WITH = {
-    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED),
-    "predictor": _JUDGED,
+    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED, *_PLANNED),
+    "predictor": (*_JUDGED, *_PLANNED),
 }
 """What a stage's weights went into: worth nothing once they are trained anew."""
 

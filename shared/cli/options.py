@@ -42,7 +42,7 @@ def count(text: str | int) -> int:
             return int(number)
     except (ArithmeticError, ValueError):
         pass
-    raise ValueError(f"'{text}' is not a whole number greater than or equal to 1: write 6000, 6_000, 6,000 or 6e3")
+    raise ValueError(f"'{text}' is not a whole number of at least 1: write 6000, 6_000, 6,000 or 6e3")
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]

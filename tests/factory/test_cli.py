@@ -90,7 +90,7 @@ def test_status_of_a_store_that_is_being_written_or_was_left(store: Path, tmp_pa
 def test_worlds_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli, "factory", ["worlds"]) == 0
     output = capsys.readouterr().out
-    assert "car-racing" in output and "tinyjepa/CarRacing-v0" in output and "gymnasium id" in output
+    assert "car-racing" in output and "tinyjepa/CarRacing-v0" in output and "Gymnasium id" in output
     for command in COMMANDS:
         assert run(cli, "factory", [command, "--help"]) == 0
         assert f"  factory {command}" in capsys.readouterr().out
