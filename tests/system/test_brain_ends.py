@@ -24,15 +24,21 @@ def brain(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_live_ends_while_pygame_draws_and_a_page_is_open(tmp_path: Path, number: signal.Signals) -> None:
-    store, run = tmp_path / "store", tmp_path / "run"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a world that pygame draws."""
+    store, run = tmp_path_factory.mktemp("live") / "store", tmp_path_factory.mktemp("live") / "run"
     collect = [sys.executable, "-m", "factory.cli", "collect", "--world", "MountainCar-v0", "--local", "--quiet"]
     collect += ["--frame-size", "16", "--episodes", "16", "--max-episode-steps", "50", "--store", str(store)]
     assert subprocess.run(collect, cwd=ROOT, env=ENVIRONMENT, capture_output=True).returncode == 0
     for stage in ("encoder", "predictor"):
         done = brain("train", "--store", store, "--run", run, "--stage", stage, "--quiet", *SMALL)
         assert done.returncode == 0, done.stderr
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_live_ends_while_pygame_draws_and_a_page_is_open(run: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "brain.cli", "live", "--run", str(run), "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as live:
         assert live.stdout is not None
