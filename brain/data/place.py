@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from brain.data.state_mode import reader, standardise
-from brain.runs.folder import Run
+from brain.runs.folder import Run, check_fit
 from shared.errors import MissingStoreError, StoreError, TinyJEPAError
 from shared.store.dataset import load_spec
 from shared.store.reader import Store
@@ -27,15 +27,7 @@ def open_store(run: Run, place: Path | str | None) -> tuple[Store, str]:
             f"{run.path}: there is no store at {facts['store']}, where its run.json says: give --store PLACE once, and "
             "the run remembers where it is"
         ) from None
-    for key, value in (
-        ("world", opened.spec.world),
-        ("frame_shape", list(opened.spec.frame_shape)),
-        ("action_dim", opened.spec.action_dim),
-    ):
-        if facts[key] != value:
-            raise TinyJEPAError(
-                f"{opened.path} has {key} {value}, but the run was trained with {facts[key]}: give its --store"
-            )
+    check_fit(facts, opened.spec, str(opened.path), "give its --store")
     standardise(opened, run)
     return opened, remember(run, opened)
 

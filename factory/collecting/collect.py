@@ -18,6 +18,7 @@ from shared.store.claim import Claim
 from shared.store.dataset import agree, create_store
 from shared.store.reader import Store
 from shared.store.schema import RunSpec
+from shared.worlds.finding import called_from
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Summary:
     seconds: float
     bytes_on_disk: int
     """Of the whole store."""
+    difference: str | None = None
+    """Where two makings of the first episode parted, if it was made by this collection and they did."""
 
     def facts(self) -> dict[str, Any]:
         """For programs: every field but the path, and ``frames_per_second``."""
@@ -89,16 +92,18 @@ def collect(
             if address is None and min(workers or 1, plan.parallel) == 1:
                 _collect_here(path, job, plan, interrupt, tally, screen)
             else:
-                from factory.cluster.fleet import collect_on_ray
+                from factory.collecting.fleet import collect_on_ray
 
                 collect_on_ray(path, job, plan, workers, address, interrupt, tally, screen)
             store.refresh()
             plan.lost(plan.missing(_made(store, job.run)))
-    return Summary(path, plan.rows, plan.episodes, plan.rows - found, tally.seconds, store.bytes_on_disk)
+    return Summary(
+        path, plan.rows, plan.episodes, plan.rows - found, tally.seconds, store.bytes_on_disk, tally.difference
+    )
 
 
 def _collect_here(path: Path, job: Job, plan: Plan, interrupt: Interrupt, tally: Tally, screen: Display) -> None:
-    simulator = Simulator(path, job.spec, job.run, worker=0)
+    simulator = Simulator(path, job.spec, job.run, worker=0, folder=called_from())
     simulator.start()
     try:
         while (k := plan.take()) is not None:

@@ -191,7 +191,7 @@ def _table_faults(store: Store, stream: CommittedStream, broken: set[tuple[str, 
         numbers = store.read(stream.name, ref.first, expected, "episode")
         wanted = np.zeros(ref.rows, np.uint8)
         wanted[0] |= FIRST
-        wanted[-1] |= LAST | (TERMINATED if ref.terminated else TRUNCATED)
+        wanted[-1] |= LAST | TERMINATED * ref.terminated | TRUNCATED * ref.truncated
         if not np.array_equal(flags, wanted) or (numbers != ref.index).any():
             what = f"its columns flags and episode disagree with episode {ref.index} of the log"
             yield Fault(stream.name, log, (ref.first, expected - 1), what)

@@ -15,14 +15,14 @@ import pytest
 from shared.store.reader import Store
 from shared.store.verify import verify
 from tests import ROOT
-from tests.support import odd
 from tests.support.collecting import small_run
+from tests.support.misbehaving import ID
 
 
 def collecting(path: Path, told: Path, how: str, workers: int) -> list[str]:
     told.mkdir()
     return [
-        sys.executable, "-m", "factory.cli", "collect", "--world", odd.ID, "--option", f"how={how}",
+        sys.executable, "-m", "factory.cli", "collect", "--world", ID, "--option", f"how={how}",
         "--option", f"told={told}", "--frame-size", "16", "--frames", "4000", "--workers", str(workers),
         "--store", str(path),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from brain import recipes
 from brain.cli import cli
 from brain.data.place import open_store
-from brain.reports.overview import commands
+from brain.reports.report import commands
 from brain.runs.figures import read_run
 from brain.runs.folder import Run
 from shared.cli.console import run as run_command

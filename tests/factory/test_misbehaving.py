@@ -12,7 +12,7 @@ import pytest
 
 from shared.store.reader import Store
 from tests import ROOT
-from tests.support import odd
+from tests.support.misbehaving import ID
 
 SMALL = ["--frame-size", "16", "--frames", "60"]
 
@@ -33,7 +33,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
 
 @pytest.mark.parametrize("how", [["--local"], ["--local", "--dry-run"], ["--workers", "2", "--frames", "400"]])
 def test_what_a_simulation_prints_is_not_among_the_results(tmp_path: Path, how: list[str]) -> None:
-    arguments = ["--world", odd.ID, "--option", "how=print", "--store", tmp_path / "store", "--json"]
+    arguments = ["--world", ID, "--option", "how=print", "--store", tmp_path / "store", "--json"]
     done = factory("collect", *SMALL, *how, *arguments)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
@@ -69,19 +69,19 @@ def test_a_module_that_cannot_be_imported(tmp_path: Path, text: str, words: list
     ],
 )
 def test_environments_that_do_not_fit(tmp_path: Path, option: str, more: list[str], words: list[str]) -> None:
-    arguments = ["--world", odd.ID, "--option", option, "--store", tmp_path / "store"]
-    assert_one_line(factory("collect", *SMALL, "--local", "--quiet", *arguments, *more), odd.ID, *words)
+    arguments = ["--world", ID, "--option", option, "--store", tmp_path / "store"]
+    assert_one_line(factory("collect", *SMALL, "--local", "--quiet", *arguments, *more), ID, *words)
 
 
 def test_an_environment_that_exits_in_an_actor_is_one_line_too(tmp_path: Path) -> None:
-    arguments = ["--world", odd.ID, "--option", "how=exit", "--store", tmp_path / "store", "--quiet"]
+    arguments = ["--world", ID, "--option", "how=exit", "--store", tmp_path / "store", "--quiet"]
     done = factory("collect", "--frame-size", "16", "--frames", "4000", "--workers", "2", *arguments)
     assert_one_line(done, "SystemExit: 3")
 
 
 @pytest.mark.parametrize("how", [["--local"], ["--workers", "2", "--frames", "400"]])
 def test_an_environment_may_change_the_working_directory(tmp_path: Path, how: list[str]) -> None:
-    arguments = ["--world", odd.ID, "--option", "how=chdir", "--store", "here/store", "--quiet"]
+    arguments = ["--world", ID, "--option", "how=chdir", "--store", "here/store", "--quiet"]
     done = factory("collect", *SMALL, *how, *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert Store(tmp_path / "here" / "store").rows >= 60
@@ -90,7 +90,7 @@ def test_an_environment_may_change_the_working_directory(tmp_path: Path, how: li
 
 def test_a_reader_finds_its_store_after_a_change_of_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert factory("collect", *SMALL, "--local", "--world", odd.ID, "--store", "s", folder=tmp_path).returncode == 0
+    assert factory("collect", *SMALL, "--local", "--world", ID, "--store", "s", folder=tmp_path).returncode == 0
     store = Store(Path("s"))
     monkeypatch.chdir("/")
     assert store.read_episode(store.episodes[0])["frame"].any() and store.refresh() == 0
@@ -99,6 +99,6 @@ def test_a_reader_finds_its_store_after_a_change_of_directory(tmp_path: Path, mo
 def test_the_largest_seeds_work(tmp_path: Path) -> None:
     for seed in (2**63, 2**80):
         path = tmp_path / str(seed)
-        done = factory("collect", *SMALL, "--local", "--world", odd.ID, "--seed", str(seed), "--store", path)
+        done = factory("collect", *SMALL, "--local", "--world", ID, "--seed", str(seed), "--store", path)
         assert done.returncode == 0, done.stderr
         assert [run.seed for run in Store(path).runs] == [seed]
