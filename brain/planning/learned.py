@@ -150,21 +150,22 @@ Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 def learned(setting: Setting, kind: Kind, make: Callable[[WorldModel], Head], loss: Loss, steps: int) -> Head:
     """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet.
 
-    One that was fitted to another store, or for another number of steps, is fitted anew.
+    One that was fitted to another store, to fewer rows of it, or for another number of steps, is fitted anew.
     """
     model = model_of(setting, kind)
     path = setting.run / f"planning-{kind}.safetensors"
     head = make(model)
-    facts = {"step": steps, "store": None if setting.store is None else str(setting.store.address)}
+    store = setting.store
+    facts = {"step": steps} | ({} if store is None else {"store": str(store.address), "rows": store.rows})
     if path.exists():
         kept = checkpoint.read_facts(path)
-        if setting.store is None or all(kept.get(key) == value for key, value in facts.items()):
+        if store is None or all(kept.get(key) == value for key, value in facts.items()):
             checkpoint.restore(path, head, checkpoint.load(path)[0], "head")
             return head.to(model.device).eval().requires_grad_(False)
-    if setting.store is None:
+    if store is None:
         raise TinyJEPAError(f"{path} is missing, and there is no store to fit it to: give --fit STORE")
     thinned = THINNED if kind in ("inverse", "goal-steps") else 1
-    fit(head, examples(model, setting.store, every=thinned), loss, steps, setting.seed)
+    fit(head, examples(model, store, every=thinned), loss, steps, setting.seed)
     checkpoint.save(path, checkpoint.state(head=head), facts)
     return head.to(model.device).eval().requires_grad_(False)
 
