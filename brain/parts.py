@@ -45,6 +45,7 @@ PLANNERS.register("mppi", "brain.planning.planners.mppi:MPPI", "path integral co
 PLANNERS.register("gradient", "brain.planning.planners.gradient:Gradient", "gradient descent through the rollout")
 PLANNERS.register("shooting", "brain.planning.planners.shooting:Shooting", "the best of random plans")
 PLANNERS.register("inverse", "brain.planning.planners.inverse:Inverse", "a learned (state, goal) -> action; no search")
+PLANNERS.register("guided", "brain.planning.planners.guided:Guided", "noisy courses of the inverse model; the best one")
 
 COSTS = Registry("cost")
 COSTS.register("goal-distance", "brain.planning.costs.distance:GoalDistance", "distance to the goal's latent")

@@ -37,6 +37,8 @@ TOKEN_WIDTH = 32
 MOST_NUMBERS = 64_000_000
 MOST_LATENTS = 120_000
 """Of latents that are held in memory while fitting: whichever is less."""
+THINNED = 3
+"""Pairs of moments are drawn from every third frame: neighbours are alike, and more episodes teach more."""
 
 
 class Reader(nn.Module):
@@ -97,7 +99,9 @@ class Examples:
     last: Tensor
     """int64 (R,): the last row of the episode that each row belongs to"""
     stride: int
-    """rows of a model step"""
+    """frames of a model step"""
+    every: int = 1
+    """frames between rows; only with 1 do rows hold all actions and rewards"""
 
     def starts(self, steps: int) -> Tensor:
         """int64 (M,): rows from which ``steps`` model steps stay within the episode."""
@@ -118,15 +122,17 @@ def model_of(setting: Setting, kind: str) -> WorldModel:
     return dynamics.model
 
 
-def examples(model: WorldModel, store: Store, most: int = MOST_LATENTS) -> Examples:
-    """Training episodes, evenly spread, of about ``most`` observations. Raises ``TinyJEPAError`` where none is long
-    enough for a model step."""
+def examples(model: WorldModel, store: Store, most: int = MOST_LATENTS, every: int = 1) -> Examples:
+    """Training episodes, evenly spread, of about ``most`` observations, each ``every``-th of an episode.
+
+    Raises ``TinyJEPAError`` where none is long enough for a model step.
+    """
     timing = Timing.of(model.recipe.observation)
     most = min(most, MOST_NUMBERS // model.encoder.latent_shape.numel())
-    refs = choose(store.split("train"), timing, most)
+    refs = choose(store.split("train"), timing, most, every=every)
     if not refs:
         raise TinyJEPAError(f"{store.path}: no training episode holds a model step: collect longer ones")
-    table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
+    table = LatentTable(store.spec, refs, timing, [dense(ref, timing)[::every] for ref in refs])
     embed(store, table, {"model": encoder_of(model)})
     z = torch.from_numpy(table.latents["model"])
     for part in z.split(4096):
@@ -135,7 +141,7 @@ def examples(model: WorldModel, store: Store, most: int = MOST_LATENTS) -> Examp
     lengths = torch.tensor([len(rows) for rows in table.sampled])
     last = (torch.cumsum(lengths, 0) - 1).repeat_interleave(lengths)
     actions, rewards = torch.from_numpy(table.action[seen]), torch.from_numpy(table.reward[seen])
-    return Examples(z, table.state[seen], actions, rewards, last, timing.stride)
+    return Examples(z, table.state[seen], actions, rewards, last, timing.stride, every)
 
 
 Loss = Callable[[Head, Examples, torch.Generator], Tensor]
@@ -144,20 +150,22 @@ Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 def learned(setting: Setting, kind: Kind, make: Callable[[WorldModel], Head], loss: Loss, steps: int) -> Head:
     """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet.
 
-    One that was fitted to another store, or for another number of steps, is fitted anew.
+    One that was fitted to another store, to fewer rows of it, or for another number of steps, is fitted anew.
     """
     model = model_of(setting, kind)
     path = setting.run / f"planning-{kind}.safetensors"
     head = make(model)
-    facts = {"step": steps, "store": None if setting.store is None else str(setting.store.address)}
+    store = setting.store
+    facts = {"step": steps} | ({} if store is None else {"store": str(store.address), "rows": store.rows})
     if path.exists():
         kept = checkpoint.read_facts(path)
-        if setting.store is None or all(kept.get(key) == value for key, value in facts.items()):
+        if store is None or all(kept.get(key) == value for key, value in facts.items()):
             checkpoint.restore(path, head, checkpoint.load(path)[0], "head")
             return head.to(model.device).eval().requires_grad_(False)
-    if setting.store is None:
+    if store is None:
         raise TinyJEPAError(f"{path} is missing, and there is no store to fit it to: give --fit STORE")
-    fit(head, examples(model, setting.store), loss, steps, setting.seed)
+    thinned = THINNED if kind in ("inverse", "goal-steps") else 1
+    fit(head, examples(model, store, every=thinned), loss, steps, setting.seed)
     checkpoint.save(path, checkpoint.state(head=head), facts)
     return head.to(model.device).eval().requires_grad_(False)
 
@@ -180,7 +188,7 @@ def fit(head: Head, data: Examples, loss: Loss, steps: int, seed: int) -> None:
 
 
 def hindsight(data: Examples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows (B,), rows of the same episode after them (B,), as goals, and the steps between (B,), in frames, >= 1.
+    """Rows (B,), rows of the same episode after them (B,), as goals, and the frames between (B,), >= 1.
 
     Half of the goals are uniform over the rest of the episode, half lie near: what is close matters in the end.
     """
@@ -190,7 +198,7 @@ def hindsight(data: Examples, generator: torch.Generator) -> tuple[Tensor, Tenso
     share[BATCH // 2 :] = share[BATCH // 2 :] ** 3
     rest = (data.last - torch.arange(len(data.last)))[rows]
     ahead = 1 + (share * rest).long().clamp(max=rest - 1)
-    return rows, rows + ahead, ahead
+    return rows, rows + ahead, ahead * data.every
 
 
 def inverse_loss(space: ActionSpace) -> Loss:

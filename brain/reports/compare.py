@@ -47,6 +47,11 @@ def headline(runs: Sequence[Record]) -> list[dict[str, Any]]:
         for key, item in (run.judgement.headline if run.judgement else {}).items():
             row = rows.setdefault(key, {"label": item.label, "cells": {}})
             row["cells"][run.name] = {"value": item.value, "baseline": item.baseline, "best": False}
+        if (plan := run.plan) is not None:
+            what = "success at the end" if plan.success else "mean score"
+            row = rows.setdefault(f"plan {plan.task}", {"label": f"planning, {plan.task}: {what}", "cells": {}})
+            beside = plan.baselines.get("random")
+            row["cells"][run.name] = {"value": plan.main, "baseline": beside.main if beside else None, "best": False}
     one_world = len({run.facts["world"] for run in runs}) == 1
     for key, row in rows.items() if one_world else ():
         known = [c for c in row["cells"].values() if c["value"] is not None and math.isfinite(c["value"])]

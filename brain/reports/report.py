@@ -81,7 +81,8 @@ def write_report(path: Path, out: Path) -> list[Part]:
 
 
 def parts(run: Record) -> list[Part]:
-    """Encoder, predictor, judgement, probe and dream, each with what there is or the command that makes it."""
+    """Encoder, predictor, judgement, probe, dream and, where somebody acts, plan: what there is of each, or the command
+    that makes it."""
     made = commands(run)
     trained = run.finished("encoder") and run.finished("predictor")
     found = []
@@ -92,7 +93,10 @@ def parts(run: Record) -> list[Part]:
         ("judge", run.judgement, "energies, baselines, upper bound, calibration"),
         ("probe", run.probe, "what the latent knows, and its picture"),
         ("dream", run.dream, "a video of decoded forecasts, and their error"),
+        ("plan", run.plan, "how well an agent acts that imagines with this model"),
     ):
+        if name == "plan" and run.facts["action_dim"] == 0:
+            continue
         done = "" if there is None else "figures" + (" and video" if name == "dream" and run.video else "")
         need = made[name] if trained else f"{made['train']}\n{made[name]}"
         found.append(Part(name, done, "" if done else need, gives))
@@ -109,7 +113,7 @@ def commands(run: Record) -> dict[str, str]:
     flags = run.facts.get("flags")
     if isinstance(flags, list) and flags:
         train += " " + shlex.join(map(str, flags))
-    return {"train": train} | {name: f"brain {name} --run {folder}" for name in ("judge", "probe", "dream")}
+    return {"train": train} | {name: f"brain {name} --run {folder}" for name in ("judge", "probe", "dream", "plan")}
 
 
 def changed(run: Record) -> dict[str, Any]:

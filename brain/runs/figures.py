@@ -185,6 +185,59 @@ class DreamFigures(Figures):
         return self
 
 
+class Rate(Figures):
+    """A share of episodes, with its interval of 95 %."""
+
+    rate: float = Field(ge=0, le=1)
+    low: float
+    high: float
+    episodes: int
+
+
+class Score(Figures):
+    """Rewards summed over episodes."""
+
+    mean: float
+    std: float
+    solved: Rate | None = None
+
+
+class PlanResult(Figures):
+    """How an agent did: ``success`` (``at_end``, ``ever``, ``held``) or ``score``."""
+
+    success: dict[str, Rate] | None = None
+    score: Score | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> PlanResult:
+        if (self.success is None) == (self.score is None) or not {"at_end"} <= {*(self.success or ("at_end",))}:
+            raise ValueError("it has neither a success at the end nor a score")
+        return self
+
+    @property
+    def main(self) -> float:
+        """The rate of success at the end, or the mean score."""
+        return self.score.mean if self.score else (self.success or {})["at_end"].rate
+
+
+class PlanFigures(PlanResult):
+    """``plan.json``: the agent and the baselines beside it."""
+
+    task: str
+    episodes: int
+    planner: dict[str, Any]
+    dynamics: str
+    list: str = "fixed"
+    radius: float | None = None
+    unit: str = ""
+    baselines: dict[str, PlanResult] = {}
+
+    @property
+    def agent(self) -> str:
+        """Who planned, for people."""
+        return f"{self.planner.get('kind', 'planner')} on the {self.dynamics}"
+
+
 Kind = TypeVar("Kind", bound=Figures)
 
 
@@ -201,6 +254,11 @@ def read_probe(run: Run) -> ProbeFigures | None:
 def read_dream(run: Run) -> DreamFigures | None:
     """``dream.json``; None where nothing was dreamed. Raises ``TinyJEPAError`` for a damaged file."""
     return _read(run.path / "dream.json", DreamFigures, "dream", run.path)
+
+
+def read_plan(run: Run) -> PlanFigures | None:
+    """``plan.json``; None where nobody planned. Raises ``TinyJEPAError`` for a damaged file."""
+    return _read(run.path / "plan.json", PlanFigures, "plan", run.path)
 
 
 def _read(path: Path, kind: type[Kind], command: str, run: Path) -> Kind | None:
@@ -234,6 +292,7 @@ class Record:
     judgement: Judgement | None
     probe: ProbeFigures | None
     dream: DreamFigures | None
+    plan: PlanFigures | None
     stages: Metrics
     media: Mapping[str, str]
     """``MEDIA`` that there are, as data addresses, by file name"""
@@ -259,7 +318,7 @@ def read_run(path: Path, name: str) -> Record:
     """A run by its folder. Raises ``TinyJEPAError`` for a folder that is none, and for damaged figures in it."""
     run = Run(path)
     recipe, facts = run.recipe(), run.facts()
-    found = read_judgement(run), read_probe(run), read_dream(run)
+    found = read_judgement(run), read_probe(run), read_dream(run), read_plan(run)
     media = {file: address for file, kind in MEDIA.items() if (address := _address(path / file, kind))}
     return Record(name, path, recipe, facts, *found, read_metrics(path / "metrics.jsonl"), media)
 

@@ -80,6 +80,8 @@ class Planner:
     """The options that ``brain plan --set`` takes."""
     goal_only: ClassVar[bool] = False
     """Whether it reads the goal and no cost."""
+    learned: ClassVar[bool] = False
+    """Whether it is fitted to episodes first, and so needs a model."""
 
     def __init__(self, options: Any, space: ActionSpace, setting: Setting) -> None:
         """Raises ``TinyJEPAError`` where the setting lacks what it needs."""

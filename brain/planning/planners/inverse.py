@@ -28,6 +28,7 @@ class Inverse(Planner):
 
     Options = InverseOptions
     goal_only: ClassVar[bool] = True
+    learned: ClassVar[bool] = True
 
     def __init__(self, options: Any, space: ActionSpace, setting: Setting) -> None:
         super().__init__(options, space, setting)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from brain.cli import cli
 from brain.parts import DECODERS
 from shared.cli.console import run
+from shared.video import heads, tile
 
 
 @pytest.mark.parametrize("kind", DECODERS.names())
@@ -47,6 +49,11 @@ def test_dream_writes_what_can_be_looked_at(dots: Path, tmp_path: Path, capsys: 
     for name in ("reconstruction.png", "dream.png"):
         picture = cv2.imread(str(folder / name))
         assert picture is not None and picture.std() > 5
+    sheet = cv2.imread(str(folder / "reconstruction.png"))
+    width = tile(np.zeros((16, 16, 3), np.uint8)).shape[1]
+    assert sheet is not None and sheet.shape[1] == 6 * width
+    head = heads([f"step {k}: {k * 0.4:.2g} s" if k else "step 0: now" for k in range(6)], width)
+    assert np.array_equal(sheet[: len(head), :, ::-1], head), "the columns are numbered"
     assert {name: (folder / name).read_bytes() for name in before} == before, "the model did not change"
     decoder = (folder / "decoder.safetensors").read_bytes()
     assert run(cli, "brain", [*command, "--decoder-steps", "9"]) == 0

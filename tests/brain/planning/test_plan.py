@@ -211,3 +211,20 @@ def test_every_option_is_explained(registry: Registry) -> None:
         assert registry.get(kind).__doc__
         for name, field in registry.get(kind).Options.model_fields.items():
             assert field.description, f"{kind}.{name}"
+
+
+def test_reports_show_how_a_run_plans(trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(trained / "run", copy)
+    command = ["plan", "--run", str(copy), "--quiet", "--planner", "inverse", "--set", "fit_steps=3"]
+    assert run(brain, "brain", [*command, "--task", "lewm", "--episodes", "2", "--shown", "0"]) == 0
+    assert run(brain, "brain", ["report", "--run", str(copy)]) == 0
+    page = (copy / "report.html").read_text()
+    assert "inverse on the model" in page and "<td>straight</td>" in page
+    compared = ["compare", str(copy), str(trained / "run"), "--out", str(tmp_path / "both.html")]
+    assert run(brain, "brain", compared) == 0
+    assert "planning, lewm: success at the end" in (tmp_path / "both.html").read_text()
+    assert run(brain, "brain", ["report", "--run", str(trained / "run"), "--out", str(tmp_path / "other.html")]) == 0
+    assert "Nobody planned with this model." in (tmp_path / "other.html").read_text()
+    (copy / "plan.json").write_text('{"task": 3}')
+    assert run(brain, "brain", ["report", "--run", str(copy)]) == 2

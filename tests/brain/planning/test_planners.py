@@ -27,7 +27,7 @@ ACTED = {name: {} for name in WORLDS if name != "bouncing-logo"} | {
     "CartPole-v1": {},
 }
 """Worlds in which somebody can act, and the options that they need for it."""
-SEARCHES = [kind for kind in PLANNERS if not PLANNERS.get(kind).goal_only]
+SEARCHES = [kind for kind in PLANNERS if not PLANNERS.get(kind).learned]
 SPACES = {
     "box": gym.spaces.Box(np.array([-1, 0, -5], np.float32), np.array([1, 2, -4], np.float32)),
     "unbounded": gym.spaces.Box(-np.inf, np.inf, (2,), np.float32),
