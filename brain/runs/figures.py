@@ -42,7 +42,7 @@ Form = Literal["scaled", "plain"]
 
 
 class Figures(BaseModel):
-    """A part of a file of figures; keys that nobody asks for are let by."""
+    """A part of a file of metrics; unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=True)
 
@@ -282,7 +282,7 @@ def damaged(path: Path, error: Exception, cure: str) -> TinyJEPAError:
 
 @dataclass(frozen=True)
 class Record:
-    """One run, as its folder tells it."""
+    """One run, as read from its folder."""
 
     name: str
     path: Path

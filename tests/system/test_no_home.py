@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.cluster.session import LONGEST_TEMPORARY, _temporary, knock
+from factory.cluster.session import LONGEST_TEMPORARY, _temporary, check_listening
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from tests import ROOT
@@ -92,16 +92,16 @@ def test_rays_folder_is_short_and_can_be_written(tmp_path: Path, monkeypatch: py
     assert _temporary() == "/tmp/ray"
 
 
-def test_ipv6_addresses_are_knocked_at_and_need_brackets() -> None:
+def test_ipv6_addresses_are_reached_and_need_brackets() -> None:
     with pytest.raises(TinyJEPAError, match=r"in brackets, as in \[::1\]:6379"):
-        knock("::1:6379")
+        check_listening("::1:6379")
     try:
         listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError as error:
         pytest.skip(f"no IPv6 here: {error}")
     port = listening.getsockname()[1]
     with listening:
-        knock(f"[::1]:{port}")
-        knock(f"ray://[::1]:{port}")
+        check_listening(f"[::1]:{port}")
+        check_listening(f"ray://[::1]:{port}")
     with pytest.raises(TinyJEPAError, match=rf"no Ray cluster answers at \[::1\]:{port}"):
-        knock(f"[::1]:{port}")
+        check_listening(f"[::1]:{port}")
