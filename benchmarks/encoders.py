@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 from statistics import median
 
-import click
 import torch
+import typer
 from torch import nn
 
 from brain.models.encoders.base import Frames
@@ -48,11 +48,7 @@ def rate(encoder: nn.Module, batch: int, channels_last: bool, bf16: bool) -> flo
     return 3 * batch / (time.perf_counter() - started)
 
 
-@click.command()
-@click.option("--repeats", default=7, show_default=True)
-@click.option("--threads", default=2, show_default=True)
-@click.option("--batch", default=256, show_default=True)
-def main(repeats: int, threads: int, batch: int) -> None:
+def main(repeats: int = 7, threads: int = 2, batch: int = 256) -> None:
     torch.set_num_threads(threads)
     seen = Frames(64, 64, 3, stack=2)
     variants = {
@@ -80,4 +76,4 @@ def main(repeats: int, threads: int, batch: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

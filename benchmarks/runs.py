@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import click
+import typer
 
 KINDS = ("teleport", "far", "hard", "near-4", "near+4", "frozen", "reversed", "wrong-action-1", "wrong-action-4")
 RATERS = ("model", "plain", "pixel", "no-predictor", "random-encoder", "state-oracle")
@@ -29,17 +29,15 @@ def cell(runs: Sequence[dict[str, Any]], figure: Callable[[dict[str, Any]], floa
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in (head, ["---"] * len(head), *rows):
-        click.echo("| " + " | ".join(row) + " |")
-    click.echo("")
+        typer.echo("| " + " | ".join(row) + " |")
+    typer.echo("")
 
 
-@click.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-def main(folders: tuple[Path, ...]) -> None:
+def main(folders: Annotated[list[Path], typer.Argument(exists=True)]) -> None:
     runs = [json.loads((folder / "judge.json").read_text()) for folder in folders]
     splits = [{name: part["episodes"] for name, part in run["data"].items()} for run in runs]
-    click.echo(f"{len(runs)} runs of recipe {runs[0]['recipe']['name']}; episodes: {splits}\n")
-    click.echo("AUC, true next observation against the impossible one (test episodes)\n")
+    typer.echo(f"{len(runs)} runs of recipe {runs[0]['recipe']['name']}; episodes: {splits}\n")
+    typer.echo("AUC, true next observation against the impossible one (test episodes)\n")
     table(
         ["kind", *RATERS],
         [
@@ -47,7 +45,7 @@ def main(folders: tuple[Path, ...]) -> None:
             for kind in KINDS
         ],
     )
-    click.echo("Per-pair accuracy\n")
+    typer.echo("Per-pair accuracy\n")
     table(
         ["kind", *RATERS],
         [
@@ -62,7 +60,7 @@ def main(folders: tuple[Path, ...]) -> None:
         ],
     )
     if all("driving" in run.get("probes", {}) for run in runs):
-        click.echo("R2 of linear probes, driving rows\n")
+        typer.echo("R2 of linear probes, driving rows\n")
         table(
             ["state", *SPACES],
             [
@@ -71,7 +69,7 @@ def main(folders: tuple[Path, ...]) -> None:
             ],
         )
     steps = runs[0]["rollout"]["steps"]
-    click.echo("Rollout error (nMSE; the mean of the latents gives 1)\n")
+    typer.echo("Rollout error (nMSE; the mean of the latents gives 1)\n")
     table(
         ["model steps", "model", "persistence"],
         [
@@ -83,9 +81,9 @@ def main(folders: tuple[Path, ...]) -> None:
     std = cell(runs, lambda r: r["latent"]["embedding_std"], 2)
     alarms = cell(runs, lambda r: r["energy"]["kinds"]["teleport"]["false_alarm_rate"], 3)
     found = cell(runs, lambda r: r["energy"]["kinds"]["teleport"]["detection_rate"], 3)
-    click.echo(f"Effective rank {rank} of {runs[0]['latent']['dim']}, embedding std {std}; at the threshold calibrated")
-    click.echo(f"on validation episodes: false alarms {alarms}, teleports found {found}.")
+    typer.echo(f"Effective rank {rank} of {runs[0]['latent']['dim']}, embedding std {std}; at the threshold calibrated")
+    typer.echo(f"on validation episodes: false alarms {alarms}, teleports found {found}.")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

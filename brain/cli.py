@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import sys
 
-from shared.cli.console import Commands, run
+from shared.cli.console import command_line, run
 from shared.registry import Registry
 
 COMMANDS = Registry("command")
-COMMANDS.register("train", "brain.commands.train:command", "Train on a store and judge the result.")
-COMMANDS.register("judge", "brain.commands.judge:command", "Calibrate the energy and report on test episodes.")
-COMMANDS.register("probe", "brain.commands.probe:command", "Ask what the encoder knows of the true state.")
-COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecasts beside reality.")
-COMMANDS.register("live", "brain.commands.live:command", "Watch it think, live, in a web page.")
-COMMANDS.register(
-    "export", "brain.commands.export:command", "Write a run as ONNX graphs, or as a page for any browser."
-)
-COMMANDS.register("report", "brain.commands.report:command", "Put all that a run folder holds on one page.")
-COMMANDS.register("compare", "brain.commands.compare:command", "Lay runs side by side on one page.")
-COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds; print a table.")
-COMMANDS.register("doctor", "brain.commands.doctor:command", "Check box and shared directory before a long run.")
-COMMANDS.register("status", "brain.commands.status:command", "Watch a training: loss, rank, progress, time left.")
-COMMANDS.register("recipes", "brain.commands.recipes:command", "List the stock recipes, or explain one.")
+COMMANDS.register("train", "brain.commands.train:command", "Train a world model on a store and judge it.")
+COMMANDS.register("judge", "brain.commands.judge:command", "Calibrate the energy and score test episodes.")
+COMMANDS.register("probe", "brain.commands.probe:command", "Measure what the latents know of the true state.")
+COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecasts beside the true frames.")
+COMMANDS.register("live", "brain.commands.live:command", "Watch a model watch its world, in a web page.")
+COMMANDS.register("export", "brain.commands.export:command", "Write a run as ONNX graphs or as a web page.")
+COMMANDS.register("report", "brain.commands.report:command", "Put everything a run holds on one page.")
+COMMANDS.register("compare", "brain.commands.compare:command", "Compare several runs on one page.")
+COMMANDS.register("sweep", "brain.commands.sweep:command", "Train a recipe over values and seeds.")
+COMMANDS.register("doctor", "brain.commands.doctor:command", "Check this machine before a long run.")
+COMMANDS.register("status", "brain.commands.status:command", "Show the progress of a training run.")
+COMMANDS.register("recipes", "brain.commands.recipes:command", "List the recipes, or explain one key by key.")
 
-cli = Commands(
-    COMMANDS,
-    help="Learn a world model from a store, and judge which futures are possible.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+HELP = """Learn a world model from a store, and judge which futures are possible.
+
+Examples:
+  brain train                        train on data/car-racing and write a report
+  brain live --run runs/car-racing   watch the trained model
+  brain recipes                      list the experiments that are included
+"""
+
+cli = command_line(COMMANDS, HELP)
 
 
 def main() -> None:

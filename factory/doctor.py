@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from factory.cluster.session import is_loopback, knock, token_file
+from factory.cluster.session import is_loopback, knock
+from shared.cli.secrets import token_file
 from shared.doctor.finding import Finding
 from shared.errors import TinyJEPAError
 
@@ -50,10 +51,12 @@ def _token(address: str | None) -> Finding:
         return Finding("Ray token", "bad" if far else "warning", "RAY_AUTH_MODE=disabled on this box", advice)
     if os.environ.get("RAY_AUTH_TOKEN"):
         return Finding("Ray token", "ok", "in RAY_AUTH_TOKEN")
-    if not file.exists():
+    if file is None or not file.exists():
         advice = "for a cluster: ray get-auth-token --generate && chmod 600 ~/.ray/auth_token, the same on every box"
         bad = address is not None and not is_loopback(address)
-        return Finding("Ray token", "bad" if bad else "warning", f"none in {file}", advice)
+        return Finding(
+            "Ray token", "bad" if bad else "warning", f"none in {file or 'a home directory: HOME is not set'}", advice
+        )
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
         found = f"{file} can be read by other users of this box (mode {mode:o})"
@@ -62,7 +65,8 @@ def _token(address: str | None) -> Finding:
 
 
 def _has_token() -> bool:
-    return bool(os.environ.get("RAY_AUTH_TOKEN")) or token_file().exists()
+    file = token_file()
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or (file is not None and file.exists())
 
 
 def _health(address: str, mode: str) -> str:
@@ -73,7 +77,7 @@ def _health(address: str, mode: str) -> str:
         environment.pop("RAY_AUTH_TOKEN", None)
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=HEALTH_SECONDS, cwd=Path.home()
+            command, env=environment, capture_output=True, text=True, timeout=HEALTH_SECONDS, cwd=Path.cwd().anchor
         )
     except subprocess.TimeoutExpired:
         return f"no answer in {HEALTH_SECONDS:.0f} s"

@@ -12,6 +12,12 @@ class TinyJEPAError(Exception):
     """
 
 
+def brief(error: BaseException) -> str:
+    """Type and text of an error of somebody else's code, in one line of at most 300 letters."""
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return line if len(line) <= 300 else f"{line[:299]}…"
+
+
 def cause(error: Exception) -> str:
     """In a few words, why a JSON file does not hold what it should; never its bytes."""
     if isinstance(error, UnicodeDecodeError):

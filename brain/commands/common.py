@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import click
+import typer
 
 from shared.errors import TinyJEPAError
-from shared.store.source import URL
 
 if TYPE_CHECKING:
     from brain.recipes.schema import Recipe
     from brain.runs.folder import Run
     from shared.store.reader import Store
 
-
-class Duration(click.ParamType):
-    """Seconds: a number, or a number with s, m or h."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip())
-        if not match or float(match[1]) <= 0:
-            self.fail(f"'{value}' is no positive duration: write 90s, 10m or 1.5h", param, ctx)
-        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+EXPERIMENT, TRAINING = "Experiment", "Training"
+"""Panels of options."""
 
 
-class StorePlace(click.ParamType):
-    """A directory, or a URL such as ``s3://bucket/path``, which stays text."""
+def recipe_names() -> list[str]:
+    from brain import recipes
 
-    name = "path"
+    return recipes.names()
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
-        text = str(value)
-        return text if URL.match(text) else Path(text)
+
+RunFolder = Annotated[Path, typer.Option("--run", metavar="RUN", help="Run folder of brain train.")]
+StorePlace = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        show_default="the one it was trained on",
+        help="Directory of the store, or a URL such as s3://bucket/path.",
+    ),
+]
+RecipeName = Annotated[
+    str,
+    typer.Option(
+        metavar="RECIPE",
+        autocompletion=recipe_names,
+        rich_help_panel=EXPERIMENT,
+        help="Name of a recipe (see `brain recipes`), or a .toml file.",
+    ),
+]
+Clock = Annotated[
+    Literal["wall", "cpu"],
+    typer.Option(
+        rich_help_panel=TRAINING, help="What --budget counts: wall time, or CPU seconds (fair on a busy machine)."
+    ),
+]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 
 
 def data_folder() -> Path:
@@ -58,7 +71,7 @@ def need_torch() -> None:
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:
-        raise TinyJEPAError("torch is not installed on this box: pip install 'tinyjepa[brain]'") from None
+        raise TinyJEPAError("torch is not installed: pip install 'tinyjepa[brain]'") from None
 
 
 def show_summary(run_path: Path) -> None:
@@ -67,8 +80,8 @@ def show_summary(run_path: Path) -> None:
         from brain.evaluation.summary import headline
 
         for line in headline(run_path):
-            click.echo(line)
-        click.echo(f"report: {report.resolve()}")
+            typer.echo(line)
+        typer.echo(f"report: {report.resolve()}")
 
 
 def open_store(run: Run, place: Path | str | None) -> Store:

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
 from brain.commands.common import need_torch
 
-EXAMPLES = """\b
-Examples:
-  brain compare runs/car-racing runs/wider
-  brain compare sweeps/car-racing/*/seed-0 --out sweep.html"""
 
+def command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUNS", help="Run folders of brain train.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, metavar="FILE", help="The page.")] = Path("compare.html"),
+) -> None:
+    """Compare several runs on one page: metrics, recipes, energies, training curves and videos.
 
-@click.command(epilog=EXAMPLES)
-@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="compare.html",
-    show_default=True,
-    help="The page.",
-)
-def command(runs: tuple[Path, ...], out: Path) -> None:
-    """Lay RUNS side by side on one page: figures, recipes, energies, training curves and films.
+    The page is a single file. What a run does not have, such as a judgement or a video, is left out.
 
-    One file that needs no other. What a run does not have (a judgement, a film) is left out.
+    Examples:
+      brain compare runs/car-racing runs/wider
+      brain compare sweeps/car-racing/*/seed-0 --out sweep.html
     """
     need_torch()
     from brain.reports.compare import write_comparison
 
     write_comparison(runs, out)
-    click.echo(str(out.resolve()))
+    typer.echo(str(out.resolve()))

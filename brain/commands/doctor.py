@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
 from brain.commands.common import data_folder, need_torch
 from shared.doctor.finding import Finding
 
 
-@click.command()
-@click.option("--store", type=click.Path(path_type=Path), help="Shared directory.  [default: $TINYJEPA_DATA or data]")
-@click.option("--runs", type=click.Path(path_type=Path), help="Folder of run folders, if it is on another disk.")
-@click.option("--json", "as_json", is_flag=True, help="All findings as one JSON object on stdout.")
-def command(store: Path | None, runs: Path | None, as_json: bool) -> int:
-    """Check this box before a long run: cores, memory, libraries, torch build, GPU, bfloat16, the shared directory.
+def command(
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", show_default="$TINYJEPA_DATA or data", help="Shared directory to probe."),
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of run folders, if it is on another disk.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all findings as one JSON object.")] = False,
+) -> int:
+    """Check this machine before a long run: cores, memory, libraries, PyTorch, GPU, bfloat16, the shared directory.
 
-    The directory is probed as the store uses it; it may be mounted read-only here. It takes a few seconds and leaves
-    nothing. Exit code 0 when a long run can begin, 1 when something is bad.
+    The directory is probed in the way a store uses it, and may be mounted read-only. The probe takes a few seconds
+    and cleans up. The exit code is 0 if a long run can start, and 1 if something is bad.
 
-    \b
     Examples:
       brain doctor
       brain doctor --store /mnt/shared --runs runs

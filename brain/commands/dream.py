@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from brain.commands.common import StorePlace, need_torch, open_store
-
-EXAMPLES = """\b
-Examples:
-  brain dream --run runs/car-racing
-  brain dream --run runs/bouncing-logo --steps 60 --episodes 40"""
+from brain.commands.common import Device, RunFolder, StorePlace, need_torch, open_store
+from shared.cli.options import Quiet
 
 
-@click.command(epilog=EXAMPLES)
-@click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train.")
-@click.option("--store", type=StorePlace(), help="Store to dream on. [the one it was trained on]")
-@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Model steps ahead.")
-@click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="Test episodes measured.")
-@click.option("--shown", type=click.IntRange(1, 8), default=3, show_default=True, help="Episodes in film and picture.")
-@click.option("--decoder-steps", type=click.IntRange(min=1), default=600, show_default=True, help="To train it with.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--quiet", is_flag=True, help="No progress.")
 def command(
-    run_path: Path,
-    store: Path | str | None,
-    steps: int,
-    episodes: int,
-    shown: int,
-    decoder_steps: int,
-    device: str,
-    quiet: bool,
+    run_path: RunFolder,
+    store: StorePlace = None,
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Horizon of a forecast in model steps.")] = 20,
+    episodes: Annotated[int, typer.Option(min=1, metavar="N", help="Test episodes to measure.")] = 20,
+    shown: Annotated[int, typer.Option(min=1, max=8, metavar="N", help="Episodes in video and picture.")] = 3,
+    decoder_steps: Annotated[int, typer.Option(min=1, metavar="N", help="Training steps of the decoder.")] = 600,
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
-    """Show what the model thinks will happen: decoded forecasts beside reality.
+    """Show decoded forecasts beside the true frames of test episodes.
 
-    Trains a decoder on the frozen encoder the first time (the model itself does not change), then writes forecast.mp4,
-    reconstruction.png, dream.png (error over time) and dream.json into the run folder. Test episodes only.
+    The first call trains a decoder on the frozen encoder; the model itself does not change. Writes forecast.mp4,
+    reconstruction.png, dream.png (error over time) and dream.json into the run folder.
+
+    Examples:
+      brain dream --run runs/car-racing
+      brain dream --run runs/bouncing-logo --steps 60 --episodes 40
     """
     need_torch()
     from brain.device import pick
@@ -52,16 +43,16 @@ def command(
     long_enough(model, opened, steps)
     if run.decoder.exists() and not quiet:
         made = checkpoint.read_facts(run.decoder).get("step", 0)
-        click.echo(f"decoder of {made:,} steps is there and used; delete {run.decoder} to train another", err=True)
+        typer.echo(f"using the decoder of {made:,} steps; delete {run.decoder} to train another", err=True)
     decoder = train_decoder(run, model, opened, decoder_steps, int(run.facts()["seed"]), quiet=quiet)
     found = dreams(model, decoder, opened, episodes, steps)
     seconds = model.recipe.observation.stride / opened.spec.control_rate
     files = write_dreams(run, found, seconds, shown)
     facts = json.loads(files[-1].read_text(encoding="utf-8"))
-    click.echo(f"{len(found)} test episodes, {steps} model steps of {seconds:g} s each; mean squared pixel error:")
+    typer.echo(f"{len(found)} test episodes, {steps} model steps of {seconds:g} s each; mean squared pixel error:")
     for k in sorted({1, 2, 4, 8, 16, steps} & set(range(1, steps + 1))):
         values = [facts[f"{name}_mse"][k - 1] for name in ("forecast", "reconstruction", "persistence")]
-        click.echo("  step {:3}: forecast {:.5f}, reconstruction {:.5f}, persistence {:.5f}".format(k, *values))
-    click.echo(f"reconstruction PSNR: {facts['reconstruction_psnr_db']:.1f} dB")
+        typer.echo("  step {:3}: forecast {:.5f}, reconstruction {:.5f}, persistence {:.5f}".format(k, *values))
+    typer.echo(f"reconstruction PSNR: {facts['reconstruction_psnr_db']:.1f} dB")
     for file in files:
-        click.echo(str(file.resolve()))
+        typer.echo(str(file.resolve()))

@@ -4,53 +4,76 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
+import typer
 
-from brain.commands.common import StorePlace, need_torch, open_store
+from brain.commands.common import need_torch, open_store
 from shared.errors import TinyJEPAError, cause
 
 if TYPE_CHECKING:
     from brain.runs.folder import Run
     from shared.store.schema import StoreSpec
 
-EXAMPLES = """\b
-Examples:
-  brain export --run runs/car-racing --onnx
-  brain export --run runs/car-racing --onnx --out graphs/
-  brain export --run runs/bouncing-logo --run runs/two-room --web demo/
-  python -m http.server --directory demo/            then open http://localhost:8000"""
 
-
-@click.command(epilog=EXAMPLES)
-@click.option(
-    "--run", "runs", type=click.Path(path_type=Path), required=True, multiple=True,
-    help="Run folder of brain train; --web takes one of each world.",
-)  # fmt: skip
-@click.option("--onnx", is_flag=True, help="Write encoder, predictor and decoder as ONNX graphs.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the graphs. [RUN/onnx]")
-@click.option("--web", type=click.Path(path_type=Path), help="Folder of a page that runs the model in the browser.")
-@click.option(
-    "--ort", type=click.Path(path_type=Path, exists=True),
-    help="onnxruntime-web as npm pack writes it. [the cache, or the npm registry]",
-)  # fmt: skip
-@click.option("--store", type=StorePlace(), help="Store of the run's world, for a run not judged. [its own]")
 def command(
-    runs: tuple[Path, ...], onnx: bool, out: Path | None, web: Path | None, ort: Path | None, store: Path | str | None
+    runs: Annotated[
+        list[Path],
+        typer.Option("--run", metavar="RUN", help="Run folder of brain train. Repeatable with --web: one per world."),
+    ],
+    onnx: Annotated[
+        bool,
+        typer.Option(
+            "--onnx", rich_help_panel="ONNX graphs", help="Write encoder, predictor and decoder as ONNX graphs."
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", show_default="RUN/onnx", rich_help_panel="ONNX graphs", help="Folder of the graphs."
+        ),
+    ] = None,
+    web: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", rich_help_panel="Web page", help="Folder of a page that runs the model in the browser."
+        ),
+    ] = None,
+    ort: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            metavar="FILE",
+            show_default="the cache or the npm registry",
+            rich_help_panel="Web page",
+            help="onnxruntime-web, as written by npm pack.",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE", show_default="the run's own", help="Store of the run's world, for a run without judgement."
+        ),
+    ] = None,
 ) -> None:
-    """Take a trained model out of Python: ONNX graphs, or a static web page.
+    """Export a trained model as ONNX graphs, or as a static web page.
 
-    The graphs are checked against torch before they are kept; model.json beside them tells shapes and threshold. The
-    page simulates the bouncing logo and the two-room world and runs the model, all in the browser. A decoder goes with
-    them where the run has one (brain dream makes it).
+    The graphs are checked against PyTorch before they are kept; model.json beside them gives shapes and thresholds.
+    The page simulates the bouncing logo or the two-room world and runs the model, all in the browser. The decoder is
+    included if the run has one (brain dream trains it).
+
+    Examples:
+      brain export --run runs/car-racing --onnx
+      brain export --run runs/car-racing --onnx --out graphs/
+      brain export --run runs/bouncing-logo --run runs/two-room --web demo/
+      python -m http.server --directory demo/   # then open http://localhost:8000
     """
     if not onnx and web is None:
-        raise click.UsageError("say what to write: --onnx, --web DIR, or both")
+        raise TinyJEPAError("say what to write: --onnx, --web DIR, or both")
     if out is not None and (not onnx or len(runs) > 1):
-        raise click.UsageError("--out is the folder of one run's graphs: give it with --onnx and one --run")
+        raise TinyJEPAError("--out is the folder of one run's graphs: give it with --onnx and one --run")
     if ort is not None and web is None:
-        raise click.UsageError("--ort is the runtime of the page: give it with --web")
+        raise TinyJEPAError("--ort is the runtime of the page: give it with --web")
     need_torch()
     import torch
 
@@ -64,7 +87,7 @@ def command(
     exhibits = []
     for run in map(Run, runs):
         judgement = _judgement(run)
-        model = WorldModel.load(run.path, _spec(run, judgement, store), torch.device("cpu"))
+        model = WorldModel.load(run.path, spec_of(run, store), torch.device("cpu"))
         exhibits.append(Exhibit(run.path, model, load_decoder(run, model) if run.decoder.exists() else None, judgement))
     if onnx:
         for exhibit in exhibits:
@@ -73,7 +96,7 @@ def command(
     if web is not None:
         for facts in write_page(web, exhibits, ort):
             _say(facts, web / "models" / facts["world"])
-        click.echo(f"python -m http.server --directory {web}   then open http://localhost:8000")
+        typer.echo(f"python -m http.server --directory {web}   then open http://localhost:8000")
 
 
 def _judgement(run: Run) -> dict[str, Any] | None:
@@ -88,11 +111,12 @@ def _judgement(run: Run) -> dict[str, Any] | None:
     return judgement
 
 
-def _spec(run: Run, judgement: dict[str, Any] | None, store: Path | str | None) -> StoreSpec:
+def spec_of(run: Run, store: Path | str | None) -> StoreSpec:
     """The run's world: as its judge saw it, so that the store may be elsewhere by now, or from the store."""
     from shared.store.schema import StoreSpec
 
     run.facts()
+    judgement = _judgement(run)
     if judgement is None or store is not None:
         return open_store(run, store).spec
     fields = {name: value for name, value in judgement["store"].items() if name in StoreSpec.model_fields}
@@ -101,6 +125,6 @@ def _spec(run: Run, judgement: dict[str, Any] | None, store: Path | str | None) 
 
 def _say(facts: dict[str, Any], folder: Path) -> None:
     for name, file in facts["files"].items():
-        click.echo(f"{folder / file}: differs from torch by {facts['largest_error'][name]:.1e} at most")
+        typer.echo(f"{folder / file}: differs from torch by {facts['largest_error'][name]:.1e} at most")
     if "decoder" not in facts["files"]:
-        click.echo(f"{folder}: no decoder, the run has none (brain dream --run makes it)")
+        typer.echo(f"{folder}: no decoder: the run has none (brain dream trains it)")

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from brain.commands.common import StorePlace, need_torch, open_store, show_summary
+from brain.commands.common import Device, RunFolder, StorePlace, need_torch, open_store, show_summary
+from shared.cli.options import Quiet
 from shared.errors import TinyJEPAError
 
-EXAMPLES = """\b
-Examples:
-  brain judge --run runs/car-racing
-  brain judge --run runs/car-racing --store /mnt/factory/fresh-seed
-  brain judge --run runs/car-racing --video judge.mp4      # judges first where that was not done"""
 
-
-@click.command(epilog=EXAMPLES)
-@click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train.")
-@click.option("--store", type=StorePlace(), help="Store to judge on. [the one it was trained on]")
-@click.option(
-    "--video", type=click.Path(path_type=Path, dir_okay=False),
-    help="Write an MP4 instead: stored test episodes, energy curves, impossible events.",
-)  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(1, 600), default=20.0, show_default=True, help="Length of the video.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--quiet", is_flag=True, help="No progress.")
 def command(
-    run_path: Path, store: Path | str | None, video: Path | None, seconds: float, device: str, quiet: bool
+    run_path: RunFolder,
+    store: StorePlace = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            metavar="FILE",
+            help="Write an MP4 instead: test episodes with energy curves and violations.",
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=600, metavar="SECONDS", help="Length of the video.")] = 20.0,
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
-    """Calibrate the energy on validation episodes, report on test episodes: judge.json and report.html."""
+    """Calibrate the energy on validation episodes and score test episodes: writes judge.json and report.html.
+
+    With --video, a run that has no judgement yet is judged first.
+
+    Examples:
+      brain judge --run runs/car-racing
+      brain judge --run runs/car-racing --store /mnt/factory/fresh-seed
+      brain judge --run runs/car-racing --video judge.mp4
+    """
     need_torch()
     from brain.device import pick
     from brain.evaluation.judge import judge
@@ -52,5 +58,5 @@ def command(
 
     lines = write_film(load(run_path, opened, pick(device), replay=True), video, seconds, seed=int(run.facts()["seed"]))
     for line in lines:
-        click.echo(line)
-    click.echo(str(video.resolve()))
+        typer.echo(line)
+    typer.echo(str(video.resolve()))

@@ -5,36 +5,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import click
+import typer
 
-from brain.commands.common import StorePlace, need_torch, open_store
-
-EXAMPLES = """\b
-Examples:
-  brain probe --run runs/car-racing
-  brain probe --run runs/bouncing-logo --store data/logo-fresh"""
+from brain.commands.common import Device, RunFolder, StorePlace, need_torch, open_store
+from shared.cli.options import Quiet
 
 
-@click.command(epilog=EXAMPLES)
-@click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train.")
-@click.option("--store", type=StorePlace(), help="Store to probe on. [the one it was trained on]")
-@click.option(
-    "--steps", type=click.IntRange(min=10), default=600, show_default=True, help="Of the MLP probe and the ceiling."
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--quiet", is_flag=True, help="No progress.")
-def command(run_path: Path, store: Path | str | None, steps: int, device: str, quiet: bool) -> None:
-    """Ask what the frozen encoder knows of the world's true state, and of what it pays.
+def command(
+    run_path: RunFolder,
+    store: StorePlace = None,
+    steps: Annotated[
+        int, typer.Option(min=10, metavar="N", help="Training steps of the MLP probe and of the upper bound.")
+    ] = 600,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Measure how well the world's true state and reward can be read off the latents of the frozen encoder.
 
-    Per state: R2 of a linear and of an MLP probe, beside floors (untrained encoder, PCA, pixels) and a ceiling (the
-    same network trained on the state), and the linear probe's error in the state's own unit. Where the reward varies
-    also: R2 of a model step's reward, read from latent and actions, beside floors (actions alone, untrained encoder,
-    PCA) and a ceiling (the true state). Fitted on train episodes, scored on test episodes. Writes probe.json,
-    probe.png, latents.png (PCA and t-SNE of test latents, coloured by state) and the reward head,
+    Per state: R2 of a linear and of an MLP probe, next to baselines (untrained encoder, PCA, pixels) and an upper
+    bound (the same network trained on the state), and the error of the linear probe in the state's own unit. If the
+    reward varies: R2 of the reward of a model step, predicted from latent and actions, next to baselines (actions
+    alone, untrained encoder, PCA) and an upper bound (the true state). Probes are fitted on train episodes and scored
+    on test episodes.
+
+    Writes probe.json, probe.png, latents.png (PCA and t-SNE of test latents, coloured by state) and the reward head,
     reward.safetensors, into the run folder.
+
+    Examples:
+      brain probe --run runs/car-racing
+      brain probe --run runs/bouncing-logo --store data/logo-fresh
     """
     need_torch()
     from brain.device import pick
@@ -61,16 +62,16 @@ def command(run_path: Path, store: Path | str | None, steps: int, device: str, q
     write_whole(run_path / "probe.json", json.dumps(figures, indent=1) + "\n")
     draw_bars(scores, run_path / "probe.png")
     spaces = [space for space in scores if space != "mean"]
-    click.echo(
+    typer.echo(
         f"{'R2, all rows':18}" + "".join(f"{space:>16}" for space in spaces) + f"{'linear RMSE':>16}{'mean RMSE':>12}"
     )
     for name in opened.spec.state_names:
         cells = "".join(f"{scores[space][name].r2:16.3f}" for space in spaces)
-        click.echo(f"{name:18}{cells}{scores['linear'][name].rmse:16.4g}{scores['mean'][name].rmse:12.4g}")
+        typer.echo(f"{name:18}{cells}{scores['linear'][name].rmse:16.4g}{scores['mean'][name].rmse:12.4g}")
     if found is not None:
         read = ", ".join(f"{space} {score.r2:.3f}" for space, score in rewards.items())
         unit = f"RMSE {rewards['model'].rmse:.4g}, of the mean {rewards['mean'].rmse:.4g}"
-        click.echo(f"R2 of a model step's reward: {read} ({unit})")
+        typer.echo(f"R2 of a model step's reward: {read} ({unit})")
     draw_portrait(*test_latents(model, opened, seed), seed, run_path / "latents.png")
     for picture in ("probe.png", "latents.png"):
-        click.echo(str((run_path / picture).resolve()))
+        typer.echo(str((run_path / picture).resolve()))

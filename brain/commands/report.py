@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from brain.commands.common import need_torch
-
-EXAMPLES = """\b
-Examples:
-  brain report --run runs/car-racing
-  brain report --run runs/two-room --out two-room.html"""
+from brain.commands.common import RunFolder, need_torch
 
 
-@click.command(epilog=EXAMPLES)
-@click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder of brain train.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The page. [RUN/overview.html]")
-def command(run_path: Path, out: Path | None) -> None:
-    """Put all that a run folder holds on one page: recipe, training curves, energies, calibration, probes, dreams.
+def command(
+    run_path: RunFolder,
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, metavar="FILE", show_default="RUN/overview.html", help="The page."),
+    ] = None,
+) -> None:
+    """Put everything a run holds on one page: recipe, training curves, energies, calibration, probes, forecasts.
 
-    One file that needs no other. Nothing is computed: what the run does not have yet is named, with the command that
+    The page is a single file. Nothing is computed: what the run does not have yet is listed with the command that
     makes it.
+
+    Examples:
+      brain report --run runs/car-racing
+      brain report --run runs/two-room --out two-room.html
     """
     need_torch()
     from brain.reports.overview import write_overview
 
     out = out or run_path / "overview.html"
     for part in write_overview(run_path, out):
-        click.echo(
+        typer.echo(
             f"{part.name:10} {part.done}" if part.done else f"{part.name:10} missing: {part.command.splitlines()[-1]}"
         )
-    click.echo(str(out.resolve()))
+    typer.echo(str(out.resolve()))

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
+
+from brain.commands.common import RunFolder
+from shared.errors import TinyJEPAError
+
+WATCHING = "Watching"
+"""Panel of options."""
 
 
-@click.command()
-@click.option("--run", "run_path", type=click.Path(path_type=Path), required=True, help="Run folder.")
-@click.option("--watch", "watching", is_flag=True, help="Look again and again until Ctrl-C.")
-@click.option("--every", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="--watch: seconds.")
-@click.option("--json", "as_json", is_flag=True, help="Each look as a JSON object on stdout.")
-@click.option("--metrics-port", type=click.IntRange(0, 65535), help="--watch: figures for Prometheus on 127.0.0.1.")
-def command(run_path: Path, watching: bool, every: float, as_json: bool, metrics_port: int | None) -> None:
-    """Show what a training does: stage, step, loss, effective rank, how far it is behind, GPU use, time left.
+def command(
+    run_path: RunFolder,
+    watching: Annotated[bool, typer.Option("--watch", rich_help_panel=WATCHING, help="Refresh until Ctrl-C.")] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", rich_help_panel=WATCHING, help="Time between two refreshes.")
+    ] = 5.0,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", rich_help_panel=WATCHING, help="Serve Prometheus metrics on 127.0.0.1."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each refresh as a JSON object.")] = False,
+) -> None:
+    """Show the progress of a training run: stage, step, loss, effective rank, frames behind, GPU use, time left.
 
-    It reads the run folder only, and may run anywhere that sees it.
+    It only reads the run folder, so it can run on any machine that sees it.
 
-    \b
     Examples:
       brain status --run runs/car-racing
       brain status --run runs/car-racing --watch --metrics-port 9202
     """
     if metrics_port is not None and not watching:
-        raise click.UsageError("--metrics-port goes with --watch: add it")
+        raise TinyJEPAError("--metrics-port needs --watch: add it")
     from brain.runs.status import lines, look
     from shared.cli.watch import watch
 

@@ -3,66 +3,87 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
 from brain import recipes
-from brain.commands.common import Duration, StorePlace, default_store, need_torch
+from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_store, need_torch
+from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 
-EXAMPLES = """\b
-Examples:
-  brain sweep --set objective.covariance=0.03,0.1,0.3 --budget 60s
-  brain sweep --recipe bouncing-logo --store data/bouncing-logo --set objective.target=shared,stop-gradient,ema
-  brain sweep --set objective.rollout=1,4 --set encoder.kind=cnn,resnet18 --seeds 0,1,2,3,4 --out sweeps/encoders
-  brain sweep --settings benchmarks/ablations/car-racing.toml --budget 60s --clock cpu"""
 
-
-@click.command(epilog=EXAMPLES)
-@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
-@click.option("--store", type=StorePlace(), help="Store to learn from. [its world in $TINYJEPA_DATA or data]")
-@click.option("--set", "varied", multiple=True, metavar="KEY=A,B,...", help="A key and its values; repeatable.")
-@click.option(
-    "--settings",
-    type=click.Path(path_type=Path),
-    help='Settings that change several keys each (times those of --set): a TOML file of "name" = ["key=value", ...].',
-)
-@click.option("--seeds", default="0,1,2", show_default=True, help="Training seeds, comma-separated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs and the table. [sweeps/RECIPE]")
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time, one thread each. [GPUs, or CPU cores]")
-@click.option("--budget", metavar="DURATION", help="Time of each run's training stages, such as 60s.")
-@click.option(
-    "--clock",
-    type=click.Choice(["wall", "cpu"]),
-    default="wall",
-    show_default=True,
-    help="What --budget counts: time, or a run's CPU seconds (fair on a busy box).",
-)
-@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of each training stage instead.")
-@click.option("--columns", metavar="A,B,...", help="Figures to tabulate. [all]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 def command(
-    recipe: str,
-    store: Path | str | None,
-    varied: tuple[str, ...],
-    settings: Path | None,
-    seeds: str,
-    out: Path | None,
-    jobs: int | None,
-    budget: str | None,
-    clock: str,
-    steps: int | None,
-    columns: str | None,
-    device: str,
+    recipe: RecipeName = recipes.DEFAULT,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            show_default="the recipe's world in $TINYJEPA_DATA or data",
+            rich_help_panel=EXPERIMENT,
+            help="Store to learn from: a directory or a URL.",
+        ),
+    ] = None,
+    varied: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=A,B,...", rich_help_panel=EXPERIMENT, help="A key and its values. Repeatable."
+        ),
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=EXPERIMENT,
+            help='TOML file of settings, "name" = ["key=value", ...], combined with --set.',
+        ),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(metavar="A,B,...", rich_help_panel=EXPERIMENT, help="Training seeds.")
+    ] = "0,1,2",
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", rich_help_panel=TRAINING, help="Training time of each run, such as 60s."),
+    ] = None,
+    clock: Clock = "wall",
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel=TRAINING,
+            help="Optimiser steps of each training stage, not a time.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", show_default="sweeps/RECIPE", help="Folder of the runs and the table."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", show_default="GPUs or CPU cores", help="Runs at the same time, one thread each."
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B,...", show_default="all", help="Metrics to put in the table.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Train and judge a recipe over values and seeds, and print a table with mean and 95 % interval.
+    """Train and judge a recipe over values and seeds, and print a table of means and 95 % confidence intervals.
 
-    Run it again to go on: runs that are judged are kept, interrupted ones go on from their checkpoint.
+    Rerun it to resume: judged runs are kept, and interrupted runs continue from their checkpoints.
+
+    Examples:
+      brain sweep --set objective.covariance=0.03,0.1,0.3 --budget 60s
+      brain sweep --recipe bouncing-logo --set objective.target=shared,ema
+      brain sweep --set objective.rollout=1,4 --seeds 0,1,2,3,4 --out sweeps/rollout
+      brain sweep --settings benchmarks/ablations/car-racing.toml --budget 60s
     """
     if budget:
-        Duration().convert(budget, None, None)
+        _check(budget)
     if budget and steps:
-        raise click.UsageError("--steps and --budget exclude each other: give one")
+        raise TinyJEPAError("--steps and --budget exclude each other: give one")
     numbers = [part.strip() for part in seeds.split(",")]
     if not all(number.isdecimal() for number in numbers):
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
@@ -78,15 +99,23 @@ def command(
     out = out or Path("sweeps") / base.name
     more = ["--device", device, *(["--budget", budget, "--clock", clock] if budget else [])]
     more += ["--steps", str(steps)] if steps else []
-    choices = combined(read_settings(settings) if settings else [], product(varied))
+    choices = combined(read_settings(settings) if settings else [], product(varied or []))
     plan = sweep(
         recipe, str(where), out, choices, [int(number) for number in numbers], more=more, jobs=jobs,
-        say=lambda line: click.echo(line, err=True),
+        say=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     head, rows = table(plan, shown)
     for column, title in enumerate(head):
         values = [row[column] for row in rows]
-        click.echo(f"{title:24} " + "   ".join(f"{value:>22}" for value in values))
-    click.echo(f"table: {write(plan, out, shown).resolve()}")
+        typer.echo(f"{title:24} " + "   ".join(f"{value:>22}" for value in values))
+    typer.echo(f"table: {write(plan, out, shown).resolve()}")
     if failed := sum(bool(job.failure) for job in plan):
         raise TinyJEPAError(f"{failed} of {len(plan)} runs failed; their last lines are in {out / 'sweep.md'}")
+
+
+def _check(budget: str) -> None:
+    """Raise ``TinyJEPAError`` for what is not a duration, before any run starts; the runs get the text."""
+    try:
+        duration(budget)
+    except ValueError as error:
+        raise TinyJEPAError(f"--budget: {error}") from None

@@ -3,136 +3,187 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-import click
+import typer
 
 from brain import recipes
-from brain.commands.common import Duration, StorePlace, default_store, need_torch, show_summary
+from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_store, need_torch, show_summary
+from shared.cli.options import duration
+from shared.errors import TinyJEPAError
 
 LOG_FILE = "train.log"
 """In the run folder."""
 
-EXAMPLES = """\b
-Examples:
-  brain train                                    the main job on data/car-racing
-  brain train --budget 10m                       end on time on any machine
-  brain train --steps 2000 --seed 1 --run runs/seed-1
-  brain train --recipe tiny-jepa
-  brain train --recipe two-room                  on data/two-room
-  brain train --set objective.covariance=0.2 --set encoder.width=32 --run runs/wider
-  brain train --store /mnt/factory/car-racing --stage encoder --device cuda
-  brain train --store /mnt/factory/car-racing --follow        begin while the factory still collects
-  brain train --store /mnt/factory/car-racing --on-corrupt skip
-  brain train --store s3://bucket/car-racing                  needs pip install 'tinyjepa[remote]'"""
+FOLLOWING, HARDWARE, LOGGING = "Following a collection", "Data and hardware", "Logging"
+"""Panels of options, besides those that ``sweep`` has too."""
 
 
-@click.command(epilog=EXAMPLES)
-@click.option(
-    "--store",
-    type=StorePlace(),
-    help="Store to learn from: a directory or a URL. [the recipe's world in $TINYJEPA_DATA or data]",
-)
-@click.option("--run", "run_path", type=click.Path(path_type=Path), help="Run folder. [runs/RECIPE]")
-@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Stock recipe, or a .toml of your own.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
-@click.option(
-    "--stage", type=click.Choice(["encoder", "predictor", "energy"]), help="Only this stage. [all unfinished]"
-)
-@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of each training stage: exactly repeatable.")
-@click.option("--budget", type=Duration(), help="Time for all training stages, such as 90s, 10m, 2h: ends on time.")
-@click.option(
-    "--clock",
-    type=click.Choice(["wall", "cpu"]),
-    default="wall",
-    show_default=True,
-    help="What --budget counts: time, or this process's CPU seconds (fair on a busy box).",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Weights, batches, augmentations.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N (CUDA and ROCm).")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
-    default="auto",
-    show_default=True,
-    help="Of the encoder's training: auto is bfloat16 on GPUs that have it, float32 on a CPU.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="CPU threads of the encoder's training. [1 with --steps, so that they repeat exactly; else measured]",
-)
-@click.option("--follow", is_flag=True, help="Take in what is committed while training; end with the collection.")
-@click.option(
-    "--min-frames",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="--follow: training frames to wait for.",
-)
-@click.option(
-    "--follow-idle",
-    type=Duration(),
-    default="5m",
-    show_default=True,
-    help="--follow: a collection that commits nothing for so long is over.",
-)
-@click.option("--poll", type=Duration(), default="2s", show_default=True, help="--follow: time between two looks.")
-@click.option(
-    "--on-corrupt",
-    type=click.Choice(["raise", "skip"]),
-    default="raise",
-    show_default=True,
-    help="A damaged shard ends the training, or is left out and reported.",
-)
-@click.option(
-    "--pool-device", default="auto", show_default=True, help="Where frames are held: auto, cpu, cuda, cuda:N."
-)
-@click.option("--memory", type=click.FloatRange(min=0.01), default=4.0, show_default=True, help="GiB of frames held.")
-@click.option("--checkpoint-every", type=Duration(), default="15s", show_default=True, help="Time between checkpoints.")
-@click.option("--tensorboard", is_flag=True, help="Also write the curves for TensorBoard, into RUN/tensorboard.")
-@click.option("--wandb", is_flag=True, help="Also send the curves to Weights & Biases; WANDB_MODE=offline keeps them.")
-@click.option("--quiet", is_flag=True, help="No progress.")
 def command(
-    store: Path | str | None,
-    run_path: Path | None,
-    recipe: str,
-    overrides: tuple[str, ...],
-    stage: str | None,
-    steps: int | None,
-    budget: float | None,
-    clock: str,
-    seed: int,
-    device: str,
-    precision: str,
-    threads: int | None,
-    follow: bool,
-    min_frames: int,
-    follow_idle: float,
-    poll: float,
-    on_corrupt: str,
-    pool_device: str,
-    memory: float,
-    checkpoint_every: float,
-    tensorboard: bool,
-    wandb: bool,
-    quiet: bool,
+    recipe: RecipeName = recipes.DEFAULT,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            rich_help_panel=EXPERIMENT,
+            help="Change a key of the recipe. Repeatable.",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            show_default="the recipe's world in $TINYJEPA_DATA or data",
+            rich_help_panel=EXPERIMENT,
+            help="Store to learn from: a directory or a URL.",
+        ),
+    ] = None,
+    run_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", metavar="RUN", show_default="runs/RECIPE", rich_help_panel=EXPERIMENT, help="Run folder to write."
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", rich_help_panel=EXPERIMENT, help="Seed of weights, batches, augmentations."),
+    ] = 0,
+    stage: Annotated[
+        Literal["encoder", "predictor", "energy"] | None,
+        typer.Option(show_default="all that are not finished", rich_help_panel=TRAINING, help="Run only this stage."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default="the recipe's",
+            rich_help_panel=TRAINING,
+            help="Optimiser steps of each training stage: exactly repeatable.",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            rich_help_panel=TRAINING,
+            help="Time for both training stages, such as 90s, 10m or 2h, instead of --steps.",
+        ),
+    ] = None,
+    clock: Clock = "wall",
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            show_default="15s",
+            rich_help_panel=TRAINING,
+            help="Time between two checkpoints.",
+        ),
+    ] = 15.0,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            rich_help_panel=FOLLOWING,
+            help="Train while the factory still collects: read what it commits, stop when it has finished.",
+        ),
+    ] = False,
+    min_frames: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", rich_help_panel=FOLLOWING, help="Training frames to wait for."),
+    ] = 10_000,
+    follow_idle: Annotated[
+        float,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            show_default="5m",
+            rich_help_panel=FOLLOWING,
+            help="A collection that commits nothing for this long has ended.",
+        ),
+    ] = 300.0,
+    poll: Annotated[
+        float,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            show_default="2s",
+            rich_help_panel=FOLLOWING,
+            help="Time between two looks at the store.",
+        ),
+    ] = 2.0,
+    device: Annotated[
+        str,
+        typer.Option(metavar="DEVICE", rich_help_panel=HARDWARE, help="auto, cpu, cuda or cuda:N (CUDA and ROCm)."),
+    ] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(
+            rich_help_panel=HARDWARE,
+            help="Precision of the encoder's training; auto is bfloat16 on GPUs that have it, float32 on a CPU.",
+        ),
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default="1 with --steps, else measured",
+            rich_help_panel=HARDWARE,
+            help="CPU threads of the encoder's training. One thread repeats exactly.",
+        ),
+    ] = None,
+    pool_device: Annotated[
+        str,
+        typer.Option(
+            metavar="DEVICE", rich_help_panel=HARDWARE, help="Where frames are held: auto, cpu, cuda or cuda:N."
+        ),
+    ] = "auto",
+    memory: Annotated[
+        float, typer.Option(min=0.01, metavar="GIB", rich_help_panel=HARDWARE, help="GiB of frames held.")
+    ] = 4.0,
+    on_corrupt: Annotated[
+        Literal["raise", "skip"],
+        typer.Option(rich_help_panel=HARDWARE, help="A damaged shard stops the training, or is left out and reported."),
+    ] = "raise",
+    tensorboard: Annotated[
+        bool,
+        typer.Option("--tensorboard", rich_help_panel=LOGGING, help="Also write the curves to RUN/tensorboard."),
+    ] = False,
+    wandb: Annotated[
+        bool,
+        typer.Option(
+            "--wandb",
+            rich_help_panel=LOGGING,
+            help="Also send the curves to Weights & Biases; WANDB_MODE=offline keeps them here.",
+        ),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", rich_help_panel=LOGGING, help="Show no progress.")] = False,
 ) -> None:
     """Train encoder and predictor on a store and judge the result.
 
-    Finished stages are skipped and an interrupted one goes on from its last checkpoint. With --follow and neither
+    Finished stages are skipped, and an interrupted stage resumes from its last checkpoint. With --follow and neither
     --steps nor --budget, the encoder trains until the collection has finished and one epoch over all of it is done,
     and at least for the recipe's steps.
+
+    Examples:
+      brain train                          # on data/car-racing
+      brain train --budget 10m
+      brain train --steps 2000 --seed 1 --run runs/seed-1
+      brain train --recipe two-room        # on data/two-room
+      brain train --set objective.covariance=0.2 --run runs/less-rank
+      brain train --store /mnt/factory/car-racing --stage encoder --device cuda
+      brain train --store /mnt/factory/car-racing --follow
+      brain train --store /mnt/factory/car-racing --on-corrupt skip
+      brain train --store s3://bucket/cars # pip install 'tinyjepa[remote]'
     """
     if steps and budget:
-        raise click.UsageError("--steps and --budget exclude each other: give one")
+        raise TinyJEPAError("--steps and --budget exclude each other: give one")
     need_torch()
-    resolved = recipes.load(recipe, overrides)
+    resolved = recipes.load(recipe, overrides or [])
     from brain.training.train import Curves, Data, Effort
     from brain.training.train import train as run_training
     from shared.cli.runlog import keep
@@ -149,11 +200,11 @@ def command(
                 min_frames=min_frames,
                 idle=follow_idle,
                 poll=poll,
-                on_corrupt=on_corrupt,  # type: ignore[arg-type]  # click.Choice checked it
+                on_corrupt=on_corrupt,
                 memory=int(memory * (1 << 30)),
                 pool=pool_device,
             ),
-            effort=Effort(stage, steps, budget, clock, precision, threads),  # type: ignore[arg-type]  # click.Choice checked them
+            effort=Effort(stage, steps, budget, clock, precision, threads),
             seed=seed,
             device=device,
             checkpoint_seconds=checkpoint_every,
@@ -162,5 +213,5 @@ def command(
             begun=lambda folder: log.open(folder / LOG_FILE),
         )
     for line in lines:
-        click.echo(line)
+        typer.echo(line)
     show_summary(run_path)

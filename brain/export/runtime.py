@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from shared.errors import TinyJEPAError
+from shared.home import home
 
 VERSION = "1.30.0"
 PACKAGE = f"onnxruntime-web@{VERSION}"
@@ -55,8 +56,9 @@ def take_runtime(folder: Path, given: Path | None) -> None:
 
 
 def cached() -> Path:
-    """Where a fetched runtime is kept for the next export."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyjepa" / f"onnxruntime-web-{VERSION}"
+    """Where a fetched runtime is kept for the next export. Without a home directory, among the temporary files."""
+    place = os.environ.get("XDG_CACHE_HOME") or (home() or Path(tempfile.gettempdir())) / ".cache"
+    return Path(place) / "tinyjepa" / f"onnxruntime-web-{VERSION}"
 
 
 def _fetch(cache: Path) -> Path:
@@ -76,10 +78,13 @@ def _fetch(cache: Path) -> Path:
             raise TinyJEPAError(f"npm cannot fetch {PACKAGE} ({reason}): {by_hand}")
         for name, content in _read(packed).items():
             path = cache / FILES[name][0]
-            path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-            partial.write_bytes(content)
-            partial.replace(path)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial.write_bytes(content)
+                partial.replace(path)
+            except OSError as error:
+                raise TinyJEPAError(f"cannot write {path} ({error.strerror}): set XDG_CACHE_HOME") from error
     return cache
 
 

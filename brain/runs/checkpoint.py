@@ -16,25 +16,33 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from shared.errors import TinyJEPAError
-from shared.store.files import sync_directory
+from shared.store.files import remove, sync_directory
 
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write tensors and JSON facts to one safetensors file.
 
-    It is on the disk when this returns; a crash or power cut before leaves the file before, whole.
+    It is on the disk when this returns; a crash or power cut before leaves the file before, whole. Raises
+    ``TinyJEPAError`` where the disk refuses; the file before then stays, too.
     """
     temporary = path.with_suffix(".partial")
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        temporary,
-        metadata={"tinyjepa": json.dumps(facts)},
-    )
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.chmod(0o644)  # safetensors writes 0600, which the other users of a shared directory could not read
-    temporary.replace(path)
-    sync_directory(path.parent)
+    try:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            temporary,
+            metadata={"tinyjepa": json.dumps(facts)},
+        )
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # safetensors writes 0600, which the other users of a shared directory could not read
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except (SafetensorError, OSError) as error:
+        remove(temporary)
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise TinyJEPAError(
+            f"cannot write {path} ({reason}): make room, then run the same command to resume"
+        ) from error
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

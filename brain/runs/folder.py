@@ -26,7 +26,7 @@ from brain.device import Precision
 from brain.recipes.schema import Recipe
 from shared.errors import TinyJEPAError
 from shared.links import refuse_links
-from shared.store.files import sync_directory
+from shared.store.files import naming, remove, sync_directory
 from shared.store.schema import StoreSpec
 
 FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
@@ -172,7 +172,8 @@ class Run:
         """Append one line to ``metrics.jsonl``, and scalars tagged ``stage/term`` to every one of ``logs``."""
         line = {"stage": stage, "step": step, "time": round(time.time(), 3)}
         line |= {name: float(f"{value:.6g}") for name, value in terms.items()}
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        metrics = self.path / "metrics.jsonl"
+        with naming(metrics), metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         for log in self.logs:
             log.write(step, {f"{stage}/{name}": float(value) for name, value in terms.items()})
@@ -214,11 +215,15 @@ class Run:
 def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
     """Write a text file whole or not at all; with ``sync`` it is on the disk when this returns."""
     temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
+    try:
+        with naming(path), temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError:
+        remove(temporary)
+        raise
     temporary.replace(path)
     if sync:
         sync_directory(path.parent)

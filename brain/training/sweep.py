@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -24,6 +25,7 @@ from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
 from brain.runs.folder import write_whole
 from shared.errors import TinyJEPAError
+from shared.lifetime import end_with
 from shared.registry import closest
 
 T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
@@ -285,8 +287,9 @@ def _start(job: Job, recipe: str, store: str, more: Sequence[str], gpu: str | No
         environment |= {"CUDA_VISIBLE_DEVICES": gpu, "HIP_VISIBLE_DEVICES": gpu}
     with (job.folder.parent / f"{job.folder.name}.log").open("w", encoding="utf-8") as log:
         return subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=environment, text=True, start_new_session=True
-        )
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment, text=True, start_new_session=True,
+            preexec_fn=functools.partial(end_with, os.getpid()),
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -24,13 +24,14 @@ from brain.training.encoder import train_encoder
 from brain.training.loop import Budget, Clock, OpenBudget
 from brain.training.predictor import train_predictor
 from shared.cli.runlog import LOG
-from shared.errors import TinyJEPAError
+from shared.errors import DamageError, TinyJEPAError
 from shared.store.reader import OnCorrupt
 
 Curves = Literal["tensorboard", "wandb"]
 Stage = Literal["encoder", "predictor", "energy"]
 STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
 
+MOST_SEED = (1 << 63) - 1
 ENCODER_SHARE = 0.8
 """Of a ``--budget`` for all stages, the encoder's share; the predictor gets the rest."""
 
@@ -105,6 +106,8 @@ def train(
     called with the run folder once it is there and known to be this run's.
     Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
     """
+    if not 0 <= seed <= MOST_SEED:
+        raise TinyJEPAError(f"--seed {seed} is not between 0 and {MOST_SEED}, the largest that torch takes")
     data, effort = data or Data(), effort or Effort()
     if "wandb" in curves:
         need_wandb()
@@ -127,6 +130,10 @@ def train(
                 lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
             for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
                 lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} did nothing")
+            if _still(feed):
+                lines.append(
+                    f"note: the frames of {feed.store.address} never vary: there is nothing to learn from them"
+                )
         finally:
             run.close()
     finally:
@@ -169,6 +176,16 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
     return compute, [
         f"note: {names[1]} threads from here on, {names[0]} before: the weights are not those of an undisturbed run"
     ]
+
+
+def _still(feed: Feed) -> bool:
+    """Whether no frame differs from the first one of its episode, in 8 training episodes."""
+    sample = feed.sound([ref for ref in feed.store.episodes if ref.split == "train"][:8])
+    try:
+        frames = [feed.store.read_episode(ref, "frame")["frame"] for ref in sample]
+    except DamageError:
+        return False
+    return bool(frames) and all((shown == shown[0]).all() for shown in frames)
 
 
 def _open_logs(run: Run, curves: Sequence[Curves]) -> None:

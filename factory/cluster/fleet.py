@@ -64,7 +64,7 @@ def collect_on_ray(
     actor, when one episode kills its process again and again, or when Ray's head dies.
     """
     screen.show(plan.progress, tally, "starting Ray")
-    early = None if address or ray_runs() else HeadStart(path, job, plan, tally)
+    early = None if address or ray_runs() else HeadStart(path, job, plan, tally, interrupt)
     with early or contextlib.nullcontext(), ray_session(workers, address, interrupt) as head:
         if early:
             early.stop()
@@ -80,7 +80,7 @@ def collect_on_ray(
                 screen.show(plan.progress, tally, fleet.note())
                 interrupt.check()
         finally:
-            fleet.close()
+            fleet.close(wait=not interrupt.now)
 
 
 class Fleet:
@@ -107,7 +107,7 @@ class Fleet:
     def staff(self, count: int) -> None:
         """Start actors until there are ``count``; each opens a stream of its own."""
         while len(self._workers) < count:
-            actor = self._actor.remote(self._path, self._spec, self._run, self._hired)
+            actor = self._actor.remote(self._path, self._spec, self._run, self._hired, Path.cwd())
             self._workers.append(Worker(self._hired, actor, actor.start.remote()))
             self._hired += 1
 
@@ -141,21 +141,27 @@ class Fleet:
         starting = sum(worker.started is not None for worker in self._workers)
         return f"{starting} of {len(self._workers)} simulators starting" if starting else ""
 
-    def close(self) -> None:
-        """Let every actor end what it has in hand and commit it; those that died have lost their episodes."""
+    def close(self, wait: bool = True) -> None:
+        """Let every actor end what it has in hand and commit it; those that died have lost their episodes.
+
+        Without ``wait`` they are killed where they are.
+        """
         if self._head is not None and self._head.lost:
             return  # nobody would answer; the actors end with their node
         self._closing = True
-        closing = {worker.actor.close.remote(): worker for worker in self._workers if worker.started is None}
+        staff = [*self._workers]
         failures = []
-        for reference, worker in closing.items():
-            try:
-                with self._watch(worker):
-                    self._ray.get(reference)
-            except TinyJEPAError as error:
-                failures.append(error)
-        for worker in self._workers:
-            self._ray.kill(worker.actor)
+        try:
+            closing = {worker.actor.close.remote(): worker for worker in staff if wait and worker.started is None}
+            for reference, worker in closing.items():
+                try:
+                    with self._watch(worker):
+                        self._ray.get(reference)
+                except TinyJEPAError as error:
+                    failures.append(error)
+        finally:
+            for worker in staff:
+                self._ray.kill(worker.actor)
         if failures:
             raise failures[0]
 
@@ -214,7 +220,8 @@ class Fleet:
     def _hopeless(self, k: int | None) -> str:
         if k is None:
             return (
-                f"{MOST_DEATHS} simulator processes died while starting: see /tmp/ray/session_latest/logs; "
+                f"{MOST_DEATHS} simulator processes died while starting: see session_latest/logs in Ray's "
+                "temporary folder (/tmp/ray unless TMPDIR or RAY_TMPDIR names another); "
                 "if the cluster was started without a token, set RAY_AUTH_MODE=disabled"
             )
         seed, _ = episode_seeds(self._run.seed, k)

@@ -14,9 +14,12 @@ from typing import Any
 
 from factory.cluster.head import Head
 from factory.cluster.interrupt import Interrupt
+from shared.cli.secrets import token_file
 from shared.errors import TinyJEPAError
 
 KNOCK_SECONDS = 5.0
+LONGEST_TEMPORARY = 37
+"""Letters of the path of Ray's temporary folder: a Unix socket's name has 107 at most, and Ray adds up to 70."""
 OBJECT_STORE_BYTES = 100 << 20
 """Only small records pass through Ray."""
 
@@ -49,6 +52,7 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
         if address is None:
             cpus = max(workers or 1, os.cpu_count() or 1)
             quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+            quiet["_temp_dir"] = _temporary()
         with _hushed():
             ray.init(address=address or "local", **quiet)
     except Exception as error:  # Ray raises plain ``Exception`` too, for example where it starts too slowly
@@ -71,21 +75,18 @@ def knock(address: str | None) -> None:
     host, _, port = (address or "").rpartition("//")[2].rpartition(":")
     if not address or not host or not port.isdigit():
         return
+    if ":" in host.strip("[]") and not host.startswith("["):
+        raise TinyJEPAError(f"--address {address}: write an IPv6 address in brackets, as in [{host}]:{port}")
     try:
-        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
     except OSError as error:
         raise _no_cluster(address, error) from error
 
 
 def _has_token() -> bool:
     """Whether this user has a Ray token, in one of the places where Ray looks."""
-    return bool(os.environ.get("RAY_AUTH_TOKEN")) or token_file().exists()
-
-
-def token_file() -> Path:
-    """Where Ray keeps this user's token."""
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    return Path(named) if named else Path.home() / ".ray" / "auth_token"
+    file = token_file()
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or (file is not None and file.exists())
 
 
 def is_loopback(address: str) -> bool:
@@ -108,21 +109,56 @@ def _guard(address: str | None) -> None:
         return  # Ray reads its mode when it is imported, and a local session listens to this box only
     file = token_file()
     if not _has_token() and address is None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            os.write(fd, secrets.token_hex(32).encode())
-            os.close(fd)
+        _make_token(file)
     if _has_token():
         os.environ["RAY_AUTH_MODE"] = "token"
-        with contextlib.suppress(OSError):
-            if file.stat().st_mode & 0o077:
-                file.chmod(0o600)
+        if file is not None:
+            with contextlib.suppress(OSError):
+                if file.stat().st_mode & 0o077:
+                    file.chmod(0o600)
     elif address and not is_loopback(address):
         raise TinyJEPAError(
             f"no token for the Ray cluster at {address}: copy ~/.ray/auth_token from its head, or set "
             "RAY_AUTH_MODE=disabled if it was started without one (then whoever reaches it runs code on it)"
         )
+
+
+def _make_token(file: Path | None) -> None:
+    """A token for every Ray of this user in ``file``; one for this process alone where that cannot be written."""
+    token = secrets.token_hex(32)
+    try:
+        if file is None:
+            raise FileNotFoundError
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.write(fd, token.encode())
+            os.close(fd)
+    except OSError:
+        os.environ["RAY_AUTH_TOKEN"] = token
+
+
+def _temporary() -> str:
+    """A folder for Ray's files and sockets: its own choice, else one that is short enough and can be written.
+
+    Raises ``TinyJEPAError`` where there is none.
+    """
+    named = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    own = f"ray-{os.getuid()}"
+    choices = [
+        Path(named, "ray"),
+        *(Path(place, name) for place in ("/tmp", "/var/tmp", "/dev/shm") for name in ("ray", own)),
+    ]
+    for choice in choices:
+        if len(os.fsencode(choice)) <= LONGEST_TEMPORARY:
+            with contextlib.suppress(OSError):
+                choice.mkdir(parents=True, exist_ok=True)
+                if os.access(choice, os.W_OK | os.X_OK):
+                    return str(choice)
+    raise TinyJEPAError(
+        f"Ray finds no folder for its sockets: set RAY_TMPDIR to one that can be written, with a path of at most "
+        f"{LONGEST_TEMPORARY - len('/ray')} letters, or simulate with --local"
+    )
 
 
 @contextlib.contextmanager

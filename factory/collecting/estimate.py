@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from factory.collecting.episodes import run_episode
+from factory.collecting.episodes import make_episode
 from factory.collecting.job import Job
 from factory.collecting.progress import Unit
 from factory.collecting.schedule import Plan
@@ -41,13 +41,14 @@ def estimate(path: Path, job: Job, have: Mapping[int, int], goal: int, unit: Uni
     ``have`` maps the episodes that are in the store to their rows.
     """
     spec, run = job
+    path = path.absolute()
     plan = Plan(goal, run.max_episode_steps + 1, have, counts_rows=unit == "frames")
     world = make_world(spec.world, spec.frame_shape[0], **spec.world_options)
     rows = size = episodes = 0
     started = time.perf_counter()
     try:
         while time.perf_counter() - started < SAMPLE_SECONDS and (k := plan.take()) is not None:
-            episode = run_episode(world, run.policy, run.seed, k, run.max_episode_steps)
+            episode = make_episode(world, spec.world, run, k)
             plan.done(k, episode.rows)
             encoder = ShardEncoder(-(-episode.rows // spec.inner_rows))
             for first in range(0, episode.rows, spec.inner_rows):
@@ -63,7 +64,7 @@ def estimate(path: Path, job: Job, have: Mapping[int, int], goal: int, unit: Uni
     done = plan.progress - (rows if unit == "frames" else episodes)
     left = max(goal - done, 0)
     frames = left if unit == "frames" else round(left * rows / max(episodes, 1))
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
     return Estimate(
         frames=frames if episodes else 0,
         episodes=round(frames * episodes / rows) if rows else 0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import multiprocessing.synchronize
 import os
@@ -10,12 +9,14 @@ import signal
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from factory.cluster.interrupt import Interrupt
 from factory.collecting.job import Job
 from factory.collecting.progress import Tally
 from factory.collecting.schedule import Plan
 from factory.collecting.simulator import Simulator
 from shared.cli.runlog import LOG
 from shared.errors import TinyJEPAError
+from shared.lifetime import end_with
 from shared.store.reader import Store
 
 MOST_EPISODES = 64
@@ -27,10 +28,11 @@ WORKER = -1
 class HeadStart:
     """Makes the first episodes of a plan in a process of its own; a context manager.
 
-    It may die like any simulator: what it has not committed is then handed out again.
+    It may die like any simulator: what it has not committed is then handed out again. It dies with this process.
     """
 
-    def __init__(self, path: Path, job: Job, plan: Plan, tally: Tally) -> None:
+    def __init__(self, path: Path, job: Job, plan: Plan, tally: Tally, interrupt: Interrupt) -> None:
+        self._interrupt = interrupt
         self._path, self._run, self._plan, self._tally = path, job.run, plan, tally
         episodes: list[int] = []
         while len(episodes) < MOST_EPISODES and (k := plan.take()) is not None:
@@ -41,7 +43,10 @@ class HeadStart:
         self._stop = context.Event()
         self._records, theirs = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_simulate, args=(path, job, episodes, self._stop, theirs), name="head-start", daemon=True
+            target=_simulate,
+            args=(path, job, episodes, self._stop, theirs, os.getpid()),
+            name="head-start",
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -52,9 +57,15 @@ class HeadStart:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.stop()
-        while self.running:
-            self.hear(wait=None)
+        """Wait for the episode in hand; after a second Ctrl-C, now or meanwhile, for nothing."""
+        try:
+            self.stop()
+            while self.running and not self._interrupt.now:
+                self.hear(wait=None)
+        finally:
+            if self.running:
+                self._process.kill()
+                self._process.join()
 
     def stop(self) -> None:
         """Let it end after the episode in hand and commit."""
@@ -94,19 +105,18 @@ class HeadStart:
 
 
 def _simulate(
-    path: Path, job: Job, episodes: list[int], stop: multiprocessing.synchronize.Event, records: Connection
+    path: Path, job: Job, episodes: list[int], stop: multiprocessing.synchronize.Event, records: Connection, parent: int
 ) -> None:
+    end_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the driver decides when to stop
-    simulator = Simulator(path, job.spec, job.run, worker=0)
-    parent = os.getppid()
+    simulator = Simulator(path, job.spec, job.run, worker=0, folder=Path.cwd())
     try:
         simulator.start()
-        with contextlib.suppress(BrokenPipeError):  # the driver has died: keep what is made
-            for k in episodes:
-                if stop.is_set() or os.getppid() != parent:
-                    break
-                records.send(simulator.simulate(k))
+        for k in episodes:
+            if stop.is_set():
+                break
+            records.send(simulator.simulate(k))
         simulator.close()
     except TinyJEPAError as error:
         records.send(error)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from factory.policies import check_policy
 from shared.errors import TinyJEPAError
 from shared.registry import closest
-from shared.store.schema import RunSpec, StoreSpec
+from shared.store.schema import MOST_COLUMNS, RunSpec, StoreSpec
 from shared.worlds import WORLDS, canonical_name, make_world
-from shared.worlds.base import action_dim
+from shared.worlds.base import World, action_dim
 
 INNER_CHUNK_BYTES = 1 << 20
 """Raw frames of an inner chunk, at most: the best point measured between fast reads and good shuffling."""
@@ -51,6 +53,14 @@ def make_job(
     try:
         policy = policy or made.default_policy
         check_policy(policy, made)
+        columns = action_dim(made.action_space)
+        if columns > MOST_COLUMNS:
+            raise TinyJEPAError(
+                f"world '{name}' takes actions of {made.action_space}, {columns:,} columns as they are stored (one for "
+                f"each discrete choice): a store has {MOST_COLUMNS:,} at most, so wrap the environment in fewer actions"
+            )
+        if name not in WORLDS:
+            _try(made, name)
         height, width, channels = made.observation_space.shape or ()
         frame_bytes = height * width * channels
         fitting = max(INNER_CHUNK_BYTES // frame_bytes, 1)
@@ -60,13 +70,27 @@ def make_job(
             world=name,
             world_options=options or {},
             frame_shape=(height, width, channels),
-            action_dim=action_dim(made.action_space),
+            action_dim=columns,
             state_names=tuple(made.state_names),
             control_rate=made.control_rate,
             inner_rows=inner_rows,
             shard_rows=max(shard_rows // inner_rows, 1) * inner_rows,
+            split="blocks",
         )
         longest = max_episode_steps or made.max_episode_steps
         return Job(spec, RunSpec(seed=seed, policy=policy, max_episode_steps=longest))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise TinyJEPAError(f"world '{name}' does not fit into a store: {reason}") from error
     finally:
         made.close()
+
+
+def _try(made: World, name: str) -> None:
+    """Refuse an environment whose first picture cannot be a frame, before there is a store."""
+    try:
+        made.reset(seed=0)
+    except TinyJEPAError as error:
+        raise TinyJEPAError(f"world '{name}' shows no frames: {error}") from None
+    except Exception:
+        return  # the simulator says which episode fails

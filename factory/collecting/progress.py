@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TextIO
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -37,6 +37,8 @@ class Tally:
         self.episodes = 0
         self.deaths = 0
         """Simulators that died; what they had not committed is made again."""
+        self.difference: str | None = None
+        """Where two makings of the first episode parted."""
         self._road_frames = 0
         self._road = 0.0
         self._bytes: dict[int, int] = {}
@@ -54,6 +56,9 @@ class Tally:
         if record.on_road is not None:
             self._road_frames += record.rows
             self._road += record.rows * record.on_road
+        if record.difference is not None:
+            self.difference = record.difference
+            LOG.warning(not_deterministic(record.difference))
 
     @property
     def seconds(self) -> float:
@@ -156,14 +161,11 @@ class Plain(Quiet):
 
 
 class JsonLines(Quiet):
-    """An object on stdout every five seconds: ``{"event": "progress", "progress", "goal", "unit", ...}``.
+    """An object on ``out`` every five seconds: ``{"event": "progress", "progress", "goal", "unit", ...}``."""
 
-    On the stdout of the moment it is made: while Ray runs, what others print there is sent to stderr.
-    """
-
-    def __init__(self, goal: int, unit: Unit) -> None:
+    def __init__(self, goal: int, unit: Unit, out: TextIO) -> None:
         self._goal, self._unit = goal, unit
-        self._out = sys.stdout
+        self._out = out
         self._due = time.perf_counter()
 
     def show(self, progress: int, tally: Tally, note: str = "") -> None:
@@ -247,11 +249,19 @@ def plain_line(progress: int, goal: int, unit: Unit, tally: Tally, note: str) ->
     return f"{progress:,} of {goal:,} {unit}, {tally.line()}{left}{note}"
 
 
-def display(goal: int, unit: Unit, quiet: bool = False, as_json: bool = False) -> Display:
-    """The display for this process: JSON lines or none when asked for, live on a terminal, plain elsewhere."""
+def not_deterministic(difference: str) -> str:
+    """What a collection says of a world whose first episode, made twice, parted."""
+    return (
+        f"the environment is not deterministic: episode 0, made twice from one seed, is not the same ({difference}). "
+        "What is stored is what happened, but the same command gives other episodes"
+    )
+
+
+def display(goal: int, unit: Unit, quiet: bool = False, as_json: bool = False, out: TextIO | None = None) -> Display:
+    """The display for this process: JSON lines to ``out``, or none, when asked for; live on a terminal, else plain."""
     console = Console(stderr=True)
     if as_json:
-        return JsonLines(goal, unit)
+        return JsonLines(goal, unit, out or sys.stdout)
     if quiet:
         return Quiet()
     return Live(goal, unit, console) if console.is_terminal else Plain(goal, unit)

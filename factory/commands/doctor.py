@@ -5,25 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from shared.cli.console import LocalPath
+from shared.cli.options import local_path
 from shared.doctor.finding import Finding
 
 
-@click.command()
-@click.option("--store", type=LocalPath(), help="Shared directory.  [default: $TINYJEPA_DATA or data]")
-@click.option("--address", help="A Ray cluster, as host:port, that must answer.")
-@click.option("--json", "as_json", is_flag=True, help="All findings as one JSON object on stdout.")
-def command(store: Path | None, address: str | None, as_json: bool) -> int:
-    """Check this box before a long run: cores, memory, libraries, Box2D, Ray, and the shared directory.
+def command(
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            parser=local_path, metavar="DIR", show_default="$TINYJEPA_DATA or data", help="Shared directory to probe."
+        ),
+    ] = None,
+    address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="A Ray cluster that must answer.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all findings as one JSON object.")] = False,
+) -> int:
+    """Check this machine before a long run: cores, memory, libraries, Box2D, Ray, and the shared directory.
 
-    The directory is probed as the store uses it: atomic replace while another process reads, exclusive create,
-    append seen by another process, fsync, hard links, speed, clock. It takes a few seconds and leaves nothing.
-    Exit code 0 when a long run can begin, 1 when something is bad.
+    The directory is probed in the way a store uses it: atomic replace while another process reads, exclusive create,
+    append seen by another process, fsync, hard links, speed and clock. The probe takes a few seconds and cleans up.
+    The exit code is 0 if a long run can start, and 1 if something is bad.
 
-    \b
     Examples:
       factory doctor
       factory doctor --store /mnt/shared --address box1:6379

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from factory.commands.collect import default_store, world_options
-from shared.cli.console import LocalPath
+from factory.commands.collect import default_store, world_names, world_options
+from shared.cli.options import count, local_path
 
 
-@click.command()
-@click.option("--world", default="car-racing", show_default=True, help="A world that has keys.")
-@click.option("--store", type=LocalPath(), help="The store's directory.  [default: DATA/WORLD]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the tracks.")
-@click.option("--max-episode-steps", type=click.IntRange(1), default=1000, show_default=True, help="Longest episode.")
-@click.option("--frame-size", type=click.IntRange(1), help="Frame side, pixels.  [default: the world's]")
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the world; may be repeated.")
 def command(
-    world: str,
-    store: Path | None,
-    seed: int,
-    max_episode_steps: int,
-    frame_size: int | None,
-    options: tuple[str, ...],
+    world: Annotated[
+        str, typer.Option(metavar="WORLD", autocompletion=world_names, help="A world with keyboard control.")
+    ] = "car-racing",
+    store: Annotated[
+        Path | None,
+        typer.Option(parser=local_path, metavar="DIR", show_default="DATA/WORLD", help="Directory of the store."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the episodes.")] = 0,
+    max_episode_steps: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Maximum length of an episode.")
+    ] = 1000,
+    frame_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", show_default="the world's", help="Side of a frame in pixels.")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the world. Repeatable.")
+    ] = None,
 ) -> None:
     """Drive a world by keyboard and record it into a store, as a run of policy `human`.
 
-    Arrow keys act, space pauses, R begins another episode, Escape leaves. An episode is in the store as soon
-    as it ends. The store may be one that `factory collect` fills.
+    Arrow keys act, space pauses, R starts a new episode, Escape quits. An episode is committed to the store when it
+    ends. `factory collect` may fill the same store.
 
-    \b
     Examples:
       factory drive
       factory drive --store data/mine --max-episode-steps 2000
@@ -39,7 +43,7 @@ def command(
     from factory.collecting.job import Job, make_job
 
     window = Window(f"TinyJEPA: {world}")
-    spec, run = make_job(world, None, seed, frame_size, max_episode_steps, world_options(options))
+    spec, run = make_job(world, None, seed, frame_size, max_episode_steps, world_options(options or []))
     path = store or default_store(spec.world)
     episodes, frames = drive(path, Job(spec, type(run)(run.seed, HUMAN, run.max_episode_steps)), window)
-    click.echo(f"{path}: {frames:,} frames in {episodes:,} episodes recorded")
+    typer.echo(f"{path}: {frames:,} frames in {episodes:,} episodes recorded")

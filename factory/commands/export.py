@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from shared.cli.console import LocalPath
+from shared.cli.options import LocalStore, Quiet, local_path
 
 
-@click.command()
-@click.argument("store", type=LocalPath())
-@click.option("--format", "form", required=True, help="hdf5, npz or minari.")
-@click.option("--out", required=True, type=LocalPath(), help="File or folder to write; must not exist.")
-@click.option("--trust-world", is_flag=True, help="minari: import the module that the store names for its world.")
-@click.option("--quiet", is_flag=True, help="No progress.")
-def command(store: Path, form: str, out: Path, trust_world: bool, quiet: bool) -> None:
-    """Write all episodes of a STORE in another format, bit for bit.
+def formats() -> list[str]:
+    from factory.export import FORMATS
 
-    Needs pip install 'tinyjepa[export]' for hdf5 and minari.
+    return FORMATS.names()
 
-    \b
+
+def command(
+    store: LocalStore,
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", autocompletion=formats, help="hdf5, npz or minari.")
+    ],
+    out: Annotated[
+        Path, typer.Option(parser=local_path, metavar="PATH", help="File or folder to write; it must not exist.")
+    ],
+    trust_world: Annotated[
+        bool, typer.Option("--trust-world", help="minari: import the module that the store names for its world.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write all episodes of a store in another format, bit for bit.
+
+    hdf5 and minari need: pip install 'tinyjepa[export]'
+
     Examples:
       factory export data/car-racing --format hdf5 --out cars.h5
-      factory export data/car-racing --format minari --out ~/.minari/datasets/tinyjepa/car-racing-v0
+      factory export data/car-racing --format npz --out cars-npz
     """
     from rich.console import Console
 
@@ -37,4 +49,4 @@ def command(store: Path, form: str, out: Path, trust_world: bool, quiet: bool) -
                 status.update(f"exported {done:,} episodes")
 
         episodes = export_store(store, form, out, progress, trust_world=trust_world)
-    click.echo(f"{out}: {episodes:,} episodes")
+    typer.echo(f"{out}: {episodes:,} episodes")

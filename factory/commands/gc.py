@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from shared.cli.console import LocalPath
+from shared.cli.options import LocalStore
 
 
-@click.command()
-@click.argument("store", type=LocalPath())
-@click.option("--dry-run", is_flag=True, help="List what would go; remove nothing.")
-@click.option(
-    "--older-than",
-    type=click.FloatRange(min=0),
-    default=24.0,
-    show_default=True,
-    metavar="HOURS",
-    help="Leave alone what was touched since, where it cannot be known whether its writer lives.",
-)
-def command(store: Path, dry_run: bool, older_than: float) -> None:
-    """Remove what killed writers left in a STORE: only what no log mentions and nobody is writing.
+def command(
+    store: LocalStore,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed; remove nothing.")] = False,
+    older_than: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="HOURS",
+            help="Minimum age of files of writers whose state is unknown: those on other machines.",
+        ),
+    ] = 24.0,
+    named: Annotated[
+        list[str] | None,
+        typer.Option("--stream", metavar="NAME", help="Remove this stream, which lost its log. Repeatable."),
+    ] = None,
+) -> None:
+    """Remove what killed writers left in a store: files that no log mentions and nobody is writing.
 
-    Of a writer on this machine it is known whether it lives. Of one on another machine, or a stream that never got
-    a log, only what was not touched for a day goes.
+    For a writer on this machine it is known whether it still runs. Files of a writer on another machine, and streams
+    without a log, are removed only after 24 hours without a change. A stream that has complete shards and lost its log
+    stays, unless --stream names it.
 
-    \b
     Examples:
       factory gc data/car-racing --dry-run
       factory gc data/car-racing
     """
     from shared.store.gc import leftovers, remove
 
-    found = leftovers(store, older_than * 3600)
+    found = leftovers(store, older_than * 3600, named or ())
     for leftover in found:
-        click.echo(f"{leftover.path.relative_to(store)}: {leftover.why}, {leftover.bytes:,} bytes")
+        typer.echo(f"{leftover.path.relative_to(store)}: {leftover.why}, {leftover.bytes:,} bytes")
     freed = sum(leftover.bytes for leftover in found) if dry_run else remove(found)
     verb = "would free" if dry_run else "freed"
-    click.echo(f"{store}: {verb} {freed / 1e6:,.1f} MB in {len(found)} places")
+    typer.echo(f"{store}: {verb} {freed / 1e6:,.1f} MB in {len(found)} places")

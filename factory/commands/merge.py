@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from shared.cli.console import LocalPath
+from shared.cli.options import local_path
 
 
-@click.command()
-@click.argument("stores", nargs=-1, required=True, type=LocalPath())
-@click.option("--into", "target", required=True, type=LocalPath(), help="New or existing store.")
-def command(stores: tuple[Path, ...], target: Path) -> None:
-    """Join STORES of one world into one, without copying where the disk has hard links.
+def command(
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORES", parser=local_path, help="Directories of the stores to merge.")
+    ],
+    target: Annotated[
+        Path, typer.Option("--into", parser=local_path, metavar="STORE", help="A new or an existing store.")
+    ],
+) -> None:
+    """Merge stores of one world into one, without copying if the file system has hard links.
 
-    Run it again after an interruption, or to take in what was collected since. Episodes that several stores hold
-    count once. The sources stay as they are, and can be deleted afterwards.
+    Rerun it to resume after an interruption, or to add what was collected since. Episodes that several stores hold
+    count once. The sources do not change, and can be deleted afterwards.
 
-    \b
     Examples:
       factory merge data/monday data/tuesday --into data/week
       factory merge /mnt/other/cars --into data/car-racing
@@ -29,7 +33,7 @@ def command(stores: tuple[Path, ...], target: Path) -> None:
     done = merge(stores, target)
     store = Store(target)
     copied = f", {done.copied:,} files copied ({done.copied_bytes / 1e6:,.1f} MB)" if done.copied else ""
-    click.echo(
+    typer.echo(
         f"{target}: {store.rows:,} frames in {len(store.episodes):,} episodes of {len(store.runs)} run(s); "
-        f"{done.streams} streams added, {done.present} were there; {done.linked:,} files linked{copied}"
+        f"{done.streams} streams added, {done.present} already there; {done.linked:,} files linked{copied}"
     )

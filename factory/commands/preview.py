@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from shared.cli.console import LocalPath
+from shared.cli.options import LocalStore, local_path
 
 
-@click.command()
-@click.argument("store", type=LocalPath())
-@click.option("--out", type=LocalPath(), help="Directory for the files.  [default: STORE/preview]")
-def command(store: Path, out: Path | None) -> None:
-    """Draw a contact sheet (PNG), a video (MP4) of a few episodes of a STORE, and where its data lie (PNG).
+def command(
+    store: LocalStore,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=local_path, metavar="DIR", show_default="STORE/preview", help="Directory of the files."),
+    ] = None,
+) -> None:
+    """Draw a contact sheet (PNG), a video of a few episodes (MP4) and maps of the state-space coverage (PNG).
 
-    \b
     Examples:
       factory preview data/car-racing
       factory preview data/car-racing --out pictures
@@ -23,4 +26,4 @@ def command(store: Path, out: Path | None) -> None:
     from factory.inspection.preview import preview as draw
 
     for file in draw(store, out or store / "preview"):
-        click.echo(str(file))
+        typer.echo(str(file))

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from shared.cli.console import LocalPath
+from shared.cli.options import LocalStore, count
+from shared.errors import TinyJEPAError
+
+WATCHING = "Watching"
+"""Panel of options."""
 
 
-@click.command()
-@click.argument("store", type=LocalPath())
-@click.option("--watch", "watching", is_flag=True, help="Look again and again until Ctrl-C: rates, writers, time left.")
-@click.option("--every", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="--watch: seconds.")
-@click.option("--frames", type=click.IntRange(1), help="--watch: the goal, for the time left.")
-@click.option("--json", "as_json", is_flag=True, help="--watch: each look as a JSON object on stdout.")
-@click.option("--metrics-port", type=click.IntRange(0, 65535), help="--watch: figures for Prometheus on 127.0.0.1.")
 def command(
-    store: Path, watching: bool, every: float, frames: int | None, as_json: bool, metrics_port: int | None
+    store: LocalStore,
+    watching: Annotated[
+        bool,
+        typer.Option("--watch", rich_help_panel=WATCHING, help="Refresh until Ctrl-C: rates, writers and time left."),
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", rich_help_panel=WATCHING, help="Time between two refreshes.")
+    ] = 5.0,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            parser=count, metavar="N", rich_help_panel=WATCHING, help="Goal from which the time left is estimated."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=WATCHING, help="Print each refresh as a JSON object.")
+    ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", rich_help_panel=WATCHING, help="Serve Prometheus metrics on 127.0.0.1."
+        ),
+    ] = None,
 ) -> None:
-    """Show what is in a STORE: frames, splits, policies, size, and what of the state space they cover.
+    """Show what a store holds: frames, splits, policies, size and state-space coverage.
 
-    \b
     Examples:
       factory status data/car-racing
       factory status data/car-racing --watch --frames 1000000
       factory status data/car-racing --watch --metrics-port 9201
     """
     if not watching and (as_json or frames or metrics_port is not None):
-        raise click.UsageError("--frames, --json and --metrics-port go with --watch: add it")
+        raise TinyJEPAError("--frames, --json and --metrics-port need --watch: add it")
     if watching:
         from factory.inspection.watching import Collection
         from shared.cli.watch import watch
@@ -39,4 +57,4 @@ def command(
     from factory.inspection.status import status_lines
 
     for line in status_lines(store):
-        click.echo(line)
+        typer.echo(line)

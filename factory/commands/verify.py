@@ -5,33 +5,48 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from shared.cli.console import LocalPath
+from shared.cli.options import AsJson, LocalStore, Quiet
 
 
-@click.command()
-@click.argument("store", type=LocalPath())
-@click.option(
-    "--quarantine", is_flag=True, help="Set damaged shards aside, mend Zarr documents: reading and collecting go on."
-)
-@click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout.")
-@click.option("--quiet", is_flag=True, help="No progress.")
-def command(store: Path, quarantine: bool, as_json: bool, quiet: bool) -> int:
-    """Check every byte of a STORE against its log.
+def command(
+    store: LocalStore,
+    quarantine: Annotated[
+        bool,
+        typer.Option(
+            "--quarantine",
+            help="Set damaged shards aside and repair Zarr documents, so that reading and collecting go on.",
+        ),
+    ] = False,
+    rebuild_log: Annotated[
+        str | None, typer.Option(metavar="STREAM", help="Rebuild the lost log of a stream from its shards, then check.")
+    ] = None,
+    trust_world: Annotated[
+        bool,
+        typer.Option("--trust-world", help="--rebuild-log: import the module that the store names for its world."),
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> int:
+    """Check every byte of a store against its log.
 
-    Logs, sizes, checksums of every chunk, shard indexes, row counts, episode tables and Zarr documents. Exit code 0
-    when all is right, 1 when anything is wrong, 2 when there is no store to check.
+    The check covers logs, sizes, checksums of every chunk, shard indexes, row counts, episode tables and Zarr
+    documents. The exit code is 0 if all is well, 1 if anything is wrong, and 2 if there is no store.
 
-    \b
     Examples:
       factory verify data/car-racing
-      factory verify data/car-racing --quarantine   then `factory collect` makes the lost episodes again
+      factory verify data/car-racing --quarantine   # then collect again
+      factory verify data/car-racing --rebuild-log box1-w00-1a2b3c4d
     """
     from shared.store.verify import set_damaged_aside, verify
 
+    if rebuild_log is not None:
+        from factory.collecting.identity import rebuild
+
+        typer.echo(rebuild(store, rebuild_log, trust_world), err=as_json)
     started = time.perf_counter()
     verdict = verify(store, (lambda done, total: None) if quiet or as_json else _progress())
     seconds = time.perf_counter() - started
@@ -45,31 +60,34 @@ def command(store: Path, quarantine: bool, as_json: bool, quiet: bool) -> int:
         missing = [
             {"seed": ref.run.seed, "policy": ref.run.policy, "episode": ref.index, "rows": ref.rows} for ref in lost
         ]
-        click.echo(json.dumps({"faults": faults, "unknown": verdict.unknown, **facts, "set_aside": missing}))
+        typer.echo(json.dumps({"faults": faults, "unknown": verdict.unknown, **facts, "set_aside": missing}))
         return bool(verdict.faults)
     for fault in verdict.faults:
-        click.echo(f"WRONG {fault}")
+        typer.echo(f"WRONG {fault}")
     for name in verdict.unknown[:10]:
-        click.echo(f"no log mentions {name}")
+        typer.echo(f"no log mentions {name}")
     if len(verdict.unknown) > 10:
-        click.echo(f"no log mentions {len(verdict.unknown) - 10} more files")
+        typer.echo(f"no log mentions {len(verdict.unknown) - 10} more files")
     if verdict.unknown:
-        click.echo("(leftovers of writers that were killed, or of one at work: factory gc removes the former)")
+        typer.echo("(left by killed writers, which factory gc cleans up, or by one that is running)")
     speed = f"{verdict.bytes / 1e6:,.1f} MB in {verdict.files:,} files, {verdict.bytes / 1e6 / seconds:,.0f} MB/s"
-    click.echo(f"{store}: {verdict.rows:,} rows, {verdict.episodes:,} episodes, {speed}")
+    typer.echo(f"{store}: {verdict.rows:,} rows, {verdict.episodes:,} episodes, {speed}")
     if not verdict.faults:
-        click.echo("every byte is as the log says")
+        typer.echo("every byte is as the log says")
         return 0
     if not quarantine:
-        click.echo(f"{len(verdict.faults)} fault(s): restore the files, or mend the store with --quarantine")
+        typer.echo(f"{len(verdict.faults)} fault(s): restore the files, or repair the store with --quarantine")
+        return 1
+    if verdict.lost_logs:
+        typer.echo(f"--quarantine cannot mend lost logs: use --rebuild-log {verdict.lost_logs[0]}")
         return 1
     if not lost:
-        click.echo("mended from the log: no row is missing")
+        typer.echo("repaired from the log: no row is missing")
         return 1
-    click.echo(f"set aside; {len(lost)} episodes, {sum(ref.rows for ref in lost):,} rows are missing now:")
+    typer.echo(f"set aside; {len(lost)} episodes, {sum(ref.rows for ref in lost):,} rows are missing now:")
     for ref in lost:
-        click.echo(f"  episode {ref.index} of seed {ref.run.seed}, policy {ref.run.policy}: {ref.rows} rows")
-    click.echo("the same factory collect command makes them again")
+        typer.echo(f"  episode {ref.index} of seed {ref.run.seed}, policy {ref.run.policy}: {ref.rows} rows")
+    typer.echo("rerun factory collect to replace them")
     return 1
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import click
+import typer
 
 
-@click.command()
 def command() -> None:
-    """List the worlds, and their named data sets.
+    """List the worlds, their Gymnasium ids and their named datasets.
 
-    \b
     Examples:
       factory worlds
     """
@@ -17,10 +15,10 @@ def command() -> None:
 
     width = max(map(len, WORLDS.names()))
     for name in WORLDS:
-        click.echo(f"{name:<{width}}  {gymnasium_id(name)}  {WORLDS.summary(name)}")
+        typer.echo(f"{name:<{width}}  {gymnasium_id(name)}  {WORLDS.summary(name)}")
         for dataset, named in WORLDS.get(name).datasets.items():
-            click.echo(f"{'':<{width}}    --dataset {dataset}: {named.summary}")
-    click.echo(
+            typer.echo(f"{'':<{width}}    --dataset {dataset}: {named.summary}")
+    typer.echo(
         "Any installed gymnasium id works too (--world CartPole-v1, or module:id as in ale_py:ALE/Pong-v5): "
         "its image observation or its rgb_array render, resized, without privileged state."
     )

@@ -22,9 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-import click
-
-from shared.cli.console import COMMAND
+from shared.cli.console import WORDS
 from shared.cli.secrets import known_secrets, without_secrets
 from shared.errors import TinyJEPAError
 
@@ -80,7 +78,7 @@ def keep() -> Iterator[RunLog]:
         with _warnings_too():
             yield log
     except KeyboardInterrupt:
-        LOG.warning("interrupted after %s; what is committed stays, the same command goes on", _span(started))
+        LOG.warning("interrupted after %s; what is committed stays, rerun the command to resume", _span(started))
         raise
     except TinyJEPAError as error:
         LOG.error("ended after %s: %s", _span(started), error, exc_info=error.__cause__ and error)
@@ -109,9 +107,7 @@ class Minutes:
 
 
 def _say_start() -> None:
-    context = click.get_current_context(silent=True)
-    words = context.meta.get(COMMAND) if context is not None else None
-    LOG.info("started: %s", " ".join(words or [Path(sys.argv[0]).name, *sys.argv[1:]]))
+    LOG.info("started: %s", " ".join(WORDS.get() or [Path(sys.argv[0]).name, *sys.argv[1:]]))
     versions = [f"Python {platform.python_version()}"]
     for name in ("tinyjepa", *LIBRARIES):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
+
+from shared.home import home
 
 SECRET_NAME = re.compile(r"token|secret|passw|credential|apikey|(?:^|_)key(?:$|_)", re.I)
 """Of an environment variable; one that ends in ``_PATH`` or ``_FILE`` only says where."""
@@ -31,14 +34,17 @@ def known_secrets() -> list[str]:
         for name, value in os.environ.items()
         if SECRET_NAME.search(name) and not name.upper().endswith(("_PATH", "_FILE"))
     }
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
-    try:
-        with file.open(encoding="utf-8", errors="replace") as opened:
+    file = token_file()
+    if file is not None:
+        with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as opened:
             found.add(opened.read(TOKEN_FILE_BYTES).strip())
-    except OSError:
-        pass
     return sorted((value for value in found if len(value) >= SHORTEST), key=len, reverse=True)
+
+
+def token_file() -> Path | None:
+    """Where Ray keeps this user's token; None for a user without a home directory."""
+    named, own = os.environ.get("RAY_AUTH_TOKEN_PATH"), home()
+    return Path(named) if named else own and own / ".ray" / "auth_token"
 
 
 def without_secrets(text: str, known: list[str]) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import click
+import typer
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -71,7 +71,7 @@ def _repeat(
 
 
 def _print(facts: Facts, lines: Callable[[Facts], Iterable[str]], as_json: bool) -> None:
-    click.echo(json.dumps(facts) if as_json else "\n".join(lines(facts)) + "\n")
+    typer.echo(json.dumps(facts) if as_json else "\n".join(lines(facts)) + "\n")
 
 
 def duration(seconds: float | None) -> str:

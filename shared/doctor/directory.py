@@ -257,7 +257,7 @@ def _sync_folder(path: Path) -> None:
 @contextlib.contextmanager
 def _second(role: str, room: Path, ready: bool = True) -> Iterator[Callable[[], dict[str, Any]]]:
     """A witness at work inside; afterwards it is told to stop, and the function gives what it says."""
-    command = [sys.executable, "-m", "shared.doctor.witness", role, str(room.absolute())]
+    command = [sys.executable, "-m", "shared.doctor.witness", role, str(room.absolute()), str(os.getpid())]
     root = Path(__file__).parent.parent.parent
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     said: list[str] = []

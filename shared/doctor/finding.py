@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import click
+import typer
 
 Verdict = Literal["ok", "warning", "bad"]
 
@@ -45,14 +45,14 @@ def show(findings: Iterable[Finding], as_json: bool) -> int:
     for finding in findings:
         seen.append(finding)
         if not as_json:
-            click.echo(str(finding))
+            typer.echo(str(finding))
     bad = sum(finding.verdict == "bad" for finding in seen)
     warnings = sum(finding.verdict == "warning" for finding in seen)
     if as_json:
         verdict = "bad" if bad else "warning" if warnings else "ok"
-        click.echo(json.dumps({"verdict": verdict, "findings": [asdict(finding) for finding in seen]}))
+        typer.echo(json.dumps({"verdict": verdict, "findings": [asdict(finding) for finding in seen]}))
     elif bad:
-        click.echo(f"{bad} bad, {warnings} warnings: a long run would suffer; mend what is bad first")
+        typer.echo(f"{bad} bad, {warnings} warnings: a long run would suffer; mend what is bad first")
     else:
-        click.echo(f"fit for a long run, {warnings} warnings" if warnings else "fit for a long run")
+        typer.echo(f"fit for a long run, {warnings} warnings" if warnings else "fit for a long run")
     return int(bad > 0)

@@ -1,6 +1,7 @@
-"""The second process of the directory's probes: ``python -m shared.doctor.witness ROLE FOLDER``.
+"""The second process of the directory's probes: ``python -m shared.doctor.witness ROLE FOLDER PARENT``.
 
-It watches, or competes, until the file ``stop`` appears in FOLDER, and then prints one JSON object.
+It watches, or competes, until the file ``stop`` appears in FOLDER, and then prints one JSON object. PARENT is the first
+process, without which it ends.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from shared.lifetime import end_with
 from shared.store.codec import crc32c
 
 BLOCK = 64 << 10
@@ -106,4 +108,5 @@ def _until_stop(folder: Path) -> Any:
 ROLES = {"replace": watch_replace, "race": race, "append": watch_append}
 
 if __name__ == "__main__":
+    end_with(int(sys.argv[3]))
     print(json.dumps(ROLES[sys.argv[1]](Path(sys.argv[2]))))

@@ -60,6 +60,12 @@ class Source(Protocol):
     def logs(self) -> dict[str, int | None]:
         """File names in the log folder, and their sizes where listing them tells."""
 
+    def streams(self) -> list[str]:
+        """Names of the folders in the data folder; none where they cannot be listed."""
+
+    def has(self, *parts: str) -> bool:
+        """Whether there is such a file."""
+
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
         """A log from ``offset`` on, 64 MiB at most. ``EINVAL`` when it shrank; ``size`` is what ``logs`` said."""
 
@@ -81,27 +87,37 @@ class Local:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._root = path.absolute()  # an environment in this process may change the working directory
         self.address = str(path.resolve())
 
     def name(self, *parts: str) -> str:
         return str(self.path.joinpath(*parts))
 
     def exists(self) -> bool:
-        return self.path.exists()
+        return self._root.exists()
 
     def read(self, *parts: str) -> bytes:
-        with Opening(self.path.joinpath(*parts), self.path) as fd:
+        with Opening(self._root.joinpath(*parts), self._root) as fd:
             if os.fstat(fd).st_size > DOCUMENT_BYTES:
                 raise OSError(errno.EFBIG, "it is larger than any of ours")
             return os.pread(fd, DOCUMENT_BYTES, 0)
 
     def logs(self) -> dict[str, int | None]:
-        return {entry.name: None for entry in os.scandir(self.path / layout.LOG)}
+        return {entry.name: None for entry in os.scandir(self._root / layout.LOG)}
+
+    def streams(self) -> list[str]:
+        try:
+            return [entry.name for entry in os.scandir(self._root / layout.DATA) if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return []
+
+    def has(self, *parts: str) -> bool:
+        return self._root.joinpath(*parts).is_file()
 
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
         """Opens the log anew: that makes a network file system ask its server for the newest size."""
         parts = []
-        with Opening(self.path / layout.LOG / log, self.path) as fd:
+        with Opening(self._root / layout.LOG / log, self._root) as fd:
             size = os.fstat(fd).st_size
             if size < offset:
                 raise OSError(errno.EINVAL, f"it shrank from {offset} to {size} bytes")
@@ -112,7 +128,7 @@ class Local:
         return b"".join(parts)
 
     def open(self, size: int, *parts: str) -> Opened:
-        return _LocalFile(self.path.joinpath(*parts), size, self.path)
+        return _LocalFile(self._root.joinpath(*parts), size, self._root)
 
 
 def open_inside(path: Path, root: Path) -> int:
@@ -226,6 +242,25 @@ class Remote:
         except self._failed as error:
             raise self._wrong(error, layout.LOG) from error
         return {PurePosixPath(entry["path"]).name: entry["size"] for entry in found}
+
+    def streams(self) -> list[str]:
+        """Of a web server, none: few list folders."""
+        if self._lists_pages:
+            return []
+        try:
+            found = self._obstore.list_with_delimiter(self._store, layout.DATA)
+        except self._failed as error:
+            raise self._wrong(error, layout.DATA) from error
+        return [PurePosixPath(prefix).name for prefix in found["common_prefixes"]]
+
+    def has(self, *parts: str) -> bool:
+        try:
+            self._obstore.head(self._store, "/".join(parts))
+        except self._failed as error:
+            if isinstance(self._wrong(error, *parts), FileNotFoundError):
+                return False
+            raise self._wrong(error, *parts) from error
+        return True
 
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
         if size is None:

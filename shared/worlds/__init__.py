@@ -6,8 +6,8 @@ Importing this module also registers ``tinyjepa/CarRacing-v0`` and its like with
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
+import os
 from typing import Any
 
 import gymnasium as gym
@@ -15,8 +15,11 @@ import gymnasium as gym
 from shared.errors import TinyJEPAError
 from shared.registry import Registry
 from shared.worlds.base import World
+from shared.worlds.finding import full_id
 
 __all__ = ["WORLDS", "World", "canonical_name", "gymnasium_id", "make_world"]
+
+os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # pygame would turn SIGTERM into an event that nobody reads
 
 MIN_FRAME_SIZE, MAX_FRAME_SIZE = 8, 1024
 
@@ -55,8 +58,9 @@ for _name in WORLDS:
 
 
 def canonical_name(name: str) -> str:
-    """The name a store keeps: the registry's for our own worlds, else the gymnasium id itself.
+    """The name a store keeps: the registry's for our own worlds, else the gymnasium id.
 
+    An id that an installed package registers gets that package's module in front (``ale_py:ALE/Pong-v5``).
     Raises ``TinyJEPAError`` with the closest match for a name that is neither.
     """
     own = {gymnasium_id(known): known for known in WORLDS}
@@ -64,19 +68,7 @@ def canonical_name(name: str) -> str:
         return name
     if name in own:
         return own[name]
-    module, _, identifier = name.rpartition(":")
-    if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise TinyJEPAError(f"world '{name}': cannot import '{module}' ({error}); install it first") from None
-    if identifier in gym.registry:
-        return name
-    choices = [*WORLDS, *own, *gym.registry]
-    lowered = {choice.lower(): choice for choice in choices}
-    match = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
-    hint = f" Did you mean '{lowered[match[0]]}'?" if match else ""
-    raise TinyJEPAError(f"unknown world '{name}'.{hint} Choices: {', '.join(WORLDS)}, or any installed gymnasium id")
+    return full_id(name, [*WORLDS])
 
 
 def make_world(name: str, frame_size: int | None = None, **options: Any) -> World:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+import copy
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
 from shared.worlds.axes import Axis
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from shared.worlds.violations import Violation
 
 
 class Dataset(NamedTuple):
@@ -60,6 +66,15 @@ class World(gym.Env[np.ndarray, Any]):
     maps: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of ``axes`` by name, across and upwards: where pictures of a data set look."""
 
+    violations: ClassVar[tuple[Violation, ...]] = ()
+    """Impossible events that its simulator can make: see ``shared.worlds.violations``."""
+
+    unseen: ClassVar[dict[str, dict[str, Any]]] = {}
+    """World options, by a short name, that show what its named data sets and defaults never do."""
+
+    unseen_episodes: ClassVar[bool] = False
+    """Whether every seed shows a scene of its own, so that held-out episodes are scenes never trained on."""
+
     @classmethod
     def axes(cls, frame_size: int) -> tuple[Axis, ...]:
         """What its data should cover, in the order people read it; none where nobody has said.
@@ -71,6 +86,14 @@ class World(gym.Env[np.ndarray, Any]):
     def state(self) -> np.ndarray:
         """Privileged state, float32 ``(S,)``."""
         return np.zeros(0, np.float32)
+
+    def frame(self) -> np.ndarray:
+        """What is seen now, drawn anew: uint8 ``(H, W, C)``. Needed only where there are ``violations``."""
+        raise NotImplementedError
+
+    def fork(self) -> Self:
+        """An independent copy of the world at this moment. Needed only where there are ``violations``."""
+        return copy.deepcopy(self)
 
 
 def action_dim(space: gym.Space[Any]) -> int:

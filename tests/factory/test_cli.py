@@ -110,13 +110,13 @@ def test_default_store() -> None:
         (["--option", "hud"], ["key=value"]),
         (["--option", "hdu=1"], ["unknown option 'hdu'", "Did you mean 'hud'?"]),
         (["--option", "hud=perhaps"], ["'perhaps'", "bool"]),
-        (["--frames", "0"], ["--frames", "x>=1"]),
+        (["--frames", "0"], ["--frames", "greater than or equal to 1", "'0'"]),
         (["--frames", "many"], ["--frames", "'many'"]),
         (["--seed", "-1"], ["--seed"]),
         (["--frame-size", "2"], ["frame size 2"]),
         (["--max-episode-steps", "0"], ["--max-episode-steps"]),
         (["--workers", "2"], ["--local", "--workers"]),
-        (["--wrokers", "2"], ["--wrokers", "--workers"]),
+        (["--wrokers", "2"], ["No such option: --wrokers", "Did you mean '--workers'?"]),
         (["--store", "s3://bucket/cars"], ["s3://bucket/cars is a URL", "copy a finished store"]),
     ],
 )
@@ -139,7 +139,7 @@ def assert_one_line(captured: object, words: list[str]) -> None:
 @pytest.mark.parametrize("workers", ["0", "-3"])
 def test_workers_must_be_positive(capsys: pytest.CaptureFixture[str], workers: str) -> None:
     assert run(cli, "factory", ["collect", "--workers", workers]) == 2
-    assert_one_line(capsys.readouterr(), ["--workers", "x>=1"])
+    assert_one_line(capsys.readouterr(), ["--workers", "greater than or equal to 1"])
 
 
 @pytest.mark.parametrize(

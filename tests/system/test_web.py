@@ -170,10 +170,10 @@ def trajectory(page: Any, file: str, name: str, state: list[float], actions: np.
 def test_the_logo_moves_as_in_python(page: Any) -> None:
     for seed in range(5):
         world = make_world("bouncing-logo")
-        frames, states = [world.reset(seed=seed)[0].ravel()], [[*world._position, *world._velocity]]  # type: ignore[attr-defined]
+        frames, states = [world.reset(seed=seed)[0].ravel()], [[*world.position, *world.velocity]]  # type: ignore[attr-defined]
         for _ in range(120):
             frames.append(world.step(np.zeros(0))[0].ravel())
-            states.append([*world._position, *world._velocity])  # type: ignore[attr-defined]
+            states.append([*world.position, *world.velocity])  # type: ignore[attr-defined]
         found, drawn = trajectory(page, "bouncing_logo.js", "BouncingLogo", states[0], np.zeros((120, 0)))
         np.testing.assert_array_equal(found, np.array(states))
         different = np.abs(drawn.astype(int) - np.stack(frames))
@@ -186,13 +186,13 @@ def test_the_dot_moves_as_in_python(page: Any) -> None:
         world = make_world("two-room")
         rng = np.random.default_rng(seed)
         frame, _ = world.reset(seed=seed)
-        state = [world._x, world._y, world._wall, world._door]  # type: ignore[attr-defined]
+        state = [world.x, world.y, world.wall, world.door]  # type: ignore[attr-defined]
         heading = np.repeat(rng.uniform(0, 2 * np.pi, 8), 15)
         actions = np.stack([np.cos(heading), np.sin(heading)], 1) * rng.uniform(0.5, 3.5, (120, 1))
         frames, states = [frame.ravel()], [state]
         for action in actions:
             frames.append(world.step(action)[0].ravel())
-            states.append([world._x, world._y, world._wall, world._door])  # type: ignore[attr-defined]
+            states.append([world.x, world.y, world.wall, world.door])  # type: ignore[attr-defined]
             blocked += states[-1] == states[-2]
         found, drawn = trajectory(page, "two_room.js", "TwoRoom", state, actions)
         np.testing.assert_allclose(found, np.array(states), rtol=0, atol=1e-9)

@@ -91,6 +91,26 @@ class Car(car_dynamics.Car):
         self.vx, self.vy = self._velocity.x, self._velocity.y
         self.angle = [part[1].angle for part in self._parts]
 
+    def place(self, x: float, y: float, angle: float) -> None:
+        """Move the whole car there (units, rad) as it is; its velocities turn with it."""
+        x0, y0, turn = self.hull.position.x, self.hull.position.y, angle - self.hull.angle
+        c, s = math.cos(turn), math.sin(turn)
+        for body in (self.hull, *self.wheels):
+            dx, dy = body.position.x - x0, body.position.y - y0
+            vx, vy = body.linearVelocity
+            body.transform = (x + c * dx - s * dy, y + s * dx + c * dy), body.angle + turn
+            body.linearVelocity = c * vx - s * vy, s * vx + c * vy
+        self.read()
+
+    def become(self, other: Car) -> None:
+        """Take over another car's motion: bodies, wheels and throttle."""
+        for body, model in zip((self.hull, *self.wheels), (other.hull, *other.wheels)):
+            body.transform = (model.position.x, model.position.y), model.angle
+            body.linearVelocity = model.linearVelocity.x, model.linearVelocity.y
+            body.angularVelocity = model.angularVelocity
+        self.throttle, self.omega, self.phase = other.throttle, list(other.omega), list(other.phase)
+        self.read()
+
     def publish(self) -> None:
         """Write the wheels' state to where gymnasium's drawing looks for it."""
         for wheel, omega, phase in zip(self.wheels, self.omega, self.phase):

@@ -8,8 +8,10 @@ view. ``smoothscale`` leaves every level 2 lower; that is in the palette.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,7 +25,17 @@ from gymnasium.envs.box2d.car_dynamics import (
     WHEEL_W,
     WHEELPOS,
 )
-from gymnasium.envs.box2d.car_racing import GRASS_DIM, PLAYFIELD, SCALE, STATE_H, STATE_W, WINDOW_H, WINDOW_W, ZOOM
+from gymnasium.envs.box2d.car_racing import (
+    BORDER,
+    GRASS_DIM,
+    PLAYFIELD,
+    SCALE,
+    STATE_H,
+    STATE_W,
+    WINDOW_H,
+    WINDOW_W,
+    ZOOM,
+)
 
 from shared.worlds.car_racing.dashboard import Dashboard
 from shared.worlds.car_racing.track import Quad, Track
@@ -100,7 +112,12 @@ class Renderer:
         self.texture = np.empty((self.side, self.side, 4), np.uint8)
         self.dashboard = Dashboard(size, row_weights, column_weights) if hud else None
         self._grass_key: tuple[tuple[int, ...], ...] | None = None
-        self._car = CarSprites(row_weights, column_weights)
+        self._weights = row_weights, column_weights
+        self._looks: dict[Look, CarSprites] = {}
+        self.cars = [self.look(Look())]
+        """The cars that are drawn; one, unless somebody says otherwise."""
+        self.mirrored = False
+        """Whether the scene is drawn mirrored, left to right."""
         self._mips: list[np.ndarray] = []
         self._matrix = np.empty((2, 3))
         self._values = self._matrix.data.cast("B").cast("d")
@@ -160,8 +177,34 @@ class Renderer:
         else:
             view = self._far(matrix, FULL_ZOOM / zoom)
         frame = cv2.cvtColor(view, cv2.COLOR_RGBA2RGB)
-        self._car.draw(frame, zoom, angle, phase)
+        if self.mirrored:
+            frame = np.ascontiguousarray(frame[:, ::-1])
+        for car in self.cars:
+            car.draw(frame, zoom, angle, phase)
         return frame
+
+    def look(self, look: Look) -> CarSprites:
+        """The car's sprites with another colour, size or place."""
+        if look not in self._looks:
+            self._looks[look] = CarSprites(*self._weights, look)
+        return self._looks[look]
+
+    def erase(self, tiles: Sequence[int]) -> None:
+        """Draw the meadow over these tiles and their kerbs."""
+        mask = np.zeros((self.side, self.side), np.uint8)
+        cv2.fillPoly(mask, [self._tiles[tile] for tile in tiles], 1, cv2.LINE_8, SHIFT)
+        reach = 2 * round(BORDER * self.scale) + 1
+        mask = cv2.dilate(mask, np.ones((reach, reach), np.uint8))
+        self.texture[mask > 0] = self._meadow[mask > 0]
+        self._mips = []
+
+    def copy(self) -> Renderer:
+        """A renderer of the same circuit, to draw on without touching this one."""
+        twin = copy.copy(self)
+        twin.texture, twin.cars, twin._mips = self.texture.copy(), list(self.cars), []
+        twin._matrix = np.empty((2, 3))
+        twin._values = twin._matrix.data.cast("B").cast("d")
+        return twin
 
     def _far(self, matrix: np.ndarray, distance: float) -> np.ndarray:
         """A view from ``distance`` times further away: two texture halvings mixed, at twice the size, averaged."""
@@ -201,6 +244,18 @@ def meadow(side: int, field: Colour, grass: Colour) -> np.ndarray:
     return cv2.merge([cv2.LUT(coverage, np.ascontiguousarray(table[:, c])) for c in range(4)])
 
 
+class Look(NamedTuple):
+    """How a car is drawn."""
+
+    colour: tuple[int, int, int] = (204, 0, 0)
+    """of the hull, RGB"""
+    size: float = 1.0
+    """times the true one"""
+    right: float = 0.0
+    ahead: float = 0.0
+    """units from where it is"""
+
+
 class CarSprites:
     """The car as gymnasium draws it, in shares of output pixels, tabulated as wheel positions come up.
 
@@ -208,12 +263,14 @@ class CarSprites:
     a wheel does not depend on the others, so a car is the hull's sprite plus four wheels'.
     """
 
-    def __init__(self, row_weights: np.ndarray, column_weights: np.ndarray) -> None:
+    def __init__(self, row_weights: np.ndarray, column_weights: np.ndarray, look: Look) -> None:
         """Weights of ``area_weights`` for the two axes."""
-        self._top = int(CAR_Y) - 60
-        self._left = int(CAR_X) - 60
-        near_rows = row_weights[:, self._top : self._top + 120]
-        near_columns = column_weights[:, self._left : self._left + 120]
+        self._look = look
+        self._side = round(120 * look.size)
+        self._x, self._y = CAR_X + look.right * FULL_ZOOM, CAR_Y - look.ahead * FULL_ZOOM
+        self._left, self._top = int(self._x) - self._side // 2, int(self._y) - self._side // 2
+        near_rows = row_weights[:, self._top : self._top + self._side]
+        near_columns = column_weights[:, self._left : self._left + self._side]
         used_rows = np.flatnonzero(near_rows[:, 10:-10].any(1))
         used_columns = np.flatnonzero(near_columns[:, 25:-25].any(1))
         self._box = np.s_[used_rows[0] : used_rows[-1] + 1, used_columns[0] : used_columns[-1] + 1]
@@ -244,8 +301,9 @@ class CarSprites:
 
     def _mask(self, polygon: Sequence[tuple[float, float]], zoom: float, onto: np.ndarray) -> None:
         """Fill a polygon (units from the hull's origin) as pygame does, in whole screen pixels."""
+        zoom *= self._look.size
         points = [
-            (int(x * zoom + CAR_X) - self._left, WINDOW_H - 1 - int(y * zoom + WINDOW_H - CAR_Y) - self._top)
+            (int(x * zoom + self._x) - self._left, WINDOW_H - 1 - int(y * zoom + WINDOW_H - self._y) - self._top)
             for x, y in polygon
         ]
         cv2.fillConvexPoly(onto, np.array(points, np.int32), 1.0)
@@ -257,10 +315,10 @@ class CarSprites:
         )
 
     def _hull(self, zoom: float) -> tuple[np.ndarray, np.ndarray]:
-        mask = np.zeros((120, 120), np.float32)
+        mask = np.zeros((self._side, self._side), np.float32)
         for polygon in (HULL_POLY1, HULL_POLY2, HULL_POLY3, HULL_POLY4):
             self._mask([(x * SIZE, y * SIZE) for x, y in polygon], zoom, mask)
-        sprite = self._sprite(mask, (204, 0, 0))
+        sprite = self._sprite(mask, self._look.colour)
         sprite[0] += 1
         sprite[1] += 0.5
         return mask, sprite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, ClassVar
 
@@ -17,6 +18,8 @@ from shared.worlds.base import World
 from shared.worlds.car_racing.car import DT, Car
 from shared.worlds.car_racing.renderer import FULL_ZOOM, Renderer
 from shared.worlds.car_racing.track import CentreLine, Track
+from shared.worlds.car_racing.violations import VIOLATIONS
+from shared.worlds.violations import Violation
 
 ROAD_HALF_WIDTH = 40 / 6
 """Half the width of gymnasium's track, units."""
@@ -79,6 +82,9 @@ class CarRacing(World):
     max_episode_steps = 400
     """8 seconds: more tracks per frame collected than with gymnasium's 1000, at little cost for the resets."""
     shard_rows: ClassVar[int] = 4096
+    violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    unseen: ClassVar[dict[str, dict[str, Any]]] = {"colours": {"domain_randomize": True}}
+    unseen_episodes: ClassVar[bool] = True
     keys: ClassVar[dict[str, tuple[float, ...]]] = {
         "left": (-1.0, 0.0, 0.0),
         "right": (1.0, 0.0, 0.0),
@@ -131,7 +137,7 @@ class CarRacing(World):
         self.bg_color = np.array([102, 204, 102])
         self.grass_color = np.array([102, 230, 102])
         self.car: Car | None = None
-        self._renderer = Renderer(frame_size, hud)
+        self.renderer = Renderer(frame_size, hud)
         self._gymnasium: reference.CarRacing | None = None
 
     def reset(
@@ -142,29 +148,22 @@ class CarRacing(World):
             self._draw_colours()
         circuit = Track.create(self.np_random)
         self.circuit = circuit
+        self._shapes = [polygonShape(vertices=tile) for tile in circuit.tiles]
         self.track = circuit.points
         self.line = CentreLine(circuit)
-        self._renderer.begin(circuit, self.road_color, self.bg_color, self.grass_color)
-
-        # A fresh Box2D world: contacts and solver state of the episode before must not show.
-        contacts = Contacts(self)
-        self._contacts = contacts
-        self.world = b2World((0, 0), contactListener=contacts)
-        self._build_road()
-        self.car = Car(self.world, *circuit.points[0][1:4], contacts.tiles, leave_skids=self.render_mode is not None)
-        for i, wheel in enumerate(self.car.wheels):
-            wheel.userData = None
-            wheel.fixtures[0].userData = -1 - i
+        self.renderer.begin(circuit, self.road_color, self.bg_color, self.grass_color)
 
         self.reward = 0.0
         self.prev_reward = 0.0
         self.tile_visited_count = 0
         self.visited = [False] * len(self.track)
         self.touched = [False] * len(self.track)
+        angle, x, y = circuit.points[0][1:4]
+        self._build(x, y, angle)
         self.new_lap = False
         self.t = 0.0
         self._advance(0.0, 0.0, 0.0)
-        return self._frame(), {}
+        return self.frame(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         if self.car is None:
@@ -188,7 +187,7 @@ class CarRacing(World):
             total += reward
             if terminated:
                 break
-        return self._frame(), total, terminated, False, info
+        return self.frame(), total, terminated, False, info
 
     def state(self) -> np.ndarray:
         car = self.car
@@ -237,11 +236,27 @@ class CarRacing(World):
         picture: np.ndarray = painter._render("rgb_array")
         return picture
 
+    def fork(self) -> CarRacing:
+        """An independent copy at this moment. Its physics goes on as here but for the solver's warm start, rounding."""
+        if self.car is None:
+            raise TinyJEPAError("CarRacing: fork() before reset(); call reset() first")
+        twin = copy.copy(self)
+        twin.np_random = copy.deepcopy(self.np_random)
+        twin.renderer = self.renderer.copy()
+        twin.line = copy.copy(self.line)
+        twin.visited, twin.touched = list(self.visited), list(self.touched)
+        twin.render_mode, twin._gymnasium = None, None
+        twin._build(self.car.x, self.car.y, self.car.hull.angle)
+        assert twin.car is not None
+        twin.car.become(self.car)
+        twin.world.Step(0.0, 0, 0)  # finds the tiles that the wheels are on, and moves nothing
+        return twin
+
     def touch(self, tile: int) -> None:
         """The car's front or a wheel is on a tile."""
         if not self.touched[tile]:
             self.touched[tile] = True
-            self._renderer.touch(tile)
+            self.renderer.touch(tile)
 
     def visit(self, tile: int) -> None:
         """A wheel is on a tile."""
@@ -259,13 +274,23 @@ class CarRacing(World):
         self.grass_color = np.copy(self.bg_color)
         self.grass_color[self.np_random.integers(3)] += 20
 
+    def _build(self, x: float, y: float, angle: float) -> None:
+        """A fresh Box2D world: contacts and solver state of the episode before must not show."""
+        contacts = Contacts(self)
+        self._contacts = contacts
+        self.world = b2World((0, 0), contactListener=contacts)
+        self._build_road()
+        self.car = Car(self.world, angle, x, y, contacts.tiles, leave_skids=self.render_mode is not None)
+        for i, wheel in enumerate(self.car.wheels):
+            wheel.userData = None
+            wheel.fixtures[0].userData = -1 - i
+
     def _build_road(self) -> None:
         """All tiles as sensors on one body: the same contacts as gymnasium's body per tile, at less cost."""
         road = self.world.CreateStaticBody()
-        shape = polygonShape()
-        definition = fixtureDef(shape=shape, isSensor=True)
-        for i, tile in enumerate(self.circuit.tiles):
-            shape.vertices = tile
+        definition = fixtureDef(isSensor=True)
+        for i, shape in enumerate(self._shapes):
+            definition.shape = shape
             definition.userData = i
             road.CreateFixture(definition)
 
@@ -280,15 +305,16 @@ class CarRacing(World):
         self.t += DT
         self.score = self.reward
 
-    def _frame(self) -> np.ndarray:
+    def frame(self) -> np.ndarray:
+        """What is seen now: uint8 ``(H, W, C)``."""
         car = self.car
         assert car is not None
         zoom = FULL_ZOOM
         if self.intro and self.t < 1:
             zoom = 0.1 * reference.SCALE * max(1 - self.t, 0) + FULL_ZOOM * min(self.t, 1)
-        frame = self._renderer.draw(car.x, car.y, car.sin, car.cos, zoom, car.angle, car.phase)
-        if self._renderer.dashboard is not None:
-            self._renderer.dashboard.draw(
+        frame = self.renderer.draw(car.x, car.y, car.sin, car.cos, zoom, car.angle, car.phase)
+        if self.renderer.dashboard is not None:
+            self.renderer.dashboard.draw(
                 frame,
                 self.score,
                 math.hypot(car.vx, car.vy),

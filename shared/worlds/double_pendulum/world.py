@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import cv2
@@ -14,6 +15,8 @@ from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, around, even
 from shared.worlds.base import World
 from shared.worlds.double_pendulum.physics import START, SUBSTEP, State, advance
+from shared.worlds.double_pendulum.violations import VIOLATIONS
+from shared.worlds.violations import Violation
 
 SUBSTEPS = 20
 """Integrator steps between two frames."""
@@ -37,6 +40,10 @@ FRACTION_BITS = 8
 """OpenCV takes places to 1/256 of a pixel."""
 
 PICTURE_SIDE = 480
+
+Colour = tuple[int, int, int]
+Place = tuple[float, float]
+"""Metres from the pivot, to the right and downwards."""
 
 KEYS: dict[str, tuple[float, ...]] = {
     "left": (-1.0, 0.0),
@@ -74,12 +81,16 @@ class DoublePendulum(World):
     control_rate = 1 / (SUBSTEPS * SUBSTEP)
     max_episode_steps = 200
     default_policy: ClassVar[str] = "mixed"
+    violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
     maps: ClassVar[tuple[tuple[str, str], ...]] = (("theta1", "omega1"), ("theta2", "omega2"), ("theta1", "theta2"))
 
     @classmethod
     def axes(cls, frame_size: int) -> tuple[Axis, ...]:
         turning = even("omega1", "rad/s", -10, 10, 8), even("omega2", "rad/s", -16, 16, 8)
         return around("theta1", 8), around("theta2", 8), *turning
+
+    motion: State
+    """theta1, theta2 (rad, not wrapped), omega1, omega2 (rad/s)"""
 
     def __init__(self, frame_size: int = 64, torque: bool = False, render_mode: str | None = None) -> None:
         if frame_size < 8:
@@ -91,8 +102,8 @@ class DoublePendulum(World):
         self.action_space = spaces.Box(-1, 1, (2 if torque else 0,), np.float32)
         if torque:
             self.keys = KEYS  # type: ignore[misc]  # without torques nobody can drive
-        self._size = frame_size
-        self._torque = torque
+        self.size = frame_size
+        self.torque = torque
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -103,37 +114,54 @@ class DoublePendulum(World):
             start = np.array(options["state"], np.float64)
             if start.shape != (4,) or not np.isfinite(start).all():
                 raise TinyJEPAError(f"DoublePendulum: a start is four finite numbers, not {options['state']!r}")
-        self._state: State = (*start.tolist(),)
-        return self._frame(self._size), {}
+        self.motion = (*start.tolist(),)
+        return self.frame(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         torques = (0.0, 0.0)
-        if self._torque:
+        if self.torque:
             pivot, elbow = (MAX_TORQUE * min(max(float(part), -1.0), 1.0) for part in action)
             torques = pivot, elbow
-        self._state = advance(self._state, SUBSTEPS, torques)
-        return self._frame(self._size), 0.0, False, False, {}
+        self.motion = advance(self.motion, SUBSTEPS, torques)
+        return self.frame(), 0.0, False, False, {}
 
     def state(self) -> np.ndarray:
-        theta1, theta2, omega1, omega2 = self._state
+        theta1, theta2, omega1, omega2 = self.motion
         wrapped = math.remainder(theta1, math.tau), math.remainder(theta2, math.tau)
         return np.array([*wrapped, omega1, omega2], np.float32)
 
     def render(self) -> np.ndarray | None:
         """The frame at a higher resolution: RGB uint8 ``(480, 480, 3)``; None without ``render_mode``."""
-        return None if self.render_mode is None else self._frame(PICTURE_SIDE)
+        return None if self.render_mode is None else self._picture(PICTURE_SIDE)
 
-    def _frame(self, size: int) -> np.ndarray:
-        unit = 1 << FRACTION_BITS
-        metre = unit * (size / 2 - 1) / HALF_WIDTH
-        x = y = unit * (size - 1) / 2
-        joints = [(round(x), round(y))]
-        for angle in self._state[:2]:
-            x, y = x + metre * math.sin(angle), y + metre * math.cos(angle)
-            joints.append((round(x), round(y)))
-        frame = np.zeros((size, size, 3), np.uint8)
-        for above, below in itertools.pairwise(joints):
-            cv2.line(frame, above, below, ROD_COLOUR, max(1, round(size / 64)), cv2.LINE_AA, FRACTION_BITS)
-        for bob, colour in zip(joints[1:], BOB_COLOURS):
-            cv2.circle(frame, bob, round(BOB_RADIUS * metre), colour, -1, cv2.LINE_AA, FRACTION_BITS)
-        return frame
+    def joints(self, rods: tuple[float, float] = (1.0, 1.0)) -> list[Place]:
+        """Where the pivot, bob 1 and bob 2 are, with rods of these lengths (m)."""
+        places = [(0.0, 0.0)]
+        for angle, rod in zip(self.motion[:2], rods):
+            x, y = places[-1]
+            places.append((x + rod * math.sin(angle), y + rod * math.cos(angle)))
+        return places
+
+    def frame(self) -> np.ndarray:
+        return self._picture(self.size)
+
+    def _picture(self, size: int) -> np.ndarray:
+        joints = self.joints()
+        return paint(size, list(itertools.pairwise(joints)), list(zip(joints[1:], BOB_COLOURS)))
+
+
+def paint(size: int, rods: Sequence[tuple[Place, Place]], bobs: Sequence[tuple[Place, Colour]]) -> np.ndarray:
+    """Rods from place to place, then bobs of a place and an RGB colour: uint8 ``(size, size, 3)``."""
+    unit = 1 << FRACTION_BITS
+    metre = unit * (size / 2 - 1) / HALF_WIDTH
+    middle = unit * (size - 1) / 2
+
+    def at(place: Place) -> tuple[int, int]:
+        return round(middle + metre * place[0]), round(middle + metre * place[1])
+
+    frame = np.zeros((size, size, 3), np.uint8)
+    for above, below in rods:
+        cv2.line(frame, at(above), at(below), ROD_COLOUR, max(1, round(size / 64)), cv2.LINE_AA, FRACTION_BITS)
+    for place, colour in bobs:
+        cv2.circle(frame, at(place), round(BOB_RADIUS * metre), colour, -1, cv2.LINE_AA, FRACTION_BITS)
+    return frame

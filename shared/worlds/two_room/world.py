@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import cv2
@@ -14,6 +15,8 @@ from shared.worlds.axes import Axis, even
 from shared.worlds.base import Dataset, World
 from shared.worlds.two_room import geometry
 from shared.worlds.two_room.geometry import DOT_STD, HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP, SIZE
+from shared.worlds.two_room.violations import VIOLATIONS
+from shared.worlds.violations import Violation
 
 PICTURE_SIDE = 480
 REACH = 5
@@ -51,6 +54,8 @@ class TwoRoom(World):
         "down": (0.0, 1.2),
     }
     maps: ClassVar[tuple[tuple[str, str], ...]] = (("x", "y"), ("wall_x", "door_y"))
+    violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    unseen: ClassVar[dict[str, dict[str, Any]]] = {"held-out": {"walls": "held-out"}}
     datasets: ClassVar[dict[str, Dataset]] = {
         "normal": Dataset("mixed", 16, {"walls": "seen"}, "17 frames of wandering, every tenth through the door"),
         "wall": Dataset("charge", 16, {"walls": "seen"}, "17 frames straight at the wall, a quarter at the door"),
@@ -62,6 +67,13 @@ class TwoRoom(World):
     def axes(cls, frame_size: int) -> tuple[Axis, ...]:
         dot = even("x", "pixels", LOW, HIGH, 8), even("y", "pixels", LOW, HIGH, 8, down=True)
         return *dot, even("wall_x", "pixels", 19.5, 44.5, 5), even("door_y", "pixels", 9.5, 54.5, 5, down=True)
+
+    x: float
+    y: float
+    """Where the dot is, pixels."""
+    wall: float
+    door: float
+    """The x of the wall's middle, the y of its door's."""
 
     def __init__(
         self, frame_size: int = SIZE, walls: str = "seen", collision: str = "stay", render_mode: str | None = None
@@ -84,36 +96,34 @@ class TwoRoom(World):
         start = geometry.outside_walls(self.np_random.uniform(LOW, HIGH, (1, 2)), wall, door, self.np_random)[0]
         if options and "start" in options:
             start = np.clip(np.asarray(options["start"], np.float64), LOW + 0.01, HIGH - 0.01)
-        self._x, self._y = float(start[0]), float(start[1])
-        self._wall, self._door = float(wall[0]), float(door[0])
-        self._background = np.zeros((SIZE, SIZE, 2), np.uint8)
-        self._background[:, :, 1] = geometry.draw_walls(wall, door)[0]
-        return self._frame(), {}
+        self.x, self.y = float(start[0]), float(start[1])
+        self.rebuild(float(wall[0]), float(door[0]))
+        return self.frame(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         dx, dy = float(action[0]), float(action[1])
         length = math.hypot(dx, dy)
         if length > MAX_STEP:
             dx, dy = dx * MAX_STEP / length, dy * MAX_STEP / length
-        x, y = self._x + dx, self._y + dy
+        x, y = self.x + dx, self.y + dy
         if not self._blocked(x, y, dx, dy):
-            self._x, self._y = x, y
+            self.x, self.y = x, y
         elif self._collision == "stop":
-            wall, door = np.array([self._wall]), np.array([self._door])
-            at = np.array([[self._x, self._y]])
+            wall, door = np.array([self.wall]), np.array([self.door])
+            at = np.array([[self.x, self.y]])
             moved = geometry.advance(at, np.array([[dx, dy]]), wall, door, "stop", self.np_random)
-            self._x, self._y = float(moved[0, 0]), float(moved[0, 1])
-        return self._frame(), 0.0, False, False, {}
+            self.x, self.y = float(moved[0, 0]), float(moved[0, 1])
+        return self.frame(), 0.0, False, False, {}
 
     def state(self) -> np.ndarray:
-        return np.array([self._x, self._y, self._wall, self._door], np.float32)
+        return np.array([self.x, self.y, self.wall, self.door], np.float32)
 
     def render(self) -> np.ndarray | None:
         """The rooms, enlarged: RGB uint8 ``(480, 480, 3)``, the dot red on white; None without ``render_mode``."""
         if self.render_mode is None:
             return None
         side = (PICTURE_SIDE, PICTURE_SIDE)
-        dot, wall = cv2.split(cv2.resize(self._picture(), side, interpolation=cv2.INTER_NEAREST))
+        dot, wall = cv2.split(cv2.resize(self.picture([(self.x, self.y)]), side, interpolation=cv2.INTER_NEAREST))
         paper = 255 - wall
         return np.stack([paper, np.minimum(paper, 255 - dot), np.minimum(paper, 255 - dot)], 2)
 
@@ -121,33 +131,44 @@ class TwoRoom(World):
         """What ``geometry.blocked`` says of one move to (x, y), without arrays: 50 times faster."""
         if x <= LOW or x >= HIGH or y <= LOW or y >= HIGH:
             return True
-        if abs(x - self._wall) > MAX_STEP + HALF_WALL + 1:
+        if abs(x - self.wall) > MAX_STEP + HALF_WALL + 1:
             return False
-        for side in (self._wall - HALF_WALL, self._wall + HALF_WALL):
-            if (self._x - side) * (x - side) < 0:
-                share = (side - self._x) / dx
-                if abs(self._y + share * dy - self._door) > HALF_DOOR:
+        for side in (self.wall - HALF_WALL, self.wall + HALF_WALL):
+            if (self.x - side) * (x - side) < 0:
+                share = (side - self.x) / dx
+                if abs(self.y + share * dy - self.door) > HALF_DOOR:
                     return True
-        jamb = self._door + math.copysign(HALF_DOOR, dy)
-        if (self._y - jamb) * (y - jamb) < 0:
-            share = (jamb - self._y) / dy
-            return abs(self._x + share * dx - self._wall) < HALF_WALL
+        jamb = self.door + math.copysign(HALF_DOOR, dy)
+        if (self.y - jamb) * (y - jamb) < 0:
+            share = (jamb - self.y) / dy
+            return abs(self.x + share * dx - self.wall) < HALF_WALL
         return False
 
-    def _frame(self) -> np.ndarray:
-        picture = self._picture()
+    def frame(self) -> np.ndarray:
+        return self.scaled(self.picture([(self.x, self.y)]))
+
+    def scaled(self, picture: np.ndarray) -> np.ndarray:
+        """A picture, uint8 (65, 65, 2), as a frame of this world's size."""
         if self._size == SIZE:
             return picture
         shrink = cv2.INTER_AREA if self._size < SIZE else cv2.INTER_NEAREST
         return cv2.resize(picture, (self._size, self._size), interpolation=shrink)
 
-    def _picture(self) -> np.ndarray:
-        """uint8 (65, 65, 2)."""
+    def rebuild(self, wall: float, door: float) -> None:
+        """Put the middle wall and its door elsewhere. A door outside [0, 65] leaves the wall without one."""
+        self.wall, self.door = wall, door
+        self._background = np.zeros((SIZE, SIZE, 2), np.uint8)
+        self._background[:, :, 1] = geometry.draw_walls(np.array([wall]), np.array([door]))[0]
+
+    def picture(self, dots: Sequence[tuple[float, float]], std: float = DOT_STD) -> np.ndarray:
+        """The rooms with dots at these places and of this size, pixels: uint8 (65, 65, 2)."""
         picture = self._background.copy()
-        column, row = round(self._x), round(self._y)
-        left, top = max(column - REACH, 0), max(row - REACH, 0)
-        patch = picture[top : row + REACH + 1, left : column + REACH + 1, 0]
-        across = np.exp((np.arange(left, left + patch.shape[1]) - self._x) ** 2 * (-0.5 / DOT_STD**2))
-        down = np.exp((np.arange(top, top + patch.shape[0]) - self._y) ** 2 * (-0.5 / DOT_STD**2))
-        patch[:] = (255 * down)[:, None] * across
+        reach = math.ceil(REACH * std / DOT_STD)
+        for x, y in dots:
+            left, top = max(round(x) - reach, 0), max(round(y) - reach, 0)
+            patch = picture[top : max(round(y) + reach + 1, 0), left : max(round(x) + reach + 1, 0), 0]
+            across = np.exp((np.arange(left, left + patch.shape[1]) - x) ** 2 * (-0.5 / std**2))
+            down = np.exp((np.arange(top, top + patch.shape[0]) - y) ** 2 * (-0.5 / std**2))
+            dot = ((255 * down)[:, None] * across).astype(np.uint8)
+            np.maximum(patch, dot, out=patch)
         return picture

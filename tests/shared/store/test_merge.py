@@ -55,7 +55,7 @@ def test_runs_and_episodes_come_together_by_links(tmp_path: Path, capsys: pytest
     assert files and all(file.stat().st_nlink == 2 for file in files)
     before = {file: file.stat().st_mtime_ns for file in c.rglob("*")}
     assert run(cli, "factory", ["merge", str(a), "--into", str(c)]) == 0
-    assert "0 streams added, 2 were there" in capsys.readouterr().out
+    assert "0 streams added, 2 already there" in capsys.readouterr().out
     assert {file: file.stat().st_mtime_ns for file in c.rglob("*")} == before
     spec = create_store(c, small_spec())
     with StreamWriter(c, spec, RUN, 5) as writer:
@@ -99,7 +99,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_made(tmp_path: Path, capsys
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1 and not (tmp_path / "into").exists()
     with pytest.raises(StoreError, match="schema 1"):
-        merge([ROOT / "tests" / "data" / "store-schema-1"], tmp_path / "into")
+        merge([ROOT / "tests" / "support" / "data" / "store-schema-1"], tmp_path / "into")
     with pytest.raises(StoreError, match="source and the target"):
         merge([tmp_path / "a"], tmp_path / "a")
 

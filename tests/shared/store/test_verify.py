@@ -145,9 +145,9 @@ def test_documents_that_a_power_cut_emptied_are_mended_from_the_log(
     for file in files:
         file.write_bytes(b"")
     assert run(cli, "factory", ["verify", str(copy)]) == 1
-    assert f"{len(files)} fault(s): restore the files, or mend the store with --quarantine" in capsys.readouterr().out
+    assert f"{len(files)} fault(s): restore the files, or repair the store with --quarantine" in capsys.readouterr().out
     assert run(cli, "factory", ["verify", str(copy), "--quarantine"]) == 1
-    assert "mended from the log: no row is missing" in capsys.readouterr().out
+    assert "repaired from the log: no row is missing" in capsys.readouterr().out
     assert run(cli, "factory", ["verify", str(copy)]) == 0
     assert {file: file.read_bytes() for file in files} == before
 

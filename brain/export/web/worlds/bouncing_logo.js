@@ -1,4 +1,4 @@
-// The bouncing logo, as shared/worlds/bouncing_logo.py: tests hold both to the same trajectories.
+// The bouncing logo, as shared/worlds/bouncing_logo/world.py: tests hold both to the same trajectories.
 
 export class BouncingLogo {
   static size = 16;

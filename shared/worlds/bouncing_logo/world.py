@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import cv2
@@ -11,6 +12,8 @@ from gymnasium import spaces
 from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, even
 from shared.worlds.base import World
+from shared.worlds.bouncing_logo.violations import VIOLATIONS
+from shared.worlds.violations import Violation
 
 PICTURE_SIDE = 480
 
@@ -37,6 +40,7 @@ class BouncingLogo(World):
     max_episode_steps = 63
     default_frame_size: ClassVar[int] = 16
     default_policy: ClassVar[str] = "none"
+    violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
     maps: ClassVar[tuple[tuple[str, str], ...]] = (("x", "y"),)
 
     @classmethod
@@ -44,6 +48,11 @@ class BouncingLogo(World):
         low, high, speed = 1.0, frame_size - 2.0, 0.05 * (frame_size - 1)
         places = even("x", "pixels", low, high, 12), even("y", "pixels", low, high, 12, down=True)
         return (*places, *(even(name, "pixels/step", -2 * speed, 2 * speed, 2) for name in ("vx", "vy")))
+
+    position: np.ndarray
+    """float64 (2,): the logo's centre, pixels"""
+    velocity: np.ndarray
+    """float64 (2,): pixels per step"""
 
     def __init__(self, frame_size: int = 16, teleport_at: int = 0, render_mode: str | None = None) -> None:
         if teleport_at < 0:
@@ -53,7 +62,7 @@ class BouncingLogo(World):
         self.render_mode = render_mode
         self.observation_space = spaces.Box(0, 255, (frame_size, frame_size, 1), np.uint8)
         self.action_space = spaces.Box(-1, 1, (0,), np.float32)
-        self._size = frame_size
+        self.size = frame_size
         self._teleport_at = teleport_at
         self._pixels = np.arange(frame_size, dtype=np.float32)
         self._spread = np.float32(2 * (1.5 * frame_size / 16) ** 2)
@@ -62,21 +71,21 @@ class BouncingLogo(World):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
-        self._position = self.np_random.uniform(2, self._size - 3, 2)
-        self._velocity = self.np_random.choice([-1.0, 1.0], 2) * 0.05 * (self._size - 1)
+        self.position = self.np_random.uniform(2, self.size - 3, 2)
+        self.velocity = self.np_random.choice([-1.0, 1.0], 2) * 0.05 * (self.size - 1)
         self._step = 0
         self._move()
-        return self._frame(), {}
+        return self.frame(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self._step += 1
         if self._step == self._teleport_at:
-            self._position = self.np_random.uniform(3, self._size - 4, 2)
+            self.position = self.np_random.uniform(3, self.size - 4, 2)
         self._move()
-        return self._frame(), 0.0, False, False, {}
+        return self.frame(), 0.0, False, False, {}
 
     def state(self) -> np.ndarray:
-        return np.array([*self._position, *self._velocity], np.float32)
+        return np.array([*self.position, *self.velocity], np.float32)
 
     def render(self) -> np.ndarray | None:
         """The box, enlarged: RGB uint8 ``(480, 480, 3)``; None without ``render_mode``."""
@@ -84,15 +93,27 @@ class BouncingLogo(World):
             return None
         side = (PICTURE_SIDE, PICTURE_SIDE)
         return cv2.cvtColor(
-            cv2.resize(self._frame()[:, :, 0], side, interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2RGB
+            cv2.resize(self.frame()[:, :, 0], side, interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2RGB
         )
 
-    def _move(self) -> None:
-        moved = self._position + self._velocity
-        low, high = 1.0, self._size - 2.0
-        self._velocity[(moved < low) | (moved > high)] *= -1
-        self._position = np.clip(moved, low, high)
+    def frame(self) -> np.ndarray:
+        return self.picture([self.position])
 
-    def _frame(self) -> np.ndarray:
-        x, y = (np.exp(-((self._pixels - centre) ** 2) / self._spread) for centre in self._position.astype(np.float32))
-        return np.rint(255 * np.outer(y, x)).astype(np.uint8)[:, :, None]
+    def picture(
+        self, centres: Sequence[np.ndarray], *, across: float = 1.0, down: float = 1.0, peak: float = 255.0
+    ) -> np.ndarray:
+        """Logos at ``centres`` (pixels, (2,) each), stretched along x and y: a frame, uint8 ``(N, N, 1)``."""
+        total = np.zeros((self.size, self.size), np.float32)
+        for centre in centres:
+            x, y = (
+                np.exp(-((self._pixels - place) ** 2) / (self._spread * np.float32(stretch**2)))
+                for place, stretch in zip(np.asarray(centre, np.float32), (across, down))
+            )
+            total += np.float32(peak) * np.outer(y, x)
+        return np.rint(np.minimum(total, 255)).astype(np.uint8)[:, :, None]
+
+    def _move(self) -> None:
+        moved = self.position + self.velocity
+        low, high = 1.0, self.size - 2.0
+        self.velocity[(moved < low) | (moved > high)] *= -1
+        self.position = np.clip(moved, low, high)
