@@ -22,7 +22,7 @@ class LatentTable:
     """
 
     z: Tensor
-    """float32 (R, D)"""
+    """float32 (R, *latent_shape)"""
     actions: Tensor
     """float32 (R, A): the action taken at each row's frame"""
     lengths: tuple[int, ...]
@@ -37,7 +37,7 @@ class LatentTable:
         return torch.from_numpy(np.concatenate(parts)).to(self.z.device)
 
     def windows(self, starts: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """Latents (B, steps + 1, D) and action chunks (B, steps, stride * A) of the windows at ``starts`` (B,)."""
+        """Of the windows at ``starts`` (B,): latents (B, steps + 1, *latent_shape), actions (B, steps, stride * A)."""
         device = self.z.device
         rows = starts[:, None] + torch.arange(steps + 1, device=device) * self.stride
         chunks = starts[:, None] + torch.arange(steps * self.stride, device=device)

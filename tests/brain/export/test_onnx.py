@@ -62,7 +62,7 @@ def test_every_encoder(encoder: str, tmp_path: Path) -> None:
 def test_every_predictor(predictor: str, action_dim: int, tmp_path: Path) -> None:
     spec = StoreSpec(world="x", frame_shape=(16, 16, 1), action_dim=action_dim, control_rate=10)
     model = make_model(spec, f"prediction.predictor.kind={predictor}")
-    facts = write_graphs(tmp_path, model, make_decoder(12, spec.frame_shape), None)
+    facts = write_graphs(tmp_path, model, make_decoder(model.space, spec.frame_shape), None)
     assert facts["remembers"] is (predictor == "transformer")
     z, action = torch.randn(5, 12), torch.randn(5, model.action_dim)
     feeds = {"z": z.numpy()} | ({"action": action.numpy()} if action_dim else {})
