@@ -18,8 +18,9 @@ from brain.device import one_thread
 from brain.evaluation.energies import Form
 from brain.evaluation.episodes import Embedded, Encoder
 from brain.models.latents import LatentTable
+from brain.models.space import LatentSpace
 from brain.models.world_model import Dynamics, WorldModel, make_predictor
-from brain.recipes.schema import Recipe
+from brain.recipes.schema import PredictorOptions, Recipe
 from brain.training.predictor import fit_dynamics
 from shared.store.schema import StoreSpec
 
@@ -57,6 +58,11 @@ def encoder_of(model: WorldModel) -> Encoder:
         return model.embed(torch.from_numpy(observations))[:, 0].float().cpu().numpy()
 
     return encode
+
+
+def pca_width(space: LatentSpace) -> int:
+    """Components of the PCA beside latents of ``space``: as many as their width, 128 beside grids."""
+    return space.dim if space.grid is None else 128
 
 
 class PCA:
@@ -97,7 +103,7 @@ class Fitted:
         self.dynamics = dynamics
 
     def standardise(self, latents: np.ndarray) -> np.ndarray:
-        """Raw latents (N, D) to what ``rollout`` and ``energy`` take."""
+        """Raw latents (N, *latent_shape) to what ``rollout`` and ``energy`` take."""
         mean, std = self.dynamics.latent_mean.cpu().numpy(), self.dynamics.latent_std.cpu().numpy()
         return (latents - mean) / std
 
@@ -108,11 +114,20 @@ class Fitted:
         return self.dynamics.energy(z, action, proposal, kind)
 
 
-def fit(table: Embedded, latents: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -> Fitted:
-    """The recipe's predictor and variance head on a strided table's raw ``latents`` (rows, D).
+def fit(
+    table: Embedded,
+    latents: np.ndarray,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    space: LatentSpace | None = None,
+) -> Fitted:
+    """The recipe's predictor and variance head on a strided table's raw ``latents`` (rows, *shape) of ``space``.
 
-    The same fit as stage 2, for ``STEPS`` steps at most.
+    By default vectors of their width. The default predictor where the recipe's takes grids and these are vectors. The
+    same fit as stage 2, for ``STEPS`` steps at most.
     """
+    space = space or LatentSpace(latents.shape[1])
     z, actions = [], []
     for e, rows in enumerate(table.sampled):
         z.append(latents[table.start[e] + rows])
@@ -123,8 +138,11 @@ def fit(table: Embedded, latents: np.ndarray, recipe: Recipe, seed: int, device:
     section = recipe.prediction
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        predictor = make_predictor(section.predictor, flat.shape[1], chunks.shape[1])
-        dynamics = Dynamics(predictor, flat.shape[1], chunks.shape[1]).to(device)
+        options = section.predictor
+        if options.part().takes_grid != (space.grid is not None):
+            options = PredictorOptions.standard()
+        predictor = make_predictor(options, space, chunks.shape[1])
+        dynamics = Dynamics(predictor).to(device)
     # The table's rows are model steps already, so one row is one step.
     rows_as_steps = LatentTable(flat, chunks, tuple(len(part) for part in z), stride=1)
     with one_thread():

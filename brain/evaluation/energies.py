@@ -29,7 +29,7 @@ class Dynamics(Protocol):
         """(N, D) and (N, K, stride * A) to (N, K, D)."""
 
     def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form) -> Tensor:
-        """(N, D), (N, stride * A), (N, D) to (N,): see ``brain.models.world_model.Dynamics.energy``."""
+        """Latents, (N, stride * A), latents to (N,): see ``brain.models.world_model.Dynamics.energy``."""
 
 
 class Rater(Protocol):
@@ -46,8 +46,9 @@ class Rater(Protocol):
 class LatentRater:
     """Energies in a latent space: ``dynamics`` predicts, or nothing does (the *no predictor* floor).
 
-    ``latents`` is (rows, D), flat over the table's rows; ``films`` holds (N, D) latents of the kinds that show a film
-    that was never shot. Over several steps the energy is that of the last step from the rolled-out latent.
+    ``latents`` is (rows, *latent_shape), flat over the table's rows; ``films`` holds latents (N, *latent_shape) of the
+    kinds that show a film that was never shot. Over several steps the energy is that of the last step from the
+    rolled-out latent.
     """
 
     table: Embedded
@@ -94,7 +95,7 @@ class LatentRater:
         episode, row = self.anchors.episode[valid], self.anchors.row[valid]
         z, proposal = self.latents[self.table.index(episode, row)], proposed[valid]
         if self.dynamics is None:
-            result[valid] = np.square(z.astype(np.float64) - proposal).mean(axis=1)
+            result[valid] = np.square(z.astype(np.float64) - proposal).mean(axis=tuple(range(1, z.ndim)))
             return result
         if action is not None:
             episode, row = action[0][valid], action[1][valid]
@@ -123,11 +124,11 @@ class Films:
         for name, encoder in self.encoders.items():
             for kind, film in self._films.items():
                 latents = encode(encoder, frames, film[here])
-                table = self._latents[name].setdefault(kind, np.zeros((len(self.anchors), latents.shape[1])))
+                table = self._latents[name].setdefault(kind, np.zeros((len(self.anchors), *latents.shape[1:])))
                 table[here] = latents
 
     def of(self, encoder: str) -> dict[str, np.ndarray]:
-        """Raw latents (N, D) of one encoder by kind."""
+        """Raw latents (N, *latent_shape) of one encoder by kind."""
         return self._latents[encoder]
 
 

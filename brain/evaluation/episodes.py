@@ -16,7 +16,7 @@ from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, StoreSpec
 
 Encoder = Callable[[np.ndarray], np.ndarray]
-"""Observations uint8 (N, stack, H, W, C) to latents float32 (N, D)."""
+"""Observations uint8 (N, stack, H, W, C) to latents float32 (N, *latent_shape)."""
 
 BATCH = 256
 """Observations per encoder call."""
@@ -47,9 +47,9 @@ class Timing:
 class Embedded:
     """Embedded episodes as flat tables over all their rows.
 
-    ``latents[name]`` is float32 (rows, D), NaN where an observation is missing or was not sampled; ``action`` float32
-    (rows, A); ``state`` float32 (rows, S); ``rows[e]`` the number of rows of episode e; ``sampled[e]`` the rows whose
-    observations are embedded, ascending.
+    ``latents[name]`` is float32 (rows, *latent_shape), NaN where an observation is missing or was not sampled;
+    ``action`` float32 (rows, A); ``state`` float32 (rows, S); ``rows[e]`` the number of rows of episode e;
+    ``sampled[e]`` the rows whose observations are embedded, ascending.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ def embed(
             rows = table.sampled[episode][:: (thin or {}).get(name, 1)]
             latents = encode(encoder, read["frame"], table.timing.window(rows))
             if name not in table.latents:
-                table.latents[name] = np.full((len(table.action), latents.shape[1]), np.nan, np.float32)
+                table.latents[name] = np.full((len(table.action), *latents.shape[1:]), np.nan, np.float32)
             table.latents[name][first + rows] = latents
         for visit in visitors:
             visit(episode, read["frame"])

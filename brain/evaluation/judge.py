@@ -81,13 +81,13 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     encoders: dict[str, Encoder] = {
         "model": baselines.encoder_of(model),
         "random": baselines.encoder_of(untrained),
-        "pca": baselines.PCA(sample, model.latent_dim, seed),
+        "pca": baselines.PCA(sample, baselines.pca_width(model.space), seed),
     }
     embed(store, train, encoders)
     _finite(train)
     spaces = {
         "model": baselines.Fitted(model.dynamics),
-        "random": baselines.fit(train, train.latents["random"], recipe, seed, device),
+        "random": baselines.fit(train, train.latents["random"], recipe, seed, device, model.space),
     }
 
     _say(quiet, f"calibrating on {len(validation)} validation episodes")
@@ -131,6 +131,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
         "data": data_facts(refs, {"train": train, "validation": validation, "test": test}),
         "latent": {
             "dim": model.latent_dim,
+            "shape": list(model.latent_shape),
             "effective_rank": effective_rank(raw),
             "embedding_std": embedding_std(raw),
         },

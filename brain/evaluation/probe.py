@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from brain.data.observations import full_scale, stacked
 from brain.data.states import ANGLES, columns, targets
-from brain.evaluation.baselines import PCA, encoder_of, random_encoder
+from brain.evaluation.baselines import PCA, encoder_of, pca_width, random_encoder
 from brain.evaluation.episodes import Timing, dense
 from brain.evaluation.metrics import r2
 from brain.evaluation.probes import PENALTIES, Ridge
@@ -69,7 +69,7 @@ def probe_run(
     spaces: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "linear": encoder_of(model),
         "random-encoder": encoder_of(random_encoder(model.recipe, store.spec, fit[:1024], seed, model.device)),
-        "pca": PCA(fit[:4000], model.latent_dim, seed),
+        "pca": PCA(fit[:4000], pca_width(model.space), seed),
         "pixels": _pixels,
     }
     scores: dict[str, dict[str, Score]] = {}
@@ -111,7 +111,9 @@ def draw(store: Store, split: Split, timing: Timing, count: int, seed: int) -> S
 
 
 def _encode(encode: Callable[[np.ndarray], np.ndarray], frames: np.ndarray) -> np.ndarray:
-    return np.concatenate([encode(frames[i : i + 256]) for i in range(0, len(frames), 256)])
+    """Representations (N, D); a grid's cells side by side."""
+    parts = [encode(frames[i : i + 256]) for i in range(0, len(frames), 256)]
+    return np.concatenate(parts).reshape(len(frames), -1)
 
 
 def _pixels(frames: np.ndarray) -> np.ndarray:
@@ -174,7 +176,7 @@ def _supervised(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = make_encoder(model.recipe, model.spec.frame_shape)
-        network = nn.Sequential(encoder, nn.Linear(model.latent_dim, outputs)).to(model.device)
+        network = nn.Sequential(encoder, nn.Flatten(), nn.Linear(model.space.size, outputs)).to(model.device)
     inputs = {split: torch.from_numpy(sample.frames) for split, sample in samples.items()}
     stack = model.recipe.observation.stack
     return _regress(

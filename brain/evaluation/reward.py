@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from brain.data.states import columns
-from brain.evaluation.baselines import PCA, encoder_of, random_encoder
+from brain.evaluation.baselines import PCA, encoder_of, pca_width, random_encoder
 from brain.evaluation.episodes import Encoder, Timing
 from brain.evaluation.metrics import r2
 from brain.evaluation.probe import Score
@@ -31,7 +31,7 @@ BATCH, CHECKS, PEAK = 256, 10, 2e-3
 class RewardHead(nn.Module):
     """The reward of a model step, the sum over its frames: one hidden layer on the latent and the action chunk.
 
-    Standardised latents (N, D), as ``WorldModel.encode`` and ``rollout`` give them, and raw chunks (N, A) to (N,), in
+    Standardised latents, as ``WorldModel.encode`` and ``rollout`` give them, and raw chunks (N, A) to (N,), in
     the world's unit. With ``rollout`` it tells a planner what a plan earns (Hafner et al. 2020, "Dream to Control:
     Learning Behaviors by Latent Imagination", section 4), without the encoder ever having seen a reward.
     """
@@ -50,7 +50,7 @@ class RewardHead(nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(size))
 
     def forward(self, z: Tensor, action: Tensor) -> Tensor:
-        inputs = (torch.cat([z, action], 1) - self.input_mean) / self.input_std
+        inputs = (torch.cat([z.flatten(1), action], 1) - self.input_mean) / self.input_std
         return (self.network(inputs) * self.reward_std + self.reward_mean)[:, 0]
 
     @classmethod
@@ -58,7 +58,7 @@ class RewardHead(nn.Module):
         """The head that ``brain probe`` left in a run folder; ``TinyJEPAError`` where there is none."""
         if not run.reward.exists():
             raise TinyJEPAError(f"{run.path} has no reward head: brain probe --run makes one, if the reward varies")
-        head = cls(model.latent_dim, model.action_dim)
+        head = cls(model.space.size, model.action_dim)
         checkpoint.restore(run.reward, head, checkpoint.load(run.reward)[0], "head")
         return head.to(model.device).eval()
 
@@ -113,13 +113,15 @@ def probe_reward(
             model.dynamics.standardise(torch.from_numpy(raw(frames)).to(model.device)).cpu().numpy()
         ),
         "random-encoder": encoder_of(random_encoder(model.recipe, store.spec, fit[:1024], seed, model.device)),
-        "pca": PCA(fit[:4000], model.latent_dim, seed),
+        "pca": PCA(fit[:4000], pca_width(model.space), seed),
     }
     features = {"actions": {split: sample.states[:, :0] for split, sample in samples.items()}}
     for space, encode in spaces.items():
         say(f"reading rewards from {space}")
         features[space] = {
-            split: np.concatenate([encode(sample.frames[i : i + 256]) for i in range(0, len(sample.frames), 256)])
+            split: np.concatenate(
+                [encode(sample.frames[i : i + 256]) for i in range(0, len(sample.frames), 256)]
+            ).reshape(len(sample.frames), -1)
             for split, sample in samples.items()
         }
     names = store.spec.state_names

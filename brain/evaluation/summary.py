@@ -94,7 +94,10 @@ def probe_figures(
     if probes.driving(names, train.state) is not None:
         result["driving"] = {}
     for shown, latents in features.items():
-        rows = {name: probes.Rows(t.latents[latents][at], t.state[at]) for name, (t, at) in tables.items()}
+        rows = {
+            name: probes.Rows(t.latents[latents][at].reshape(len(at), -1), t.state[at])
+            for name, (t, at) in tables.items()
+        }
         for domain, scores in result.items():
             if domain == "driving":
                 rows = {name: split.where(_mask(names, split.states)) for name, split in rows.items()}

@@ -199,7 +199,7 @@ class Scene:
         for event in self.events:
             if event.open:
                 event.follow(self.number, reading.energy, self.loaded.calibration.threshold, timing)
-        z = None if reading.z is None else reading.z[0].cpu().numpy()
+        z = None if reading.z is None else reading.z[0].flatten().cpu().numpy()
         return Moment(
             number=self.number,
             frame=frame,
@@ -308,7 +308,7 @@ class Scene:
                 window = self._other_window.observation()
                 if window is not None and frame % gap == 0:
                     windows.append(window)
-        z = self.loaded.model.encode(torch.from_numpy(np.stack(windows)))[:, 0].cpu().numpy()
+        z = self.loaded.model.encode(torch.from_numpy(np.stack(windows)))[:, 0].flatten(1).cpu().numpy()
         self.spread = max(float(z.std()), 1e-6)
         mean = z.mean(0)
         _, scale, directions = np.linalg.svd(z - mean, full_matrices=False)

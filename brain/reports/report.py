@@ -120,7 +120,7 @@ def _planes(names: tuple[str, ...], evidence: Evidence) -> list[str]:
     """The latents' principal plane, once per state."""
     at = evidence.test.observed()
     at = at[np.linspace(0, len(at) - 1, min(len(at), PLANE_POINTS)).astype(int)]
-    latents = evidence.latents[at].astype(np.float64)
+    latents = evidence.latents[at].reshape(len(at), -1).astype(np.float64)
     centred = latents - latents.mean(0)
     eigenvalues, vectors = np.linalg.eigh(centred.T @ centred)
     plane = centred @ vectors[:, -2:][:, ::-1]
