@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from brain import recipes
 from brain.export.graphs import graphs
+from brain.export.page import Exhibit, write_page
 from brain.models.decoders.grid import GridDecoder
 from brain.models.encoders.base import Frames
 from brain.models.encoders.grid import GridEncoder, GridOptions
@@ -160,3 +162,12 @@ def test_graphs_take_grids() -> None:
 def test_a_predictor_of_vectors_is_refused() -> None:
     with pytest.raises(TinyJEPAError, match="takes vectors, but the latents of encoder grid are grids"):
         recipes.load("two-room-grid", ["prediction.predictor.kind=gru", "prediction.start=fresh"])
+
+
+def test_the_page_for_browsers_takes_vectors_only(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    spec = dot_spec().model_copy(update={"world": "two-room", "frame_shape": (65, 65, 2)})
+    exhibit = Exhibit(tmp_path / "run", WorldModel(recipes.load("two-room-grid"), spec), None, {})
+    with pytest.raises(TinyJEPAError, match="has grids as latents, and the page shows vectors"):
+        write_page(tmp_path / "page", [exhibit], None)
+    assert not (tmp_path / "page").exists()
