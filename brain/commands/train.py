@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_store, need_torch, show_summary
-from shared.cli.options import duration
+from brain.commands.common import (
+    EXPERIMENT,
+    TRAINING,
+    Clock,
+    RecipeName,
+    default_recipe,
+    need_torch,
+    show_summary,
+    store_of,
+)
+from shared.cli.options import count, duration
 from shared.errors import TinyJEPAError
+
+if TYPE_CHECKING:
+    from brain.models.world_model import WorldModel
+    from brain.runs.folder import Run
+    from shared.store.reader import Store
 
 LOG_FILE = "train.log"
 """In the run folder."""
@@ -20,7 +34,7 @@ FOLLOWING, HARDWARE, LOGGING = "Following a collection", "Data and hardware", "L
 
 
 def command(
-    recipe: RecipeName = recipes.DEFAULT,
+    recipe: RecipeName = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,7 +70,7 @@ def command(
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            parser=count,
             metavar="N",
             show_default="the recipe's",
             rich_help_panel=TRAINING,
@@ -93,7 +107,7 @@ def command(
     ] = False,
     min_frames: Annotated[
         int,
-        typer.Option(min=1, metavar="N", rich_help_panel=FOLLOWING, help="Training frames to wait for."),
+        typer.Option(parser=count, metavar="N", rich_help_panel=FOLLOWING, help="Training frames to wait for."),
     ] = 10_000,
     follow_idle: Annotated[
         float,
@@ -183,16 +197,22 @@ def command(
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")
     need_torch()
-    resolved = recipes.load(recipe, overrides or [])
+    resolved = recipes.load(recipe or default_recipe(store), overrides or [])
     from brain.training.train import Curves, Data, Effort
     from brain.training.train import train as run_training
     from shared.cli.runlog import keep
 
     run_path = run_path or Path("runs") / resolved.name
+
+    def judge(model: WorldModel, store: Store, run: Run) -> None:
+        from brain.reports.evidence import judge as judge_run  # scikit-learn and matplotlib: only when they are needed
+
+        judge_run(model, store, run, quiet=quiet)
+
     wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}
     with keep() as log:
         lines = run_training(
-            store or default_store(resolved),
+            store or store_of(resolved),
             run_path,
             resolved,
             data=Data(
@@ -211,6 +231,7 @@ def command(
             curves=[name for name, on in wanted.items() if on],
             quiet=quiet,
             begun=lambda folder: log.open(folder / LOG_FILE),
+            judge=judge,
         )
     for line in lines:
         typer.echo(line)

@@ -1,4 +1,4 @@
-"""One run, watched frame by frame: the course that is shown, another beside it, tricks, events and dreams."""
+"""One run, watched frame by frame: the course that is shown, another beside it, interventions, events and dreams."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 from torch import Tensor
 
+from brain.data.windows import OnlineWindow, Timing
 from brain.evaluation.dream import decode
-from brain.evaluation.episodes import Timing
+from brain.evaluation.interventions import INTERVENTIONS, Shown
 from brain.live.loaded import Loaded
 from brain.live.rides import KEYS, RECORDED
-from brain.live.tricks import TRICKS, Shown
-from brain.live.watcher import Dream, Watcher, Window
+from brain.live.watcher import Dream, Watcher
 from shared.errors import TinyJEPAError
 
 PAST = 64
 """Frames that can be played backwards."""
 
-TRICK_FRAMES = 12
-"""Frames that a trick lasts at least."""
+INTERVENTION_FRAMES = 12
+"""Frames that an intervention lasts at least."""
 
-TRICK_STEPS = 3
-"""Model steps that a trick lasts at least."""
+INTERVENTION_STEPS = 3
+"""Model steps that an intervention lasts at least."""
 
 EVENTS = 5
 """Events that are remembered."""
@@ -89,8 +90,8 @@ class Moment:
     """of the other course, uint8 (H, W, C)"""
     energy: float | None
     elsewhere_energy: float | None
-    trick: str | None
-    """the trick that made this frame"""
+    intervention: str | None
+    """the intervention that made this frame"""
     cut: bool
     """whether an episode begins here"""
     z: np.ndarray | None
@@ -117,19 +118,19 @@ class Scene:
         self.policy = self.loaded.policies[0]
         self.number = 0
         timing = self.loaded.timing
-        self.trick_frames = max(TRICK_FRAMES, TRICK_STEPS * timing.stride)
+        self.intervention_frames = max(INTERVENTION_FRAMES, INTERVENTION_STEPS * timing.stride)
         self.past: list[Shown] = []
         self.other_action = np.zeros(self.loaded.spec.action_dim, np.float32)
         self._watcher = Watcher(self.loaded.model, timing, self.loaded.calibration.kind)
         self._held: frozenset[str] = frozenset()
-        self._trick: tuple[str, Iterator[Shown]] | None = None
+        self._intervention: tuple[str, Iterator[Shown]] | None = None
         self._waiting: str | None = None
         self._dream: Dream | None = None
         self._dream_error = 0.0
         self._dream_frame: np.ndarray | None = None
         self._z: Tensor | None = None
         self._ride, self._other = self.loaded.rides(self.seed)
-        self._other_window = Window(timing)
+        self._other_window = OnlineWindow(timing)
         self._plane, self.cloud = self._fit_plane()
         self._begin_other()
         self.restart()
@@ -138,9 +139,9 @@ class Scene:
     def title(self) -> str:
         return self._ride.title
 
-    def why_not(self, trick: str) -> str | None:
-        """Why a trick cannot be played in this world; None where it can."""
-        if TRICKS[trick].needs_actions and self.loaded.spec.action_dim == 0:
+    def why_not(self, intervention: str) -> str | None:
+        """Why an intervention cannot be played in this world; None where it can."""
+        if INTERVENTIONS[intervention].needs_actions and self.loaded.spec.action_dim == 0:
             return "nobody acts in this world"
         return None
 
@@ -156,14 +157,14 @@ class Scene:
         """Begin another episode with the next frame."""
         self._starting = True
 
-    def play(self, trick: str) -> bool:
-        """Begin a trick with the next frame, or when the one that runs is over; of several that wait, the last counts.
+    def play(self, intervention: str) -> bool:
+        """Begin an intervention with the next frame, or when the one that runs is over; the last that waits counts.
 
         Where an episode has just begun it waits for the second frame. False where it cannot be played in this world.
         """
-        if self.why_not(trick):
+        if self.why_not(intervention):
             return False
-        self._waiting = trick
+        self._waiting = intervention
         return True
 
     def dream(self, steps: int) -> bool:
@@ -181,7 +182,7 @@ class Scene:
         self._held = held
         self.number += 1
         self._step_other()
-        trick, shown = self._next()
+        intervention, shown = self._next()
         cut = shown is None
         if shown is None:
             self._begin()
@@ -194,19 +195,19 @@ class Scene:
         if self._dream and action is not None and self._dream.hear(action):
             self._dream_frame = self._draw(self._dream.z)
             self._dream_error = self._dream.error(reading.z) if reading.z is not None else 0.0
-        if trick:
-            self._mark(trick)
+        if intervention:
+            self._mark(intervention)
         for event in self.events:
             if event.open:
                 event.follow(self.number, reading.energy, self.loaded.calibration.threshold, timing)
-        z = None if reading.z is None else reading.z[0].flatten().cpu().numpy()
+        z = None if reading.z is None else reading.z[0].cpu().numpy()
         return Moment(
             number=self.number,
             frame=frame,
             elsewhere=self._other.frame,
             energy=reading.energy,
             elsewhere_energy=reading.elsewhere,
-            trick=trick,
+            intervention=intervention,
             cut=cut,
             z=z,
             foreseen=None if reading.foreseen is None else reading.foreseen[0].cpu().numpy(),
@@ -226,26 +227,26 @@ class Scene:
             self._other_window.add(frame)
 
     def _next(self) -> tuple[str | None, Shown | None]:
-        """The trick that is on and what is shown next; nothing where an episode has to begin."""
+        """The intervention that is on and what is shown next; nothing where an episode has to begin."""
         if self._starting:
             return None, None
-        if self._trick:
-            name, frames = self._trick
+        if self._intervention:
+            name, frames = self._intervention
             shown = next(frames, None)
             if shown is not None:
                 return name, shown
-            self._trick = None
+            self._intervention = None
         if self._waiting and len(self.past) >= 2:
-            self._trick, self._waiting = self._start(self._waiting), None
+            self._intervention, self._waiting = self._start(self._waiting), None
             return self._next()
         return None, self.drive()
 
-    def _start(self, trick: str) -> tuple[str, Iterator[Shown]]:
-        return trick, TRICKS[trick].play(self, self.trick_frames)
+    def _start(self, intervention: str) -> tuple[str, Iterator[Shown]]:
+        return intervention, INTERVENTIONS[intervention].play(self, self.intervention_frames)
 
     def _begin(self) -> None:
         self._ride.begin(self.policy)
-        self._starting, self._trick, self._dream = False, None, None
+        self._starting, self._intervention, self._dream = False, None, None
         self._watcher.forget()
         self.past = [(self._ride.frame, np.zeros(self.loaded.spec.action_dim, np.float32))]
         for event in self.events:
@@ -276,15 +277,15 @@ class Scene:
         """Nobody steers the other course by hand."""
         return self.policy if self.policy != KEYS else self.loaded.policies[0]
 
-    def _mark(self, trick: str) -> None:
-        """A frame of a trick: the event it belongs to begins, or goes on."""
+    def _mark(self, intervention: str) -> None:
+        """A frame of an intervention: the event it belongs to begins, or goes on."""
         latest = self.events[-1] if self.events else None
-        if latest and latest.name == trick and latest.stop == self.number:
+        if latest and latest.name == intervention and latest.stop == self.number:
             latest.stop = self.number + 1
             return
         if latest:
             latest.end(self.number)
-        self.events.append(Event(trick, self.number, self.number + 1))
+        self.events.append(Event(intervention, self.number, self.number + 1))
 
     def _draw(self, z: Tensor) -> np.ndarray | None:
         return None if self.loaded.decoder is None else decode(self.loaded.decoder, z)[0]
@@ -308,15 +309,15 @@ class Scene:
                 window = self._other_window.observation()
                 if window is not None and frame % gap == 0:
                     windows.append(window)
-        z = self.loaded.model.encode(torch.from_numpy(np.stack(windows)))[:, 0].flatten(1).cpu().numpy()
+        z = self.loaded.model.encode(torch.from_numpy(np.stack(windows)))[:, 0].cpu().numpy()
+        z = z.reshape(len(z), -1)
         self.spread = max(float(z.std()), 1e-6)
-        mean = z.mean(0)
-        _, scale, directions = np.linalg.svd(z - mean, full_matrices=False)
-        width = np.maximum(scale[:2] / np.sqrt(len(z)), 1e-6)
-        axes = directions[:2].T / width
-        return (mean, axes), (z - mean) @ axes
+        fitted = PCA(min(2, *z.shape), svd_solver="full").fit(z)
+        axes = np.zeros((z.shape[1], 2), z.dtype)
+        axes[:, : fitted.n_components_] = fitted.components_.T / np.maximum(np.sqrt(fitted.explained_variance_), 1e-6)
+        return (fitted.mean_, axes), (z - fitted.mean_) @ axes
 
     def _place(self, z: np.ndarray) -> tuple[float, float]:
         mean, axes = self._plane
-        x, y = (z - mean) @ axes
+        x, y = (z.reshape(-1) - mean) @ axes
         return float(x), float(y)

@@ -1,10 +1,11 @@
 """The run folder: what an experiment leaves behind, and what it needs to go on.
 
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
-``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` and
-``report.html``, ``reward.safetensors`` (of ``brain probe``); with ``tensorboard`` or ``wandb``, their files in a folder
-of that name; in mode state ``coordinates.json`` (what standardises the state). ``train.log`` is for people
-(``shared.cli.runlog``).
+``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` with
+``judge-pictures.json``, ``report.html``, ``reward.safetensors`` (of ``brain probe``), ``plan.json`` and
+``planning-*.safetensors`` (of ``brain plan``); with ``tensorboard`` or ``wandb``, their files in a folder of that name;
+in mode state ``coordinates.json`` (what standardises the state).
+``train.log`` is for people (``shared.cli.runlog``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ import torch
 from brain import recipes
 from brain.device import Precision
 from brain.recipes.schema import Recipe
+from brain.runs.metrics import entries
 from shared.errors import TinyJEPAError
 from shared.links import refuse_links
 from shared.store.files import naming, remove, sync_directory
@@ -33,11 +35,19 @@ FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
 """What every ``run.json`` says."""
 BEGINNINGS = ("recipe.toml", "recipe.toml.partial", "run.json.partial")
 """All that a start which was cut off before ``run.json`` can leave."""
-_JUDGED = ("judge.json", "report.html", "dream.json", "dream.png", "forecast.mp4", "overview.html")
-_READ = ("decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png")
+_JUDGED = (
+    "judge.json", "judge-pictures.json", "report.html", "dream.json", "dream.png", "forecast.mp4",
+    "overview.html",  # of earlier versions
+)  # fmt: skip
+_READ = (
+    "decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png",
+    "planning-inverse.safetensors", "planning-goal-steps.safetensors", "planning-reward.safetensors",
+    "planning-value.safetensors",
+)  # fmt: skip
+_PLANNED = ("plan.json", "plan.html", "plan.mp4")
 MADE_WITH = {
-    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED),
-    "predictor": _JUDGED,
+    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED, *_PLANNED),
+    "predictor": (*_JUDGED, *_PLANNED),
 }
 """What a stage's weights went into: worth nothing once they are trained anew."""
 
@@ -96,14 +106,29 @@ class Run:
         return self.path / "judge.json"
 
     @property
+    def pictures(self) -> Path:
+        return self.path / "judge-pictures.json"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 
     def checkpoint(self, stage: str) -> Path:
         return self.path / f"{stage}.checkpoint.safetensors"
 
-    def begin(self, recipe: Recipe, spec: StoreSpec, store: str, seed: int, compute: Compute | None = None) -> None:
-        """Create the folder, or check that an earlier run in it was this one."""
+    def begin(
+        self,
+        recipe: Recipe,
+        spec: StoreSpec,
+        store: str,
+        seed: int,
+        compute: Compute | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
+        """Create the folder, or check that an earlier run in it was this one.
+
+        ``flags`` are those of the first ``brain train`` that nothing else in ``run.json`` says.
+        """
         facts = {
             "store": store,
             "world": spec.world,
@@ -111,6 +136,7 @@ class Run:
             "action_dim": spec.action_dim,
             "seed": seed,
             "compute": asdict(compute or Compute()),
+            "flags": list(flags),
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -134,11 +160,17 @@ class Run:
             raise TinyJEPAError(
                 f"{self.path} belongs to recipe {names} ({changed}): give another --run, or the same recipe and --set"
             )
-        for key in ("world", "frame_shape", "action_dim", "seed"):
-            if before.get(key) != facts[key]:
-                raise TinyJEPAError(
-                    f"{self.path} was trained with {key} {before.get(key)}, not {facts[key]}: give another --run"
-                )
+        check_fit(before, spec, store, f"{self.path} is of another world, give another --run")
+        if before["seed"] != seed:
+            raise TinyJEPAError(f"{self.path} was trained with seed {before['seed']}, not {seed}: give another --run")
+
+    def moved(self, store: str) -> None:
+        """Remember where the run's store is now; ``run.json`` keeps where it was."""
+        facts = self.facts()
+        before = facts.get("earlier_stores")
+        facts["earlier_stores"] = [*(before if isinstance(before, list) else []), facts["store"]]
+        facts["store"] = store
+        write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
 
     def recipe(self) -> Recipe:
         """The resolved recipe that the run was made with."""
@@ -195,14 +227,8 @@ class Run:
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # the half line of a killed process
-            if entry["stage"] != stage or entry["step"] < step:
-                kept.append(line + "\n")
+        text = path.read_text(encoding="utf-8", errors="replace")
+        kept = [line + "\n" for line, entry in entries(text) if entry["stage"] != stage or entry["step"] < step]
         write_whole(path, "".join(kept))
 
     def _existing(self, name: str) -> Path:
@@ -210,6 +236,19 @@ class Run:
         if not path.is_file():
             raise TinyJEPAError(f"{self.path} is no run folder ({name} is missing): make one with brain train --run")
         return path
+
+
+def check_fit(trained: Mapping[str, Any], spec: StoreSpec, place: str, cure: str) -> None:
+    """Whether a store is of the world that a run was trained on: the one check of that.
+
+    ``trained`` is ``run.json`` or the spec of a model, ``place`` where the store is. Raises ``TinyJEPAError``, which
+    names the difference and ends in ``cure``.
+    """
+    found = spec.model_dump(mode="json")
+    for key in ("world", "frame_shape", "action_dim"):
+        expected = list(trained[key]) if key == "frame_shape" else trained[key]
+        if found[key] != expected:
+            raise TinyJEPAError(f"{place} has {key} {found[key]}, but the model was trained with {expected}: {cure}")
 
 
 def write_whole(path: Path, text: str, *, sync: bool = True) -> None:

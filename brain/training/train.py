@@ -1,4 +1,4 @@
-"""The main job of the brain: a store and a recipe in, a judged world model out."""
+"""The main job of the brain: a store and a recipe in, a world model out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from brain.data.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
+from brain.data.place import remember
 from brain.data.source import Feed
 from brain.data.state_mode import reader, standardise
 from brain.device import PrecisionChoice, describe, pick, pick_pool, pick_precision
@@ -25,7 +26,7 @@ from brain.training.loop import Budget, Clock, OpenBudget
 from brain.training.predictor import train_predictor
 from shared.cli.runlog import LOG
 from shared.errors import DamageError, TinyJEPAError
-from shared.store.reader import OnCorrupt
+from shared.store.reader import OnCorrupt, Store
 
 Curves = Literal["tensorboard", "wandb"]
 Stage = Literal["encoder", "predictor", "energy"]
@@ -34,6 +35,10 @@ STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
 MOST_SEED = (1 << 63) - 1
 ENCODER_SHARE = 0.8
 """Of a ``--budget`` for all stages, the encoder's share; the predictor gets the rest."""
+
+
+Judge = Callable[[WorldModel, Store, Run], object]
+"""What stage 3 is: called with the trained model, the store without what is damaged, and the run."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,15 @@ def train(
     curves: Sequence[Curves] = (),
     quiet: bool = False,
     begun: Callable[[Path], None] = lambda folder: None,
+    judge: Judge | None = None,
 ) -> list[str]:
     """Run the stages that are not finished (or what ``effort`` says) and return one line on each.
 
     A followed store without steps or seconds trains the encoder until the collection has finished and one epoch over
     all of it is done, and at least for the recipe's steps. ``curves`` names who else is told the curves. ``begun`` is
-    called with the run folder once it is there and known to be this run's.
-    Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
+    called with the run folder once it is there and known to be this run's. ``judge`` is stage 3; without it that stage
+    is left out. Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too
+    little data.
     """
     if not 0 <= seed <= MOST_SEED:
         raise TinyJEPAError(f"--seed {seed} is not between 0 and {MOST_SEED}, the largest that torch takes")
@@ -117,16 +124,19 @@ def train(
         run = Run(run_path)
         try:
             wanted = _compute(effort, target)
-            run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted)
+            run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, _flags(data, effort, device, curves))
             begun(run.path)
             compute, changes = _settle(run, effort, wanted)
-            before = run.facts()["store"]
+            before, moved = run.facts()["store"], remember(run, feed.store)
             LOG.info("store %s on %s, frames held on %s, %s", feed.store.address, describe(target), feed.pool, compute)
             _open_logs(run, curves)
             for line in changes:
                 LOG.info(line)
-            lines = changes + _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet)
-            if before != feed.store.address:
+            stages = _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge)
+            lines = changes + stages
+            if moved:
+                lines.append(f"note: {moved}")
+            elif before != feed.store.address:
                 lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
             for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
                 lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} did nothing")
@@ -141,6 +151,28 @@ def train(
             LOG.warning(loss)
         feed.close()
     return lines + feed.losses()
+
+
+def _flags(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) -> list[str]:
+    """The flags of ``brain train`` that say this, where it is not the default."""
+    plain, words = Data(), list[str]()
+    for flag, value, default in (
+        ("--steps", effort.steps, None),
+        ("--budget", effort.seconds and f"{effort.seconds:g}s", None),
+        ("--clock", effort.clock, "wall"),
+        ("--precision", effort.precision, "auto"),
+        ("--threads", effort.threads, None),
+        ("--device", device, "auto"),
+        ("--min-frames", data.min_frames, plain.min_frames),
+        ("--follow-idle", f"{data.idle:g}s", f"{plain.idle:g}s"),
+        ("--poll", f"{data.poll:g}s", f"{plain.poll:g}s"),
+        ("--on-corrupt", data.on_corrupt, plain.on_corrupt),
+        ("--pool-device", data.pool, plain.pool),
+        ("--memory", f"{data.memory / (1 << 30):g}", f"{plain.memory / (1 << 30):g}"),
+    ):
+        if value != default:
+            words += [flag, str(value)]
+    return words + ["--follow"] * data.follow + [f"--{name}" for name in curves]
 
 
 def _compute(effort: Effort, target: torch.device) -> Compute:
@@ -237,6 +269,7 @@ def _stages(
     target: torch.device,
     checkpoint_seconds: float,
     quiet: bool,
+    judge: Judge | None,
 ) -> list[str]:
     store = feed.store
     standardise(store, run)
@@ -283,18 +316,16 @@ def _stages(
             seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         )  # fmt: skip
         done(f"predictor: trained ({_finished(run.predictor)})")
-    if stage == "predictor":
+    if stage == "predictor" or judge is None:
         return lines
 
-    if run.judgement.exists() and run.report.exists() and stage is None:
+    if run.judgement.exists() and stage is None:
         done("energy: judged before, reused (brain judge repeats it)")
         return lines
-    from brain.evaluation.judge import judge  # scikit-learn and matplotlib: only when they are needed
-
     _restore(run.predictor, model.dynamics)
     sound = {(ref.run, ref.index) for ref in feed.sound(store.episodes)}
     store.leave_out([ref for ref in store.episodes if (ref.run, ref.index) not in sound])
-    judge(model.eval(), store, run.path, quiet=quiet)
+    judge(model.eval(), store, run)
     done("energy: calibrated on validation episodes, judged on test episodes")
     return lines
 

@@ -204,6 +204,7 @@ def command(
         frames = DEFAULT_FRAMES
     from factory.collecting.job import make_job
     from shared.cli.streams import results_alone
+    from shared.store.source import default_store
 
     here = Path.cwd()
     given = world_options(options or []) | ({"observation": observation} if observation is not None else {})
@@ -295,15 +296,6 @@ def _estimate(
     )
     if found.bytes > found.free_bytes:
         typer.echo("the disk has less free space than that: free some, or choose another --store")
-
-
-def default_store(world: str, data: Path | None = None, dataset: str | None = None) -> Path:
-    """``DATA/WORLD`` or ``DATA/WORLD-DATASET``; DATA is ``$TINYJEPA_DATA`` or ``data``.
-
-    What cannot be in a file name becomes a dash.
-    """
-    name = world.replace("/", "-").replace(":", "-") + (f"-{dataset}" if dataset else "")
-    return (data or Path(os.environ.get("TINYJEPA_DATA") or "data")) / name
 
 
 def world_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from factory.commands.collect import default_store, world_names, world_options
+from factory.commands.collect import world_names, world_options
 from shared.cli.options import count, local_path
 
 
@@ -41,6 +41,7 @@ def command(
     """
     from factory.collecting.drive import HUMAN, Window, drive
     from factory.collecting.job import Job, make_job
+    from shared.store.source import default_store
 
     window = Window(f"TinyJEPA: {world}")
     spec, run = make_job(world, None, seed, frame_size, max_episode_steps, world_options(options or []))

@@ -33,6 +33,20 @@ REMOTE_READERS = 16
 """Threads that hide the latency of a disk, and of requests."""
 
 
+def data_folder() -> Path:
+    """Where stores lie unless told otherwise: ``$TINYJEPA_DATA`` or ``data``."""
+    return Path(os.environ.get("TINYJEPA_DATA") or "data")
+
+
+def default_store(world: str, data: Path | None = None, dataset: str | None = None) -> Path:
+    """``DATA/WORLD`` or ``DATA/WORLD-DATASET``; DATA is ``data_folder`` unless given.
+
+    What cannot be in a file name becomes a dash.
+    """
+    name = world.replace("/", "-").replace(":", "-") + (f"-{dataset}" if dataset else "")
+    return (data or data_folder()) / name
+
+
 class Opened(Protocol):
     """A file of a known size."""
 

@@ -17,7 +17,7 @@ from shared.registry import Registry
 from shared.worlds.base import World
 from shared.worlds.finding import full_id
 
-__all__ = ["WORLDS", "World", "canonical_name", "gymnasium_id", "make_world"]
+__all__ = ["WORLDS", "World", "canonical_name", "check_world", "gymnasium_id", "make_world", "world_class"]
 
 os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # pygame would turn SIGTERM into an event that nobody reads
 
@@ -110,6 +110,34 @@ def make_world(name: str, frame_size: int | None = None, **options: Any) -> Worl
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         raise TinyJEPAError(f"world '{name}' refuses its options ({given}): {error}") from error
     return made
+
+
+def world_class(name: str) -> type[World]:
+    """What is declared of a world, by the name that stores keep: its class.
+
+    ``World`` itself, with its defaults, for a gymnasium id, a world that is no longer registered, and one that cannot
+    be imported here.
+    """
+    if name not in WORLDS:
+        return World
+    try:
+        found: type[World] = WORLDS.get(name)
+    except ImportError:
+        return World
+    return found
+
+
+def check_world(world: World, twin: World | None = None) -> None:
+    """Check a world of your own against the contract of ``World``, as gymnasium's ``check_env`` does.
+
+    It is reset and stepped. ``twin`` is a second instance, made in the same way: with it, episodes must not depend on
+    the instance either. Checked are gymnasium's own rules; frames, states and actions of the shapes and types that the
+    class declares; that what it declares of its states and axes exists; and that an episode depends on its seed alone.
+    Raises ``TinyJEPAError``, one line on the first rule that is broken.
+    """
+    from shared.worlds.check import check_world as check
+
+    check(world, twin)
 
 
 def _same_kind(value: object, default: bool | int | float) -> bool:

@@ -54,11 +54,11 @@ class Ride:
         self.actions: list[np.ndarray] = []
 
     def step(self, action: Any) -> None:
+        self.actions.append(flat_action(self.world.action_space, action))  # before the world has it
         frame, _, terminated, truncated, _ = self.world.step(action)
         self.over = self.over or terminated or truncated
         self.frames.append(frame.copy())
         self.states.append(self.world.state())
-        self.actions.append(flat_action(self.world.action_space, action))
 
 
 Situation = Callable[[Ride], Iterator[Act]]

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from factory.cli import COMMANDS, cli
-from factory.commands.collect import default_store
 from shared.cli.console import run
 from shared.store.reader import Store
 from tests import ROOT
@@ -91,13 +90,15 @@ def test_status_of_a_store_that_is_being_written_or_was_left(store: Path, tmp_pa
 def test_worlds_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli, "factory", ["worlds"]) == 0
     output = capsys.readouterr().out
-    assert "car-racing" in output and "tinyjepa/CarRacing-v0" in output and "gymnasium id" in output
+    assert "car-racing" in output and "tinyjepa/CarRacing-v0" in output and "Gymnasium id" in output
     for command in COMMANDS:
         assert run(cli, "factory", [command, "--help"]) == 0
         assert f"  factory {command}" in capsys.readouterr().out
 
 
 def test_default_store() -> None:
+    from shared.store.source import default_store
+
     assert default_store("ale_py:ALE/Pong-v5").name == "ale_py-ALE-Pong-v5"
 
 
@@ -110,7 +111,7 @@ def test_default_store() -> None:
         (["--option", "hud"], ["key=value"]),
         (["--option", "hdu=1"], ["unknown option 'hdu'", "Did you mean 'hud'?"]),
         (["--option", "hud=perhaps"], ["'perhaps'", "bool"]),
-        (["--frames", "0"], ["--frames", "greater than or equal to 1", "'0'"]),
+        (["--frames", "0"], ["--frames", "not a whole number of at least 1", "'0'"]),
         (["--frames", "many"], ["--frames", "'many'"]),
         (["--seed", "-1"], ["--seed"]),
         (["--frame-size", "2"], ["frame size 2"]),

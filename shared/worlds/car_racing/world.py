@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from Box2D import b2World
-from Box2D.b2 import contactListener, fixtureDef, polygonShape
+from Box2D.b2 import fixtureDef, polygonShape
 from gymnasium import spaces
 from gymnasium.envs.box2d import car_racing as reference
 
 from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, Band
-from shared.worlds.base import World
+from shared.worlds.base import Subset, World
 from shared.worlds.car_racing.car import DT, Car
+from shared.worlds.car_racing.contacts import Contacts
 from shared.worlds.car_racing.renderer import FULL_ZOOM, Renderer
+from shared.worlds.car_racing.road import DRIVING, ROAD_HALF_WIDTH
 from shared.worlds.car_racing.track import CentreLine, Track
 from shared.worlds.car_racing.violations import VIOLATIONS
+from shared.worlds.tasks import Score, Task
 from shared.worlds.violations import Violation
 
-ROAD_HALF_WIDTH = 40 / 6
-"""Half the width of gymnasium's track, units."""
 PLAYFIELD = 2000 / 6
 """From the middle of the playfield to its border, units."""
 OFFSET_CELLS = (-24.0, -12.0, -6.7, -3.0, -1.0, 1.0, 3.0, 6.7, 12.0, 24.0)
@@ -79,10 +81,18 @@ class CarRacing(World):
         "progress",
         "wheel_angle",
     )
+    angles: ClassVar[tuple[str, ...]] = ("angle", "heading_error")
+    headline_states: ClassVar[tuple[str, ...]] = ("lateral_offset", "forward_speed", "angular_velocity")
+    absolute_states: ClassVar[tuple[str, ...]] = ("x", "y", "progress")
+    typical: ClassVar[Subset | None] = DRIVING
+    default_recipe: ClassVar[str] = "car-racing"
     max_episode_steps = 400
     """8 seconds: more tracks per frame collected than with gymnasium's 1000, at little cost for the resets."""
     shard_rows: ClassVar[int] = 4096
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    tasks: ClassVar[Mapping[str, Task]] = {
+        "race": Score("100 tracks of 1,000 frames; gymnasium counts a mean of 900 as solved", 1000, 100, 900.0)
+    }
     unseen: ClassVar[dict[str, dict[str, Any]]] = {"colours": {"domain_randomize": True}}
     unseen_episodes: ClassVar[bool] = True
     keys: ClassVar[dict[str, tuple[float, ...]]] = {
@@ -323,32 +333,3 @@ class CarRacing(World):
                 car.hull.angularVelocity,
             )
         return frame
-
-
-class Contacts(contactListener):
-    """Counts the tiles under each wheel and reports touched and visited tiles to the world."""
-
-    def __init__(self, world: CarRacing) -> None:
-        super().__init__()
-        self.world = world
-        self.tiles = [0] * 4
-
-    def BeginContact(self, contact: Any) -> None:
-        tile, wheel = self._parts(contact)
-        self.world.touch(tile)
-        if wheel is not None:
-            self.tiles[wheel] += 1
-            self.world.visit(tile)
-
-    def EndContact(self, contact: Any) -> None:
-        tile, wheel = self._parts(contact)
-        self.world.touch(tile)
-        if wheel is not None:
-            self.tiles[wheel] -= 1
-
-    @staticmethod
-    def _parts(contact: Any) -> tuple[int, int | None]:
-        """Tile index and wheel index; None for the hull."""
-        a, b = contact.fixtureA.userData, contact.fixtureB.userData
-        tile, other = (a, b) if a is not None and a >= 0 else (b, a)
-        return tile, None if other is None else -1 - other
