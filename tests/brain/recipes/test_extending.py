@@ -45,9 +45,9 @@ def test_the_page_can_be_followed(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         if arguments[0] == "recipes":
-            for key in ("encoder.side", "objective.temperature", "prediction.predictor.spread"):
-                assert re.search(rf"^{key} +\S+ +\w", done.stdout, re.M), done.stdout
-            assert "objective.covariance" not in done.stdout  # only what this objective reads
+            for key in ("side", "temperature", "spread"):
+                assert re.search(rf"^{key} = \S+ +# \w", done.stdout, re.M), done.stdout
+            assert "covariance" not in done.stdout  # only what this objective reads
         if program == "pytest":
             passed = re.search(r"(\d+) passed", done.stdout)
             assert passed and int(passed[1]) >= 40 and "failed" not in done.stdout
