@@ -54,11 +54,11 @@ class GridPredictor(Predictor):
 
     def step(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         if action.shape[1] == 0:
-            action = z.new_ones(len(z), 1)
+            action = z.new_ones(z.shape[0], 1)
         film = self.film(action)[:, :, None, None].chunk(2 * len(self.blocks) + 2, 1)
         cells = to_cells(z, self.grid)
         if self.coordinates is not None:
-            cells = torch.cat([cells, self.coordinates.expand(len(z), -1, -1, -1)], 1)
+            cells = torch.cat([cells, self.coordinates.expand(z.shape[0], -1, -1, -1)], 1)
         hidden = F.silu(self.enter(cells) * (1 + film[0]) + film[1])
         for i, block in enumerate(self.blocks, 1):
             hidden = hidden + F.silu(block(hidden) * (1 + film[2 * i]) + film[2 * i + 1])
