@@ -26,6 +26,7 @@ from brain.evaluation.rollouts import rollout_errors
 from brain.evaluation.samples import Samples, draw_samples, representations
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
 from brain.models.latents import LatentTable, embed, read_actions
+from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import effective_rank, embedding_std
 from brain.runs.figures import UPPER_BOUND
@@ -71,7 +72,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     _finite(samples.train)
     spaces = {
         "model": baselines.Fitted(model.dynamics),
-        "random-encoder": _fit(model, samples.train, samples.train.latents["random-encoder"], seed),
+        "random-encoder": _fit(model, samples.train, samples.train.latents["random-encoder"], seed, model.space),
     }
 
     _say(quiet, f"calibrating on {len(samples.validation)} validation episodes")
@@ -82,7 +83,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     _say(quiet, f"scoring {len(samples.test)} test episodes")
     scored, anchors = _score(model, store, states, samples, encoders, spaces, form, seed)
     latents = spaces["model"].standardise(samples.test.latents["model"])
-    raw = torch.from_numpy(samples.test.latents["model"]).flatten(1)
+    raw = torch.from_numpy(samples.test.latents["model"])
     figures: dict[str, Any] = {
         "schema": 2,
         "seed": seed,
@@ -92,6 +93,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
         "data": data_facts(samples),
         "latent": {
             "dim": model.latent_dim,
+            "shape": list(model.latent_shape),
             "effective_rank": effective_rank(raw),
             "embedding_std": embedding_std(raw),
         },
@@ -153,8 +155,10 @@ def _score(
     return score(scorers, proposals, list(KINDS)), len(anchors)
 
 
-def _fit(model: WorldModel, table: LatentTable, latents: np.ndarray, seed: int) -> baselines.Fitted:
-    return baselines.fit(table, latents, model.recipe, seed, model.device)
+def _fit(
+    model: WorldModel, table: LatentTable, latents: np.ndarray, seed: int, space: LatentSpace | None = None
+) -> baselines.Fitted:
+    return baselines.fit(table, latents, model.recipe, seed, model.device, space)
 
 
 def _finite(table: LatentTable) -> None:
