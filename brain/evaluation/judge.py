@@ -21,8 +21,10 @@ from brain.evaluation.energies import FORMS, Films, Form, LatentRater, PixelRate
 from brain.evaluation.episodes import Embedded, Encoder, Timing, choose, dense, embed, sample_observations, strided
 from brain.evaluation.metrics import calibrate
 from brain.evaluation.negatives import HARD, KINDS, draw_anchors, propose
+from brain.evaluation.pairs import draw_suites
 from brain.evaluation.rollouts import rollout_errors
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
+from brain.evaluation.violations import Observers, Strip, assess_violations
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import effective_rank, embedding_std
 from brain.reports.report import Evidence, write_report
@@ -108,6 +110,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
         shown = {kind: standardise(latents) for kind, latents in films.of(space).items()}
         return LatentRater(test, anchors, standardise(test.latents[space]), shown, energy, form, device)
 
+    oracle = None
     raters: dict[str, Rater] = {
         "scaled": rater("model", spaces["model"], "scaled"),
         "plain": rater("model", spaces["model"], "plain"),
@@ -146,9 +149,19 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     if names:
         _say(quiet, "fitting linear probes")
         figures["probes"] = probe_figures(names, train, validation, test)
+    strips: list[Strip] = []
+    suites = draw_suites(store, timing, recipe.energy.violation_pairs, seed) if recipe.energy.violation_pairs else []
+    if suites:
+        _say(quiet, "showing what cannot happen")
+        observers = Observers(model, form, (untrained, spaces["random"]), oracle, names)
+        found = assess_violations(suites, observers, recipe.energy.false_alarm_rate)
+        strips = found.strips
+        figures |= {
+            "violations": found.violations, "violations_mean": found.mean, "violations_setup": found.setup,
+        }  # fmt: skip
     figures["headline"] = main_figures(figures)
     figures["seconds"] = round(time.monotonic() - started, 1)
-    return figures, Evidence(test, latents, rated, spaces["model"], form, device)
+    return figures, Evidence(test, latents, rated, spaces["model"], form, device, strips)
 
 
 def _check(model: WorldModel, store: Store) -> None:

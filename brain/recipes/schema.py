@@ -155,6 +155,7 @@ class Energy(Section):
 
     false_alarm_rate: float = Field(0.01, gt=0, lt=1, description="share of true transitions above the threshold")
     anchors: int = Field(3000, ge=50, description="test transitions that are scored")
+    violation_pairs: int = Field(64, ge=0, description="test pairs of each of the world's violations; 0 = none")
 
 
 class Recipe(Section):

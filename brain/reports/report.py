@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from brain.evaluation.episodes import Embedded
 from brain.evaluation.negatives import HARD, KINDS
 from brain.evaluation.summary import CEILING, FLOORS
 from brain.evaluation.timeline import Timeline, watch
+from brain.evaluation.violations import Strip
 from brain.recipes.schema import Recipe
 from brain.reports import figures as draw
 from brain.reports.curves import training_pictures
@@ -49,6 +50,8 @@ class Evidence:
     form: Form
     """the chosen energy"""
     device: torch.device
+    strips: Sequence[Strip] = ()
+    """one pair of each violation"""
 
 
 def write_report(run: Path, store: Store, figures: Mapping[str, Any], evidence: Evidence) -> None:

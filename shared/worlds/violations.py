@@ -25,6 +25,9 @@ their momentum; do what the action does."""
 VISIBLE = 32
 """Levels of 255 by which some pixel of an impossible continuation differs from the true one, or the pair is dropped."""
 
+MOMENTS = 2
+"""Taken from one episode at most."""
+
 ATTEMPTS = 20
 """Episodes tried at most for each pair that is asked for."""
 
@@ -163,7 +166,7 @@ def _draw_group(
     for seed in seeds:
         rng = np.random.default_rng([seed, *situation.__name__.encode()])
         ride = Ride(world, seed, rng, (past - 1) * stride, steps * stride)
-        for act in situation(ride):
+        for act in itertools.islice(situation(ride), MOMENTS):
             first = len(ride.frames) - 1
             assert first >= ride.before, f"{situation.__name__} yields before the past is long enough"
             origin, taken = world.fork(), []
