@@ -1,5 +1,6 @@
 # make demo   the main job on this box: collect, train, judge, report
-# make test   every check: lint, types, import laws, tests
+# make test   the quick checks: lint, types, laws, every test that needs no system (minutes)
+# make test-all   every check: also kills, disks, power cuts, clusters, browsers
 # make results-quick   the bouncing logo's rows of docs/results.md, three seeds
 # make rehearsal   two factory boxes and a brain on this one, a network between them, and faults (root; six minutes)
 # make installs   the two partial installs, each in a fresh environment (minutes)
@@ -13,7 +14,7 @@ DEMO_WORKERS ?= 2
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results-quick test lint types tests install installs rehearsal clean
+.PHONY: help demo results-quick test test-all lint types install installs rehearsal clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -35,7 +36,13 @@ demo: $(VENV)/.installed-all
 results-quick: $(VENV)/.installed-all
 	$(BIN)/python -m benchmarks.results_logo
 
-test: lint types tests
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test: lint types
+	$(TESTS) -m "not system"
+
+test-all: lint types
+	$(TESTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -43,9 +50,6 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
-
-tests: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 rehearsal: $(VENV)/.installed-all
 	$(abspath $(BIN))/python -m deploy.rehearsal

@@ -14,13 +14,13 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import aiohttp
-import click
 import numpy as np
 import psutil
 import torch
+import typer
 
 from brain.commands.common import open_store
 from brain.live.access import Access
@@ -131,15 +131,15 @@ async def bench(run: Path, seconds: float, minutes: float, rounds: int) -> None:
             )
 
 
-@click.command()
-@click.option("--run", type=click.Path(path_type=Path), required=True)
-@click.option("--seconds", default=20.0, show_default=True)
-@click.option("--minutes", default=3.0, show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="of two viewers, one more that never reads, three viewers")
-def main(run: Path, seconds: float, minutes: float, rounds: int) -> None:
+def main(
+    run: Annotated[Path, typer.Option()],
+    seconds: float = 20.0,
+    minutes: float = 3.0,
+    rounds: Annotated[int, typer.Option(help="of two viewers, one more that never reads, three viewers")] = 3,
+) -> None:
     torch.set_num_threads(1)
     asyncio.run(bench(run, seconds, minutes, rounds))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

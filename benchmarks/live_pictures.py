@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Annotated
 
-import click
 import torch
+import typer
 
 from benchmarks.live import serving
 from tests.support.chromium import Chromium, chromium
@@ -44,12 +45,10 @@ async def main_async(runs: list[Path]) -> None:
         await shoot(browser, server.url, "phone", (390, 844), dark=False)
 
 
-@click.command()
-@click.option("--run", "runs", type=click.Path(path_type=Path), multiple=True, required=True)
-def main(runs: tuple[Path, ...]) -> None:
+def main(runs: Annotated[list[Path], typer.Option("--run")]) -> None:
     torch.set_num_threads(1)
-    asyncio.run(main_async(list(runs)))
+    asyncio.run(main_async(runs))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -5,10 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.support.dots import make_dot_store
+
+SYSTEM = ROOT / "tests" / "system"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # tests in the background: what they start must hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SYSTEM in item.path.parents:
+            item.add_marker(pytest.mark.system)
 
 
 @pytest.fixture(scope="session")

@@ -74,4 +74,14 @@ def test_the_top_level_is_the_agreed_one() -> None:
     top = {line.split("/")[0] for line in tracked.stdout.splitlines()}
     agreed = {"pyproject.toml", "README.md", "LICENSE", "Makefile", "constraints.txt", ".gitignore", ".ci"}
     agreed |= {".dockerignore", "SECURITY.md"}
-    assert top <= agreed | {"factory", "brain", "shared", "deploy", "tests", "docs", "benchmarks"}
+    assert top <= agreed | {"factory", "brain", "shared", "deploy", "tests", "docs", "benchmarks", "data"}
+
+
+def test_a_clone_has_a_data_folder_whose_contents_are_ignored() -> None:
+    if subprocess.run(["git", "rev-parse"], cwd=ROOT, capture_output=True).returncode:
+        pytest.skip("not a git checkout")
+    tracked = subprocess.run(["git", "ls-files", "data"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert tracked.stdout.split() == ["data/README.md"]
+    ignored = ["git", "check-ignore", "data/car-racing/dataset.json", "data/car-racing", "data/README.md"]
+    found = subprocess.run(ignored, cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout.split() == ["data/car-racing/dataset.json", "data/car-racing"]

@@ -35,7 +35,7 @@ StorePlace = Annotated[
         help="Directory of the store, or a URL such as s3://bucket/path.",
     ),
 ]
-Recipe = Annotated[
+RecipeName = Annotated[
     str,
     typer.Option(
         metavar="RECIPE",

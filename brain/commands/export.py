@@ -87,7 +87,7 @@ def command(
     exhibits = []
     for run in map(Run, runs):
         judgement = _judgement(run)
-        model = WorldModel.load(run.path, _spec(run, judgement, store), torch.device("cpu"))
+        model = WorldModel.load(run.path, spec_of(run, store), torch.device("cpu"))
         exhibits.append(Exhibit(run.path, model, load_decoder(run, model) if run.decoder.exists() else None, judgement))
     if onnx:
         for exhibit in exhibits:
@@ -111,11 +111,12 @@ def _judgement(run: Run) -> dict[str, Any] | None:
     return judgement
 
 
-def _spec(run: Run, judgement: dict[str, Any] | None, store: str | None) -> StoreSpec:
+def spec_of(run: Run, store: Path | str | None) -> StoreSpec:
     """The run's world: as its judge saw it, so that the store may be elsewhere by now, or from the store."""
     from shared.store.schema import StoreSpec
 
     run.facts()
+    judgement = _judgement(run)
     if judgement is None or store is not None:
         return open_store(run, store).spec
     fields = {name: value for name, value in judgement["store"].items() if name in StoreSpec.model_fields}

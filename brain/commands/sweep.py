@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, Recipe, default_store, need_torch
+from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_store, need_torch
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 
 
 def command(
-    recipe: Recipe = recipes.DEFAULT,
+    recipe: RecipeName = recipes.DEFAULT,
     store: Annotated[
         str | None,
         typer.Option(

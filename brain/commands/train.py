@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, Recipe, default_store, need_torch, show_summary
+from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_store, need_torch, show_summary
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 
@@ -20,7 +20,7 @@ FOLLOWING, HARDWARE, LOGGING = "Following a collection", "Data and hardware", "L
 
 
 def command(
-    recipe: Recipe = recipes.DEFAULT,
+    recipe: RecipeName = recipes.DEFAULT,
     overrides: Annotated[
         list[str] | None,
         typer.Option(

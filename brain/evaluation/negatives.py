@@ -20,6 +20,9 @@ SHIFTS = (-16, -12, -8, -4, 4, 8, 12, 16)
 FAR = 64
 """Frames at least between the true next observation and a ``far`` proposal."""
 
+DRAWS = 32
+"""Of other episodes' actions, until they differ from those taken; then ``wrong-action`` has no proposal."""
+
 LONG = 4
 """Model steps of the long ``wrong-action`` kind."""
 
@@ -134,11 +137,19 @@ def _wrong_action(steps: int, anchors: Anchors, table: Embedded, rng: np.random.
     donors = np.flatnonzero(table.rows > span)
     if table.action.shape[1] == 0 or len(donors) < 2:
         return Proposal(np.zeros(len(anchors), bool), steps, action=(anchors.episode, anchors.row))
-    place = rng.integers(0, len(donors), len(anchors))
-    same = donors[place] == anchors.episode
-    shift = rng.integers(1, len(donors), len(anchors))
-    other = donors[np.where(same, (place + shift) % len(donors), place)]
-    return Proposal(valid, steps, action=(other, rng.integers(0, table.rows[other] - span)))
+    taken = table.chunks(anchors.episode, np.where(valid, anchors.row, 0), steps)
+    other, row = anchors.episode.copy(), np.zeros_like(anchors.row)
+    equal = np.ones(len(anchors), bool)
+    for _ in range(DRAWS):  # few actions: another episode often took the same ones
+        place = rng.integers(0, len(donors), len(anchors))
+        shift = rng.integers(1, len(donors), len(anchors))
+        drawn = donors[np.where(donors[place] == anchors.episode, (place + shift) % len(donors), place)]
+        start = rng.integers(0, table.rows[drawn] - span)
+        other, row = np.where(equal, drawn, other), np.where(equal, start, row)
+        equal = (table.chunks(other, row, steps) == taken).all(axis=(1, 2))
+        if not equal.any():
+            break
+    return Proposal(valid & ~equal, steps, action=(other, row))
 
 
 def _another(episode: np.ndarray, episodes: int, rng: np.random.Generator) -> np.ndarray:

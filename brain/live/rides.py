@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from shared.store.reader import Store
-from shared.store.schema import EpisodeRef, split_of
+from shared.store.schema import EpisodeRef, split_by_seed
 from shared.worlds.base import World, flat_action
 
 KEYS, RANDOM, RECORDED = "keys", "random", "recorded:"
@@ -46,6 +46,8 @@ class Recordings:
 
     store: Store | None
     by_policy: Mapping[str, Sequence[EpisodeRef]]
+    training_seeds: frozenset[int] = frozenset()
+    """Of the store's training episodes."""
 
     @classmethod
     def of(cls, store: Store | None, shortest: int) -> Recordings:
@@ -54,7 +56,7 @@ class Recordings:
         for ref in store.split("test") if store else ():
             if ref.rows >= shortest:
                 by_policy.setdefault(ref.policy, []).append(ref)
-        return cls(store, by_policy)
+        return cls(store, by_policy, frozenset(ref.seed for ref in store.split("train")) if store else frozenset())
 
     def draw(self, policy: str, rng: np.random.Generator) -> EpisodeRef:
         """An episode of ``recorded:<policy>``, or of any where that is no recorded one."""
@@ -68,7 +70,7 @@ class Recordings:
 
 
 class WorldRide:
-    """A simulator. Its episodes start from seeds of the test split, which no training saw."""
+    """A simulator. Its episodes start from seeds that no training saw."""
 
     def __init__(self, world: World, recordings: Recordings, rng: np.random.Generator) -> None:
         self._world, self._recordings, self._rng = world, recordings, rng
@@ -85,7 +87,7 @@ class WorldRide:
             self._script, seed = self._recordings.read(ref, "action")["action"][:-1], ref.seed
             self.title = _title(ref)
         else:
-            seed = next(s for s in (int(self._rng.integers(2**31)) for _ in itertools.count()) if split_of(s) == "test")
+            seed = self._held_out_seed()
             self.title = f"seed {seed}, held out"
         self._steps = self._left = 0
         self._over = False
@@ -106,6 +108,12 @@ class WorldRide:
         self._over = terminated or truncated
         self._steps += 1
         return flat_action(self._world.action_space, action)
+
+    def _held_out_seed(self) -> int:
+        """A seed of no training episode: of the store at hand, or of any whose episodes are split by their seed."""
+        trained = self._recordings.training_seeds
+        drawn = (int(self._rng.integers(2**31)) for _ in itertools.count())
+        return next(seed for seed in drawn if split_by_seed(seed) == "test" and seed not in trained)
 
     def _held(self) -> Any:
         if self._left == 0:

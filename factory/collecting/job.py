@@ -73,6 +73,7 @@ def make_job(
             control_rate=made.control_rate,
             inner_rows=inner_rows,
             shard_rows=max(shard_rows // inner_rows, 1) * inner_rows,
+            split="blocks",
         )
         longest = max_episode_steps or made.max_episode_steps
         return Job(spec, RunSpec(seed=seed, policy=policy, max_episode_steps=longest))

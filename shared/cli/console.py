@@ -36,20 +36,24 @@ class Command(TyperCommand):
     """A command whose help shows its arguments, then its options by panel, then its examples."""
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        arguments: list[tuple[str, str]] = []
+        panels: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is None:
                 continue
+            name, text = record
             default = getattr(parameter, "show_default", None)
             if isinstance(default, str):  # Typer puts what is not a value in parentheses
-                record = record[0], record[1].replace(f"({default})", default)
-            general = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            panels.setdefault(getattr(parameter, "rich_help_panel", None) or general, []).append(record)
-        others = panels.pop("Options")
-        for name, records in [*panels.items(), ("Other options" if len(panels) > 1 else "Options", others)]:
+                text = text.replace(f"({default})", default)
+            if parameter.param_type_name == "argument":
+                arguments.append((name.partition(" <")[0], text))
+            else:
+                general = "Other options" if panels and "Options" not in panels else "Options"
+                panels.setdefault(getattr(parameter, "rich_help_panel", None) or general, []).append((name, text))
+        for heading, records in [("Arguments", arguments), *panels.items()]:
             if records:
-                with formatter.section(name):
+                with formatter.section(heading):
                     formatter.write_dl(records, col_max=26)
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:

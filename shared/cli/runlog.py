@@ -78,7 +78,7 @@ def keep() -> Iterator[RunLog]:
         with _warnings_too():
             yield log
     except KeyboardInterrupt:
-        LOG.warning("interrupted after %s; what is committed stays, the same command goes on", _span(started))
+        LOG.warning("interrupted after %s; what is committed stays, rerun the command to resume", _span(started))
         raise
     except TinyJEPAError as error:
         LOG.error("ended after %s: %s", _span(started), error, exc_info=error.__cause__ and error)

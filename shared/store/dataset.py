@@ -51,7 +51,7 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
             raise StoreError(f"{path / layout.DATA} is another program's: choose another --store")
         (path / layout.LOG).mkdir(exist_ok=True)
         sync_directory(path)
-        document = spec.model_dump(mode="json")
+        document = spec.document()
         document["checksum"] = _checksum(document)
         publish(path / layout.DATASET, json.dumps(document, indent=1).encode() + b"\n")
     found = load_spec(Local(path)).spec

@@ -26,7 +26,7 @@ from shared.store.codec import crc32c
 from shared.store.dataset import Description
 from shared.store.files import naming, sync_directory, write_all
 from shared.store.layout import LOG, fields, log_name, most_bytes
-from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec, check_name
+from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec, check_name, split_of
 from shared.store.source import TAIL_BYTES, Source
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}-w\d{2,6}-[0-9a-f]{8}")
@@ -205,15 +205,17 @@ class CommittedStream:
     def _episode(self, entry: list[Any], limit: int) -> EpisodeRef:
         assert self.run is not None
         values = dict(zip(self.header["episode_columns"], entry, strict=True))
+        index, seed = int(values["index"]), int(values["seed"])
         ref = EpisodeRef(
             run=self.run,
-            index=int(values["index"]),
-            seed=int(values["seed"]),
+            index=index,
+            seed=seed,
             policy=str(values["policy"]),
             stream=self.name,
             first=int(values["first"]),
             rows=int(values["rows"]),
             terminated=bool(values["terminated"]),
+            split=split_of(self._dataset.spec.split, self.run.seed, index, seed),
         )
         check_name(ref.policy)
         if not 0 <= ref.index < 1 << 63 or not 0 <= ref.seed < 1 << 64:

@@ -15,7 +15,7 @@ from shared.store.dataset import create_store, load_spec
 from shared.store.files import PARTIAL, publish, sync_directory, write_file
 from shared.store.log import CommittedStream
 from shared.store.reader import Store
-from shared.store.schema import SCHEMA_VERSION, StoreSpec
+from shared.store.schema import StoreSpec
 from shared.store.source import DOCUMENT_BYTES, Opening, locate, open_inside
 
 
@@ -49,7 +49,7 @@ def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None]
     first = load_spec(locate(stores[0].path))
     existing = load_spec(locate(target)) if (target / layout.DATASET).exists() else first
     for store in stores:
-        if store.spec.schema_version != SCHEMA_VERSION:
+        if store.spec.schema_version < 2:
             raise StoreError(
                 f"{store.path} has schema {store.spec.schema_version}, whose logs name no run: collect anew"
             )

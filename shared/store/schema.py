@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as validated
 
-SCHEMA_VERSION = 2
-"""1: ``dataset.json`` also held the store's only run; 2: every stream's log names its run."""
+SCHEMA_VERSION = 3
+"""1: ``dataset.json`` also held the store's only run; 2: every stream's log names its run; 3: it says how episodes are
+split."""
 
 IDENTITY = (
     "world",
@@ -28,6 +29,8 @@ FIRST, LAST, TERMINATED, TRUNCATED = 1, 2, 4, 8
 """Bits of a row's ``flags``: first and last row of an episode, and (on the last row) how it ended."""
 
 Split = Literal["train", "validation", "test"]
+SplitRule = Literal["seed", "blocks"]
+"""How episodes are split: see ``split_of``."""
 
 MOST_CHUNK_BYTES = 1 << 30
 """Bytes of a decoded chunk: what a store may make its reader allocate at once."""
@@ -59,6 +62,15 @@ class StoreSpec(BaseModel):
     """Rows of an inner chunk: the unit of reading and of the crc32c checksum."""
     shard_rows: int = Field(default=4096, ge=1)
     """Rows of a shard, a multiple of ``inner_rows``: the unit of commit, and what a kill -9 can lose."""
+    split: SplitRule = "seed"
+    """How episodes are split. ``seed``: the rule of stores before schema 3; new collections take ``blocks``."""
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of ``dataset.json``; without the fields that the store's schema does not have."""
+        document = self.model_dump(mode="json")
+        if self.schema_version < 3:
+            del document["split"]
+        return document
 
     @model_validator(mode="after")
     def _check(self) -> StoreSpec:
@@ -146,13 +158,31 @@ class EpisodeRef:
     """Row within the stream of the episode's first observation."""
     rows: int
     terminated: bool
-
-    @property
-    def split(self) -> Split:
-        return split_of(self.seed)
+    split: Split
 
 
-def split_of(seed: int) -> Split:
-    """Train (80 %), validation (10 %) or test (10 %), by a hash of the episode's seed; never by frame."""
-    bucket = hashlib.blake2b(str(seed).encode(), digest_size=8).digest()[0] % 10
+def split_of(rule: SplitRule, run_seed: int, index: int, seed: int) -> Split:
+    """The split of episode ``index`` of a run: train (80 %), validation (10 %) or test (10 %); never by frame."""
+    return split_by_seed(seed) if rule == "seed" else split_in_blocks(run_seed, index)
+
+
+def split_by_seed(seed: int) -> Split:
+    """By a hash of the episode's seed, each by itself: a small store may have hardly any test episodes."""
+    bucket = _digest(str(seed))[0] % 10
     return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
+
+
+def split_in_blocks(run_seed: int, index: int) -> Split:
+    """Of each ten consecutive episodes of a run, one is for validation and one for the test.
+
+    Which ones is drawn by the run's seed, so that any beginning of a run is split well.
+    """
+    block, place = divmod(index, 10)
+    drawn = int.from_bytes(_digest(f"{run_seed}/{block}"), "big")
+    test = drawn % 10
+    validation = (test + 1 + drawn // 10 % 9) % 10
+    return "test" if place == test else "validation" if place == validation else "train"
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()

@@ -21,7 +21,7 @@ from brain.training.predictor import fit_scale
 from shared.errors import TinyJEPAError
 from shared.store.dataset import create_store
 from shared.store.reader import Store
-from shared.store.schema import Episode, Split, StoreSpec, split_of
+from shared.store.schema import Episode, Split, StoreSpec, split_by_seed
 from shared.store.writer import StreamWriter
 from tests.support.dots import RUN, dot_episode, dot_spec
 
@@ -34,7 +34,7 @@ def _store(path: Path, spec: StoreSpec, changed: Split | None = None) -> Store:
     with StreamWriter(path, spec, RUN, 0) as writer:
         for index in range(EPISODES):
             episode = dot_episode(index, ROWS)
-            if changed is not None and split_of(episode.seed) == changed:
+            if changed is not None and split_by_seed(episode.seed) == changed:
                 other = dot_episode(1000 + index, ROWS)
                 episode = replace(other, index=index, seed=episode.seed)
             writer.append(_fit(episode, spec))

@@ -12,7 +12,7 @@ from brain.evaluation.episodes import Embedded, Timing, choose, dense, embed, st
 from brain.evaluation.negatives import FAR, HARD, KINDS, SHIFTS, Anchors, draw_anchors, propose
 from shared.store.dataset import create_store
 from shared.store.reader import Store
-from shared.store.schema import Episode, RunSpec, StoreSpec, split_of
+from shared.store.schema import Episode, RunSpec, StoreSpec, split_by_seed
 from shared.store.writer import StreamWriter
 
 SPEC = StoreSpec(
@@ -34,10 +34,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         for index in range(120):
             rng = np.random.default_rng(index)
             episode = _walk(index, 60, rng)
-            if split_of(episode.seed) == "test" and tests < len(LENGTHS):
+            if split_by_seed(episode.seed) == "test" and tests < len(LENGTHS):
                 episode = _walk(index, LENGTHS[tests], rng)
                 tests += 1
-            elif split_of(episode.seed) == "test":
+            elif split_by_seed(episode.seed) == "test":
                 continue
             writer.append(episode)
     return Store(path)
@@ -232,3 +232,20 @@ def test_one_episode_has_no_teleports(store: Store) -> None:
     anchors = Anchors(np.zeros(5, np.int64), np.arange(20, 25))
     for kind in ("teleport", "wrong-action-1", "wrong-action-4"):
         assert not propose(kind, anchors, table, 0).valid.any()
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_wrong_actions_are_never_the_true_ones(store: Store, steps: int) -> None:
+    """Two actions, one taken nine times in ten: a random chunk of another episode is often the same."""
+    timing = Timing(2, 1)
+    table = _table(store, timing)
+    rare = np.random.default_rng(0).random(len(table.action)) < 0.1
+    table.action[:] = np.where(rare[:, None], [0.0, 1.0], [1.0, 0.0])
+    anchors = draw_anchors(table, 400, np.random.default_rng(0))
+    proposal = propose(f"wrong-action-{steps}", anchors, table, seed=3)
+    assert proposal.action is not None and proposal.valid.mean() > 0.9
+    taken = table.chunks(anchors.episode, anchors.row, steps)
+    wrong = table.chunks(*proposal.action, steps)
+    assert (taken != wrong).any(axis=(1, 2))[proposal.valid].all()
+    table.action[:] = [1.0, 0.0]
+    assert not propose(f"wrong-action-{steps}", anchors, table, seed=3).valid.any(), "there is no wrong action"

@@ -23,7 +23,7 @@ import torch
 from brain.cli import cli
 from brain.live.loaded import Loaded
 from brain.live.messages import Command, Packed, pack
-from brain.live.rides import KEYS, WorldRide, keyed_action
+from brain.live.rides import KEYS, Recordings, WorldRide, keyed_action
 from brain.live.scene import Scene
 from brain.live.server import bind
 from brain.live.viewers import POINTS, Hall
@@ -158,7 +158,7 @@ def test_keys_steer_a_world() -> None:
     world = make_world("car-racing", 16)
     assert keyed_action(world, frozenset({"left", "up", "other"})).tolist() == [-1.0, 1.0, 0.0]
     assert keyed_action(world, frozenset({"left", "right"})).tolist() == [0.0, 0.0, 0.0]
-    ride = WorldRide(world, None, np.random.default_rng(0))  # type: ignore[arg-type]  # no recordings are asked for
+    ride = WorldRide(world, Recordings(None, {}), np.random.default_rng(0))
     ride.begin(KEYS)
     actions = [ride.step(KEYS, frozenset({"up"})) for _ in range(3)]
     assert all(action is not None and action.tolist() == [0.0, 1.0, 0.0] for action in actions)

@@ -90,7 +90,7 @@ def test_bad_input_is_refused_before_anything_starts(
         (["--columns", "hrd AUC"], "Did you mean 'hard AUC'"),
         (["--seeds", "0,x"], "whole numbers"),
         (["--seeds", "²"], "whole numbers"),
-        (["--budget", "soon"], "no positive duration"),
+        (["--budget", "soon"], "not a positive duration"),
         (["--store", str(tmp_path / "nowhere")], "nowhere"),
     ):
         assert run(cli, "brain", ["sweep", "--store", str(dots), "--out", str(tmp_path / "out"), *more]) == 2

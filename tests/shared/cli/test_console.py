@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -213,3 +214,27 @@ def run_program() -> Callable[..., str]:
         return done.stdout
 
     return call
+
+
+def test_the_page_of_commands_lists_every_command_once_and_no_other() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(factory|brain) ([a-z]+)` \|", page, re.M)
+    assert sorted(rows) == sorted(EVERY)
+    assert "docs/commands.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_options_that_the_docs_name_exist() -> None:
+    """Every ``factory ...`` and ``brain ...`` line of the docs is one that the command takes."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "deploy" / "README.md"]
+    wrong, checked = [], 0
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for program, name, rest in re.findall(r"\b(factory|brain) ([a-z]+)((?: +[^\s`|#(;]+)*)", text):
+            if name not in LINES[program].registry:
+                continue
+            command: Any = build(name, LINES[program].registry.get(name))
+            known = {word for parameter in command.params for word in parameter.opts} | {"--help"}
+            options = re.findall(r" (--[a-z-]+)", rest)
+            checked += len(options)
+            wrong += [f"{page.name}: {program} {name} {option}" for option in options if option not in known]
+    assert not wrong and checked > 50

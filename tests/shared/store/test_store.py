@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from pydantic import ValidationError
 from shared.errors import StoreError
 from shared.store.dataset import create_store
 from shared.store.reader import Store
-from shared.store.schema import Episode, StoreSpec, split_of
+from shared.store.schema import Episode, Split, StoreSpec, split_by_seed, split_in_blocks
 from shared.store.writer import StreamWriter
 from tests.support.stores import FIELDS, RUN, check_episodes, columns, fast_directory, noise_episode, small_spec
 
@@ -153,6 +155,35 @@ def test_an_episode_made_twice_counts_once(tmp_path: Path) -> None:
     assert Store(tmp_path).episodes == store.episodes
 
 
+@pytest.mark.parametrize("episodes", [10, 20, 30, 250])
+@pytest.mark.parametrize("seed", [0, 1, 2**63])
+def test_any_beginning_of_a_run_is_split_well(episodes: int, seed: int) -> None:
+    splits = [split_in_blocks(seed, index) for index in range(episodes)]
+    for first in range(0, episodes, 10):
+        block = splits[first : first + 10]
+        assert block.count("validation") == block.count("test") == 1 and block.count("train") == 8
+    places = {splits[first : first + 10].index("test") for first in range(0, episodes, 10)}
+    assert episodes < 250 or len(places) > 5, "drawn anew for every block"
+
+
+def test_the_split_is_the_stores(tmp_path: Path) -> None:
+    """New collections are split in blocks; a store of schema 2, which does not say, by seed."""
+    for name, changes in (("new", {"split": "blocks"}), ("old", {"schema_version": 2})):
+        spec = create_store(tmp_path / name, small_spec(**changes))
+        with StreamWriter(tmp_path / name, spec, RUN, 0) as writer:
+            for index in range(30):
+                writer.append(noise_episode(spec, index, 1))
+        store = Store(tmp_path / name)
+        document = json.loads((tmp_path / name / "dataset.json").read_text())
+        if name == "new":
+            assert document["split"] == "blocks" and document["schema_version"] == 3
+            assert all(ref.split == split_in_blocks(RUN.seed, ref.index) for ref in store.episodes)
+            assert [len(store.split(part)) for part in get_args(Split)] == [24, 3, 3]
+        else:
+            assert "split" not in document
+            assert all(ref.split == split_by_seed(ref.seed) for ref in store.episodes)
+
+
 def test_splits_are_by_seed_and_cover_everything(tmp_path: Path) -> None:
     spec = create_store(tmp_path, small_spec())
     with StreamWriter(tmp_path, spec, RUN, 0) as writer:
@@ -162,7 +193,7 @@ def test_splits_are_by_seed_and_cover_everything(tmp_path: Path) -> None:
     parts = [store.split("train"), store.split("validation"), store.split("test")]
     assert sorted(ref.index for part in parts for ref in part) == list(range(60))
     assert all(parts)
-    assert all(split_of(ref.seed) == "test" for ref in parts[2])
+    assert all(split_by_seed(ref.seed) == "test" for ref in parts[2])
 
 
 def test_episodes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
