@@ -18,7 +18,7 @@ from brain.data.states import columns
 from brain.evaluation.episodes import Timing
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
-from shared.store.schema import EpisodeRef, Split, split_of
+from shared.store.schema import EpisodeRef, Split, split_by_seed
 from shared.worlds import make_world
 from shared.worlds.base import World, action_dim
 from shared.worlds.frame_violations import FRAME_VIOLATIONS
@@ -43,11 +43,12 @@ class Suite:
     unseen: bool
     """Whether the scenes are layouts, tracks or colours never trained on."""
     validation: Sequence[Pairs]
+    """Empty but for the run's own options."""
     test: Sequence[Pairs]
 
 
 def draw_suites(store: Store, timing: Timing, count: int, seed: int) -> list[Suite]:
-    """``count`` test pairs of every violation and half as many for validation; half of both for what is unseen.
+    """``count`` test pairs of every violation and half as many for validation; half as many, too, of what is unseen.
 
     A world without violations of its own, or that is not installed here, gets the generic ones, made of the store's
     frames. Empty where there are none: in mode state, or in episodes of less than a few model steps.
@@ -92,12 +93,11 @@ def _simulated(world: World, label: str, unseen: bool, store: Store, timing: Tim
     def draw(split: Split, pairs: int) -> list[Pairs]:
         seeds = fresh_seeds(store, split, [seed, *label.encode()])
         found = draw_pairs(world, world.violations, seeds, pairs, steps=STEPS, past=past, stride=timing.stride)
-        found = [pairs for pairs in found if len(pairs) >= min(FEW, count)]
-        return [_coordinates(store, pairs) for pairs in found] if isinstance(store, StateStore) else found
+        seen = [_coordinates(store, pairs) for pairs in found] if isinstance(store, StateStore) else found
+        return [pairs for pairs in seen if len(pairs) >= min(FEW, count)]
 
-    validation, test = draw("validation", max(count // 2, FEW)), draw("test", count)
-    told = {pairs.violation.name for pairs in validation}
-    return Suite(label, unseen, validation, [pairs for pairs in test if pairs.violation.name in told and len(pairs)])
+    validation = [] if label else draw("validation", max(count // 2, FEW))
+    return Suite(label, unseen, validation, draw("test", count))
 
 
 def fresh_seeds(store: Store, split: Split, seed: Sequence[int]) -> Iterator[int]:
@@ -106,7 +106,7 @@ def fresh_seeds(store: Store, split: Split, seed: Sequence[int]) -> Iterator[int
     collected = {ref.seed for ref in store.episodes}
     while True:
         drawn = int(rng.integers(2**31))
-        if split_of(drawn) == split and drawn not in collected:
+        if split_by_seed(drawn) == split and drawn not in collected:
             yield drawn
 
 

@@ -21,7 +21,7 @@ from brain.evaluation.baselines import Fitted, oracle_features
 from brain.evaluation.energies import Form
 from brain.evaluation.pairs import Suite
 from brain.models.world_model import WorldModel
-from shared.worlds.violations import PRINCIPLES, Pairs
+from shared.worlds.violations import PRINCIPLES, Pairs, Violation
 
 AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "max": lambda energies: energies.max(1),
@@ -297,6 +297,7 @@ def assess_violations(suites: Sequence[Suite], observers: Observers, false_alarm
             if not suite.label:
                 strips.append(_strip(name, pairs, seen["model"], *told["model"]))
     setup = {
+        "simulated": isinstance(suites[0].test[0].violation, Violation),
         "aggregate": how["model"],
         "threshold": threshold,
         "false_alarm_target": false_alarms,

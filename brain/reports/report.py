@@ -24,6 +24,7 @@ from brain.reports import figures as draw
 from brain.reports.curves import training_pictures
 from brain.reports.page import render
 from brain.reports.style import LABELS
+from brain.reports.violations import drawable
 from brain.runs.figures import read_metrics
 from brain.runs.folder import write_whole
 from shared.store.reader import Store
@@ -75,6 +76,7 @@ def write_report(run: Path, store: Store, figures: Mapping[str, Any], evidence: 
         kinds=[kind for kind in order if kind in figures["energy"]["kinds"]],
         hard=HARD,
         labels=LABELS,
+        violation_baselines=list(next(iter(figures.get("violations", {}).values()), {}).get("baselines", ())),
     )  # fmt: skip
     write_whole(run / "report.html", page)
 
@@ -96,6 +98,7 @@ def _pictures(
         "rollout": draw.rollout(figures["rollout"], step) if figures["rollout"]["steps"] else "",
         "curves": training_pictures(read_metrics(run / "metrics.jsonl"), figures["latent"]["dim"]),
     }
+    pictures["strips"] = drawable(evidence.strips)
     if "probes" in figures:
         pictures["probes"] = {name: draw.probes(scores) for name, scores in reversed(figures["probes"].items())}
     return pictures

@@ -75,6 +75,9 @@ class World(gym.Env[np.ndarray, Any]):
     unseen_episodes: ClassVar[bool] = False
     """Whether every seed shows a scene of its own, so that held-out episodes are scenes never trained on."""
 
+    drawing: bool = True
+    """Whether steps draw. While it is False, a world whose pictures are costly may return an earlier frame instead."""
+
     @classmethod
     def axes(cls, frame_size: int) -> tuple[Axis, ...]:
         """What its data should cover, in the order people read it; none where nobody has said.

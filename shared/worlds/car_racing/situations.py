@@ -116,5 +116,5 @@ def turning(ride: Ride) -> Iterator[Act]:
 
 
 def _drive(ride: Ride, driver: Driver, steps: int) -> None:
-    for _ in range(steps):
-        ride.step(driver.act())
+    for left in range(steps, 0, -1):
+        ride.step(driver.act(), drawn=left <= ride.before + 1)
