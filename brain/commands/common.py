@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -53,18 +52,15 @@ Clock = Annotated[
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 
 
-def data_folder() -> Path:
-    """Where stores lie unless told otherwise: ``$TINYJEPA_DATA`` or ``data``."""
-    return Path(os.environ.get("TINYJEPA_DATA") or "data")
-
-
-def default_store(recipe: Recipe) -> Path:
+def store_of(recipe: Recipe) -> Path:
     """``DATA/WORLD`` of the recipe's world, where ``factory collect --world WORLD`` writes."""
+    from shared.store.source import default_store
+
     if not recipe.world:
         raise TinyJEPAError(
             f'recipe {recipe.name} names no world: give --store, or add a line such as world = "car-racing" to it'
         )
-    return data_folder() / recipe.world.replace("/", "-").replace(":", "-")
+    return default_store(recipe.world)
 
 
 def need_torch() -> None:
@@ -77,7 +73,7 @@ def need_torch() -> None:
 def show_summary(run_path: Path) -> None:
     report = run_path / "report.html"
     if report.exists():
-        from brain.evaluation.summary import headline
+        from brain.runs.figures import headline
 
         for line in headline(run_path):
             typer.echo(line)
@@ -88,17 +84,10 @@ def open_store(run: Run, place: Path | str | None) -> Store:
     """The store at ``place``, or the one a run was trained on, as its recipe sees it; refused where it shows another
     world."""
     from brain.data.state_mode import reader, standardise
+    from brain.runs.folder import check_fit
 
     facts = run.facts()
     opened = reader(run.recipe())(place or facts["store"])
-    for key, value in (
-        ("world", opened.spec.world),
-        ("frame_shape", list(opened.spec.frame_shape)),
-        ("action_dim", opened.spec.action_dim),
-    ):
-        if facts[key] != value:
-            raise TinyJEPAError(
-                f"{opened.path} has {key} {value}, but the run was trained with {facts[key]}: give its --store"
-            )
+    check_fit(facts, opened.spec, str(opened.path), "give its --store")
     standardise(opened, run)
     return opened

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import data_folder, need_torch
+from brain.commands.common import need_torch
 from shared.doctor.finding import Finding
 
 
@@ -41,6 +41,7 @@ def _findings(store: Path | None, runs: Path | None) -> Iterator[Finding]:
     from brain.doctor import gpu_findings
     from shared.doctor.box import box
     from shared.doctor.directory import directory
+    from shared.store.source import data_folder
 
     yield from box(["torch", "safetensors", "scikit-learn", "matplotlib"])
     yield from gpu_findings()

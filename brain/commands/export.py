@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from brain.commands.common import need_torch, open_store
-from shared.errors import TinyJEPAError, cause
+from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
     from brain.runs.folder import Run
@@ -81,12 +80,13 @@ def command(
     from brain.export.graphs import need_onnx, write_graphs
     from brain.export.page import Exhibit, write_page
     from brain.models.world_model import WorldModel
+    from brain.runs.figures import read_judgement
     from brain.runs.folder import Run
 
     need_onnx()
     exhibits = []
     for run in map(Run, runs):
-        judgement = _judgement(run)
+        judgement = read_judgement(run)
         model = WorldModel.load(run.path, spec_of(run, store), torch.device("cpu"))
         exhibits.append(Exhibit(run.path, model, load_decoder(run, model) if run.decoder.exists() else None, judgement))
     if onnx:
@@ -99,28 +99,18 @@ def command(
         typer.echo(f"python -m http.server --directory {web}   then open http://localhost:8000")
 
 
-def _judgement(run: Run) -> dict[str, Any] | None:
-    """The content of ``judge.json``; None where the run was not judged."""
-    if not run.judgement.exists():
-        return None
-    try:
-        judgement: dict[str, Any] = json.loads(run.judgement.read_text(encoding="utf-8"))
-        judgement["energy"]["validation"][judgement["energy"]["form"]]["thresholds"]["1"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise TinyJEPAError(f"{run.judgement} is damaged ({cause(error)}): make it again with brain judge") from None
-    return judgement
-
-
 def spec_of(run: Run, store: Path | str | None) -> StoreSpec:
     """The run's world: as its judge saw it, so that the store may be elsewhere by now, or from the store."""
-    from shared.store.schema import StoreSpec
+    from brain.runs.figures import damaged, read_judgement
 
     run.facts()
-    judgement = _judgement(run)
+    judgement = read_judgement(run)
     if judgement is None or store is not None:
         return open_store(run, store).spec
-    fields = {name: value for name, value in judgement["store"].items() if name in StoreSpec.model_fields}
-    return StoreSpec.model_validate(fields)
+    try:
+        return judgement.spec()
+    except ValueError as error:
+        raise damaged(run.judgement, error, "make it again with brain judge") from None
 
 
 def _say(facts: dict[str, Any], folder: Path) -> None:

@@ -38,8 +38,8 @@ def command(
     """
     need_torch()
     from brain.device import pick
-    from brain.evaluation.judge import judge
     from brain.models.world_model import WorldModel
+    from brain.reports.evidence import judge
     from brain.runs.folder import Run
 
     run = Run(run_path)
@@ -49,7 +49,7 @@ def command(
     if video is not None and not video.absolute().parent.is_dir():
         raise TinyJEPAError(f"{video}: there is no folder {video.absolute().parent}: make it, or give another --video")
     if video is None or not run.judgement.exists():
-        judge(WorldModel.load(run_path, opened.spec, pick(device)), opened, run_path, quiet=quiet)
+        judge(WorldModel.load(run_path, opened.spec, pick(device)), opened, run, quiet=quiet)
     if video is None:
         show_summary(run_path)
         return

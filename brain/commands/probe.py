@@ -39,8 +39,7 @@ def command(
     """
     need_torch()
     from brain.device import pick
-    from brain.evaluation.probe import draw_bars, probe_run, test_latents
-    from brain.evaluation.reward import probe_reward
+    from brain.evaluation.probe import Probe, draw_bars
     from brain.models.world_model import WorldModel
     from brain.reports.latent_map import draw_portrait
     from brain.runs import checkpoint
@@ -50,11 +49,11 @@ def command(
     opened = open_store(run, store)
     model = WorldModel.load(run_path, opened.spec, pick(device))
     say = (lambda line: None) if quiet else (lambda line: print(f"probe: {line}", file=sys.stderr, flush=True))
-    seed = int(run.facts()["seed"])
-    scores = probe_run(model, opened, steps, seed, say)
+    probe = Probe(model, opened, 0, say)  # the judge's seed, so that both read the same samples
+    scores = probe.scores(steps)
     plain = {space: {name: dataclasses.asdict(score) for name, score in each.items()} for space, each in scores.items()}
     figures: dict[str, Any] = {"steps": steps, "scores": plain}
-    found = probe_reward(model, opened, steps, seed, say)
+    found = probe.reward(steps)
     if found is not None:
         rewards, head = found
         figures["reward"] = {space: dataclasses.asdict(score) for space, score in rewards.items()}
@@ -72,6 +71,7 @@ def command(
         read = ", ".join(f"{space} {score.r2:.3f}" for space, score in rewards.items())
         unit = f"RMSE {rewards['model'].rmse:.4g}, of the mean {rewards['mean'].rmse:.4g}"
         typer.echo(f"R2 of a model step's reward: {read} ({unit})")
-    draw_portrait(*test_latents(model, opened, seed), seed, run_path / "latents.png")
+    test = probe.samples.rows("test", "model")
+    draw_portrait(test.features, probe.states, test.states, 0, run_path / "latents.png")
     for picture in ("probe.png", "latents.png"):
         typer.echo(str((run_path / picture).resolve()))

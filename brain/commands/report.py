@@ -14,7 +14,7 @@ def command(
     run_path: RunFolder,
     out: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, metavar="FILE", show_default="RUN/overview.html", help="The page."),
+        typer.Option(dir_okay=False, metavar="FILE", show_default="RUN/report.html", help="The page."),
     ] = None,
 ) -> None:
     """Put everything a run holds on one page: recipe, training curves, energies, calibration, probes, forecasts.
@@ -27,10 +27,10 @@ def command(
       brain report --run runs/two-room --out two-room.html
     """
     need_torch()
-    from brain.reports.overview import write_overview
+    from brain.reports.report import write_report
 
-    out = out or run_path / "overview.html"
-    for part in write_overview(run_path, out):
+    out = out or run_path / "report.html"
+    for part in write_report(run_path, out):
         typer.echo(
             f"{part.name:10} {part.done}" if part.done else f"{part.name:10} missing: {part.command.splitlines()[-1]}"
         )

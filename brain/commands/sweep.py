@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_store, need_torch
+from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, need_torch, store_of
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 
@@ -94,7 +94,7 @@ def command(
 
     shown = [title.strip() for title in columns.split(",")] if columns else []
     check_columns(shown)
-    where = store or default_store(base)
+    where = store or store_of(base)
     Store(where)  # refuse what is no store before anything is started
     out = out or Path("sweeps") / base.name
     more = ["--device", device, *(["--budget", budget, "--clock", clock] if budget else [])]

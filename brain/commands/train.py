@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_store, need_torch, show_summary
+from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, need_torch, show_summary, store_of
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
+
+if TYPE_CHECKING:
+    from brain.models.world_model import WorldModel
+    from brain.runs.folder import Run
+    from shared.store.reader import Store
 
 LOG_FILE = "train.log"
 """In the run folder."""
@@ -189,10 +194,16 @@ def command(
     from shared.cli.runlog import keep
 
     run_path = run_path or Path("runs") / resolved.name
+
+    def judge(model: WorldModel, store: Store, run: Run) -> None:
+        from brain.reports.evidence import judge as judge_run  # scikit-learn and matplotlib: only when they are needed
+
+        judge_run(model, store, run, quiet=quiet)
+
     wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}
     with keep() as log:
         lines = run_training(
-            store or default_store(resolved),
+            store or store_of(resolved),
             run_path,
             resolved,
             data=Data(
@@ -211,6 +222,7 @@ def command(
             curves=[name for name, on in wanted.items() if on],
             quiet=quiet,
             begun=lambda folder: log.open(folder / LOG_FILE),
+            judge=judge,
         )
     for line in lines:
         typer.echo(line)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from brain.data.states import columns
+from brain.data.states import States
 from brain.recipes.schema import Recipe
 from brain.runs.folder import Run, write_whole
 from shared.errors import DamageError, TinyJEPAError, cause
@@ -57,7 +57,7 @@ class StateStore(Store):
         names = spec.state_names
         if not names:
             raise TinyJEPAError(f"{path}: world {spec.world} has no state columns to see: set observation.mode=pixels")
-        width = columns(names, np.zeros((1, len(names)))).shape[1]
+        width = len(States.of(spec).owner)
         seen = spec.model_dump() | {"frame_shape": (1, 1, width), "picture_shape": spec.frame_shape}
         self.spec = StateSpec(**seen)
 
@@ -88,7 +88,7 @@ class StateStore(Store):
 
     def _coordinates(self, stream: str, start: int, stop: int) -> np.ndarray:
         """As they are: float64 (rows, S')."""
-        return columns(self.spec.state_names, super().read(stream, start, stop, "state"))
+        return States.of(self.spec).columns(super().read(stream, start, stop, "state"))
 
 
 def reader(recipe: Recipe) -> type[Store]:

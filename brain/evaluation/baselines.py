@@ -1,22 +1,20 @@
 """What a trained model has to beat, and what it could reach at best.
 
-Floors: a *random encoder* (the recipe's network, never trained, with a predictor of its own) and *PCA* of the raw
-frames. Ceiling: the *state oracle*, the recipe's predictor on the world's true state instead of a latent.
+Baselines: a *random encoder* (the recipe's network, never trained, with a predictor of its own) and *PCA* of the raw
+frames. Upper bound: the *state oracle*, the recipe's predictor on the world's true state instead of a latent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
+from sklearn import decomposition
 from torch import Tensor, nn
 
 from brain.data.observations import full_scale, stacked
-from brain.data.states import columns
+from brain.data.states import States
 from brain.device import one_thread
 from brain.evaluation.energies import Form
-from brain.evaluation.episodes import Embedded, Encoder
 from brain.models.latents import LatentTable
 from brain.models.world_model import Dynamics, WorldModel, make_predictor
 from brain.recipes.schema import Recipe
@@ -26,15 +24,12 @@ from shared.store.schema import StoreSpec
 STEPS = 300
 """Optimiser steps of a baseline's predictor at most."""
 
-NOT_IN_BODY_FRAME = ("x", "y", "progress")
-"""Left out of the oracle's state where the world also has ``lateral_offset``: they tell where, not what moves."""
-
 
 def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: int, device: torch.device) -> WorldModel:
     """The recipe's world model as it is before training, its BatchNorm statistics set on ``sample``.
 
     ``sample`` is uint8 (N, stack, H, W, C), observations of train episodes. Without real statistics an untrained
-    network would be a needlessly low floor.
+    network would be a needlessly weak baseline.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -50,44 +45,31 @@ def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: in
     return model.eval()
 
 
-def encoder_of(model: WorldModel) -> Encoder:
-    """A model's raw (not standardised) latents, as the judge's tables want them."""
-
-    def encode(observations: np.ndarray) -> np.ndarray:
-        return model.embed(torch.from_numpy(observations))[:, 0].float().cpu().numpy()
-
-    return encode
-
-
 class PCA:
-    """Principal components of raw stacked pixels (or coordinates), by randomised SVD (Halko, Martinsson, Tropp 2011).
+    """Principal components of raw stacked pixels (or coordinates), by scikit-learn's randomised SVD.
 
-    Fitted on ``sample`` uint8 (N, stack, H, W, C); called, it maps (M, stack, H, W, C) to float32 (M, width).
+    Fitted on ``sample`` uint8 (N, stack, H, W, C); called, it maps (M, stack, H, W, C) to float32 (M, width), or fewer
+    where the sample has fewer observations or numbers.
     """
 
     def __init__(self, sample: np.ndarray, width: int, seed: int) -> None:
         pixels = self._flat(sample)
-        self.mean = pixels.mean(0)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            _, _, self.components = torch.svd_lowrank(pixels - self.mean, q=min(width, *pixels.shape), niter=2)
-        self.offset = self.mean @ self.components
+        self._fit = decomposition.PCA(min(width, *pixels.shape), svd_solver="randomized", random_state=seed).fit(pixels)
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        projected: np.ndarray = (self._flat(observations) @ self.components - self.offset).numpy()
+        projected: np.ndarray = self._fit.transform(self._flat(observations))
         return projected
 
     @staticmethod
-    def _flat(observations: np.ndarray) -> Tensor:
+    def _flat(observations: np.ndarray) -> np.ndarray:
         frames = torch.from_numpy(observations)
-        return frames.flatten(1).float() / full_scale(frames)
+        return (frames.flatten(1).float() / full_scale(frames)).numpy()
 
 
-def oracle_features(names: Sequence[str], states: np.ndarray) -> np.ndarray:
-    """True states (N, S) as the oracle's latent, float32 (N, F): angles as sine and cosine, absolute place left out
-    where the world also knows its body frame."""
-    kept = [i for i, name in enumerate(names) if name not in NOT_IN_BODY_FRAME or "lateral_offset" not in names]
-    return columns([names[i] for i in kept], states[:, kept]).astype(np.float32)
+def oracle_features(states: States, values: np.ndarray) -> np.ndarray:
+    """True states (N, S) as the oracle's latent, float32 (N, F): angles as sine and cosine, without the states that the
+    world calls absolute."""
+    return states.columns(values, without=states.absolute).astype(np.float32)
 
 
 class Fitted:
@@ -97,7 +79,7 @@ class Fitted:
         self.dynamics = dynamics
 
     def standardise(self, latents: np.ndarray) -> np.ndarray:
-        """Raw latents (N, D) to what ``rollout`` and ``energy`` take."""
+        """Raw latents (N, *shape) to what ``rollout`` and ``energy`` take."""
         mean, std = self.dynamics.latent_mean.cpu().numpy(), self.dynamics.latent_std.cpu().numpy()
         return (latents - mean) / std
 
@@ -108,25 +90,18 @@ class Fitted:
         return self.dynamics.energy(z, action, proposal, kind)
 
 
-def fit(table: Embedded, latents: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -> Fitted:
-    """The recipe's predictor and variance head on a strided table's raw ``latents`` (rows, D).
+def fit(table: LatentTable, latents: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -> Fitted:
+    """The recipe's predictor and variance head on raw ``latents`` (M, D) of a table's observations.
 
     The same fit as stage 2, for ``STEPS`` steps at most.
     """
-    z, actions = [], []
-    for e, rows in enumerate(table.sampled):
-        z.append(latents[table.start[e] + rows])
-        taken = table.chunks(np.full(len(rows) - 1, e), rows[:-1], 1)[:, 0]
-        actions.append(np.concatenate([taken, np.zeros_like(taken[:1])]))  # the last latent starts nothing
-    flat = torch.from_numpy(np.concatenate(z)).to(device)
-    chunks = torch.from_numpy(np.concatenate(actions)).to(device)
+    windows = table.windows(latents, device)
+    dim, action_dim = latents.shape[1], table.timing.stride * table.action.shape[1]
     section = recipe.prediction
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        predictor = make_predictor(section.predictor, flat.shape[1], chunks.shape[1])
-        dynamics = Dynamics(predictor, flat.shape[1], chunks.shape[1]).to(device)
-    # The table's rows are model steps already, so one row is one step.
-    rows_as_steps = LatentTable(flat, chunks, tuple(len(part) for part in z), stride=1)
+        predictor = make_predictor(section.predictor, dim, action_dim)
+        dynamics = Dynamics(predictor, dim, action_dim).to(device)
     with one_thread():
-        fit_dynamics(dynamics, rows_as_steps, section, steps=min(STEPS, section.steps), seed=seed)
+        fit_dynamics(dynamics, windows, section, steps=min(STEPS, section.steps), seed=seed)
     return Fitted(dynamics.eval())

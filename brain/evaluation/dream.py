@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from brain.data.loader import Stream
+from brain.data.sampling import evenly, spread
 from brain.data.state_mode import StateStore, picture_shape, pictures
+from brain.data.windows import Timing
 from brain.models.decoders.base import Decoder
 from brain.models.world_model import WorldModel
 from brain.parts import DECODERS
@@ -139,18 +141,16 @@ class _Sampled:
     """Examples where it sees coordinates: pictures evenly spread over the training episodes, held in memory."""
 
     def __init__(self, model: WorldModel, store: Store, seed: int) -> None:
-        observation = model.recipe.observation
-        lead = (observation.stack - 1) * observation.stride
-        refs = [ref for ref in store.split("train") if ref.rows > lead]
-        every = max(1, sum(ref.rows - lead for ref in refs) // PICTURES)
+        timing = Timing.of(model.recipe.observation)
+        refs = [ref for ref in store.split("train") if ref.rows >= timing.rows(0)]
+        every = max(1, sum(ref.rows - timing.history for ref in refs) // PICTURES)
         latents, shown = [], []
         for number, ref in enumerate(refs):
-            rows = np.arange(lead + number % every, ref.rows, every)
+            rows = np.arange(timing.history + number % every, ref.rows, every)
             if len(rows) == 0:
                 continue
             frames = store.read_episode(ref, "frame")["frame"]
-            window = rows[:, None] + np.arange(1 - observation.stack, 1) * observation.stride
-            latents.append(model.encode(torch.from_numpy(frames[window]))[:, 0])
+            latents.append(model.encode(torch.from_numpy(frames[timing.window(rows)]))[:, 0])
             shown.append(torch.from_numpy(pictures(store, ref.stream, ref.first, ref.first + ref.rows)[rows]))
         self._latents, self._pictures, self._seed = torch.cat(latents), torch.cat(shown), seed
 
@@ -172,40 +172,38 @@ def decode(decoder: nn.Module, z: Tensor) -> np.ndarray:
 @torch.no_grad()
 def dream(model: WorldModel, decoder: nn.Module, store: Store, ref: EpisodeRef, steps: int, start: int) -> Dream:
     """Foretell ``steps`` model steps of an episode from row ``start``, seeing only what came before and the actions."""
-    observation = model.recipe.observation
-    stack, stride = observation.stack, observation.stride
-    lead = (stack - 1) * stride
+    timing = Timing.of(model.recipe.observation)
     data = store.read_episode(ref, "frame", "action")
-    rows = start + np.arange(-(stack - 1), steps + 1) * stride
+    now = np.array([start])
+    rows = timing.window(now, steps)[0]
     frames = torch.from_numpy(data["frame"][rows])[None]
-    actions = torch.from_numpy(data["action"][start : start + steps * stride]).reshape(1, steps, -1).to(model.device)
-    assert rows[0] == start - lead >= 0
+    actions = torch.from_numpy(timing.chunks(data["action"], now, steps)).to(model.device)
+    assert rows[0] >= 0
     z = model.encode(frames)[0]
     future = torch.cat([z[:1], model.dynamics.rollout(z[:1], actions)[0]])
-    truth = pictures(store, ref.stream, ref.first, ref.first + ref.rows)[rows[stack - 1 :]]
+    truth = pictures(store, ref.stream, ref.first, ref.first + ref.rows)[rows[timing.stack - 1 :]]
     return Dream(ref, truth, decode(decoder, future), decode(decoder, z))
 
 
 def long_enough(model: WorldModel, store: Store, steps: int) -> list[EpisodeRef]:
     """The test episodes that hold an observation and ``steps`` model steps; raises ``TinyJEPAError`` without any."""
-    observation = model.recipe.observation
-    span = (observation.stack - 1 + steps) * observation.stride
-    fitting = [ref for ref in store.split("test") if ref.rows > span]
+    rows = Timing.of(model.recipe.observation).rows(steps)
+    fitting = [ref for ref in store.split("test") if ref.rows >= rows]
     if not fitting:
         raise TinyJEPAError(
-            f"{store.path}: no test episode has {span + 1} rows for {steps} model steps: lower --steps, or collect more"
+            f"{store.path}: no test episode has {rows} rows for {steps} model steps: lower --steps, or collect more"
         )
     return fitting
 
 
 def dreams(model: WorldModel, decoder: nn.Module, store: Store, count: int, steps: int) -> list[Dream]:
     """Of evenly spread test episodes that are long enough; raises ``TinyJEPAError`` when there is none."""
-    observation = model.recipe.observation
-    lead = (observation.stack - 1) * observation.stride
-    span = lead + steps * observation.stride
-    fitting = long_enough(model, store, steps)
-    chosen = [fitting[i] for i in np.linspace(0, len(fitting) - 1, min(count, len(fitting))).astype(int)]
-    return [dream(model, decoder, store, ref, steps, lead + (ref.rows - 1 - span) // 2) for ref in chosen]
+    timing = Timing.of(model.recipe.observation)
+    chosen = evenly(long_enough(model, store, steps), count)
+    return [
+        dream(model, decoder, store, ref, steps, timing.history + (ref.rows - timing.rows(steps)) // 2)
+        for ref in chosen
+    ]
 
 
 def write_dreams(run: Run, found: list[Dream], step_seconds: float, shown: int) -> list[Path]:
@@ -228,7 +226,7 @@ def write_dreams(run: Run, found: list[Dream], step_seconds: float, shown: int) 
 
 
 def _pictures(found: list[Dream], step_seconds: float) -> Iterator[np.ndarray]:
-    """The film's pictures: a row per episode, truth, forecast and reconstruction, with the error so far."""
+    """The video's pictures: a row per episode, truth, forecast and reconstruction, with the error so far."""
     curves = [one.errors() for one in found]
     for k in range(len(found[0].truth)):
         tiles = []
@@ -236,18 +234,18 @@ def _pictures(found: list[Dream], step_seconds: float) -> Iterator[np.ndarray]:
             names = [f"truth, {k * step_seconds:.1f} s"]
             for name in ("forecast", "reconstruction"):
                 names.append(f"{name}, {error[name][k - 1]:.4f}" if k else name)
-            films = (one.truth, one.forecast, one.reconstruction)
-            tiles += [labelled(tile(film[k]), name) for film, name in zip(films, names)]
+            clips = (one.truth, one.forecast, one.reconstruction)
+            tiles += [labelled(tile(clip[k]), name) for clip, name in zip(clips, names)]
         yield grid(tiles, 3)
 
 
 def _sheet(found: list[Dream]) -> np.ndarray:
-    """Truth above reconstruction, evenly spread over each film."""
+    """Truth above reconstruction, evenly spread over each clip."""
     rows = []
     for one in found:
-        times = np.linspace(0, len(one.truth) - 1, min(SHEET_STEPS, len(one.truth))).astype(int)
-        for film, name in ((one.truth, "truth"), (one.reconstruction, "reconstruction"), (one.forecast, "forecast")):
-            strip = np.concatenate([tile(film[k]) for k in times], 1)
+        times = spread(len(one.truth), SHEET_STEPS)
+        for clip, name in ((one.truth, "truth"), (one.reconstruction, "reconstruction"), (one.forecast, "forecast")):
+            strip = np.concatenate([tile(clip[k]) for k in times], 1)
             rows.append(labelled(strip, f"{name}, episode {one.episode.index}"))
     return np.concatenate(rows, 0)
 

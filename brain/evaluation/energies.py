@@ -1,7 +1,7 @@
-"""Energies of transitions: the model's, and the floors and ceiling in the same form.
+"""Energies of transitions: the model's, and those of the baselines and the upper bound in the same form.
 
-An energy is a number per (current observation, actions, proposed observation); low means possible. A *rater* gives
-energies for the truth and for each kind of impossible future at one common set of anchors.
+An energy is a number per (current observation, actions, proposed observation); low means possible. A *scorer* gives
+energies for the truth and for each kind of negative at one common set of anchors.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from brain.evaluation import metrics
-from brain.evaluation.episodes import Embedded, Encoder, encode
 from brain.evaluation.negatives import HARD, Anchors, Proposal
+from brain.models.latents import Encoder, LatentTable, encode
 
 Form = Literal["scaled", "plain"]
 FORMS: tuple[Form, ...] = ("scaled", "plain")
@@ -26,34 +26,35 @@ class Dynamics(Protocol):
     """What is asked of a world model here; ``brain.models.world_model.WorldModel`` has it."""
 
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
-        """(N, D) and (N, K, stride * A) to (N, K, D)."""
+        """(N, *shape) and (N, K, stride * A) to (N, K, *shape)."""
 
     def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form) -> Tensor:
-        """(N, D), (N, stride * A), (N, D) to (N,): see ``brain.models.world_model.Dynamics.energy``."""
+        """(N, *shape), (N, stride * A), (N, *shape) to (N,): see ``brain.models.world_model.Dynamics.energy``."""
 
 
-class Rater(Protocol):
+class Scorer(Protocol):
     """Energies at the anchors it was made for, float64 (N,); NaN where the episode ends before."""
 
     def true(self, steps: int) -> np.ndarray:
         """Of the observation ``steps`` model steps on, under the actions taken."""
 
     def impossible(self, kind: str, proposal: Proposal) -> np.ndarray | None:
-        """Of a kind's proposals; None where the rater cannot see that kind."""
+        """Of a kind's proposals; None where the scorer cannot see that kind."""
 
 
 @dataclass(frozen=True)
-class LatentRater:
-    """Energies in a latent space: ``dynamics`` predicts, or nothing does (the *no predictor* floor).
+class LatentScorer:
+    """Energies in a latent space: ``dynamics`` predicts, or nothing does (the *no predictor* baseline).
 
-    ``latents`` is (rows, D), flat over the table's rows; ``films`` holds (N, D) latents of the kinds that show a film
-    that was never shot. Over several steps the energy is that of the last step from the rolled-out latent.
+    ``latents`` is (M, *shape), one for each sampled observation of the table; ``clips`` holds (N, *shape) latents of
+    the kinds that show a clip that was never recorded. Over several steps the energy is that of the last step from the
+    rolled-out latent.
     """
 
-    table: Embedded
+    table: LatentTable
     anchors: Anchors
     latents: np.ndarray
-    films: Mapping[str, np.ndarray]
+    clips: Mapping[str, np.ndarray]
     dynamics: Dynamics | None
     form: Form = "plain"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -62,12 +63,12 @@ class LatentRater:
         return self._energy(self._within(steps), steps, None, self._truth(steps))
 
     def impossible(self, kind: str, proposal: Proposal) -> np.ndarray | None:
-        if proposal.film is not None:
-            if kind not in self.films:
+        if proposal.clip is not None:
+            if kind not in self.clips:
                 return None
-            proposed = self.films[kind]
+            proposed = self.clips[kind]
         elif proposal.observation is not None:
-            proposed = self.latents[self.table.index(*proposal.observation)]
+            proposed = self.latents[self.table.place(*proposal.observation)]
         else:
             proposed = self._truth(proposal.steps)
         return self._energy(proposal.valid, proposal.steps, proposal.action, proposed)
@@ -78,7 +79,7 @@ class LatentRater:
     def _truth(self, steps: int) -> np.ndarray:
         last = self.table.rows[self.anchors.episode] - 1
         row = np.minimum(self.anchors.row + steps * self.table.timing.stride, last)
-        return self.latents[self.table.index(self.anchors.episode, row)]
+        return self.latents[self.table.place(self.anchors.episode, row)]
 
     @torch.no_grad()
     def _energy(
@@ -92,9 +93,9 @@ class LatentRater:
         if not valid.any():
             return result
         episode, row = self.anchors.episode[valid], self.anchors.row[valid]
-        z, proposal = self.latents[self.table.index(episode, row)], proposed[valid]
+        z, proposal = self.latents[self.table.place(episode, row)], proposed[valid]
         if self.dynamics is None:
-            result[valid] = np.square(z.astype(np.float64) - proposal).mean(axis=1)
+            result[valid] = np.square(z.astype(np.float64) - proposal).reshape(len(z), -1).mean(axis=1)
             return result
         if action is not None:
             episode, row = action[0][valid], action[1][valid]
@@ -110,35 +111,37 @@ class LatentRater:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-class Films:
-    """Latents of the films that were never shot: ``visit`` must see the frames of every episode once."""
+class Clips:
+    """Latents of the clips that were never recorded: ``visit`` must see the frames of every episode once."""
 
     def __init__(self, anchors: Anchors, proposals: Mapping[str, Proposal], encoders: Mapping[str, Encoder]) -> None:
         self.anchors, self.encoders = anchors, encoders
-        self._films = {kind: proposal.film for kind, proposal in proposals.items() if proposal.film is not None}
+        self._clips = {kind: proposal.clip for kind, proposal in proposals.items() if proposal.clip is not None}
         self._latents: dict[str, dict[str, np.ndarray]] = {name: {} for name in encoders}
 
     def visit(self, episode: int, frames: np.ndarray) -> None:
         here = np.flatnonzero(self.anchors.episode == episode)
+        if not len(here):
+            return
         for name, encoder in self.encoders.items():
-            for kind, film in self._films.items():
-                latents = encode(encoder, frames, film[here])
-                table = self._latents[name].setdefault(kind, np.zeros((len(self.anchors), latents.shape[1])))
+            for kind, clip in self._clips.items():
+                latents = encode(encoder, frames, clip[here])
+                table = self._latents[name].setdefault(kind, np.zeros((len(self.anchors), *latents.shape[1:])))
                 table[here] = latents
 
     def of(self, encoder: str) -> dict[str, np.ndarray]:
-        """Raw latents (N, D) of one encoder by kind."""
+        """Raw latents (N, *shape) of one encoder by kind."""
         return self._latents[encoder]
 
 
-class PixelRater:
-    """The floor without learning: mean squared difference between the proposed newest frame and the current frame.
+class PixelScorer:
+    """The baseline without learning: mean squared difference between the proposed newest frame and the current frame.
 
     Pixels in [0, 1], or standardised coordinates. ``visit`` must see the frames of every episode once, before energies
     are asked for; it keeps distances, and frames only for proposals from other episodes.
     """
 
-    def __init__(self, table: Embedded, anchors: Anchors, proposals: Mapping[str, Proposal]) -> None:
+    def __init__(self, table: LatentTable, anchors: Anchors, proposals: Mapping[str, Proposal]) -> None:
         self.table, self.anchors, self.proposals = table, anchors, proposals
         steps = {1, *(proposal.steps for proposal in proposals.values())}
         self._true = {n: np.full(len(anchors), np.nan) for n in steps}
@@ -155,8 +158,8 @@ class PixelRater:
             energies[here[inside]] = _distance(pixels[row[inside]], pixels[later[inside]])
         for kind, proposal in self.proposals.items():
             energies = self._impossible[kind]
-            if proposal.film is not None:
-                energies[here] = _distance(pixels[row], pixels[proposal.film[here, -1]])
+            if proposal.clip is not None:
+                energies[here] = _distance(pixels[row], pixels[proposal.clip[here, -1]])
             elif proposal.observation is not None:
                 source, shown = proposal.observation
                 within = here[source[here] == episode]
@@ -179,7 +182,7 @@ class PixelRater:
         return self._true[steps]
 
     def impossible(self, kind: str, proposal: Proposal) -> np.ndarray | None:
-        if proposal.observation is None and proposal.film is None:
+        if proposal.observation is None and proposal.clip is None:
             return np.where(proposal.valid, self._true[proposal.steps], np.nan)
         return np.where(proposal.valid, self._impossible[kind], np.nan)
 
@@ -210,25 +213,25 @@ class Pairs:
         return metrics.pair_accuracy(self.true, self.impossible)
 
 
-def rate(
-    raters: Mapping[str, Rater], proposals: Mapping[str, Proposal], kinds: Sequence[str]
+def score(
+    scorers: Mapping[str, Scorer], proposals: Mapping[str, Proposal], kinds: Sequence[str]
 ) -> dict[str, dict[str, Pairs]]:
-    """Energies of every kind that has proposals by every rater that can see it: ``result[kind][rater]``."""
+    """Energies of every kind that has proposals by every scorer that can see it: ``result[kind][scorer]``."""
     result: dict[str, dict[str, Pairs]] = {}
     for kind in kinds:
         proposal = proposals[kind]
         if not proposal.valid.any():
             continue
         result[kind] = {}
-        for name, rater in raters.items():
-            energies = rater.impossible(kind, proposal)
+        for name, scorer in scorers.items():
+            energies = scorer.impossible(kind, proposal)
             if energies is not None:
-                true = rater.true(proposal.steps)
+                true = scorer.true(proposal.steps)
                 result[kind][name] = Pairs(true[proposal.valid], energies[proposal.valid])
     return result
 
 
-def hard_auc(rated: Mapping[str, Mapping[str, Pairs]], rater: str) -> float:
+def hard_auc(scored: Mapping[str, Mapping[str, Pairs]], scorer: str) -> float:
     """Mean AUC over the ``near`` kinds; NaN where there are none."""
-    aucs = [rated[kind][rater].auc for kind in HARD if kind in rated]
+    aucs = [scored[kind][scorer].auc for kind in HARD if kind in scored]
     return float(np.mean(aucs)) if aucs else float("nan")

@@ -1,4 +1,4 @@
-"""The few numbers every judgement is made of: AUC, pair accuracy, threshold, R2."""
+"""The numbers every judgement is made of: AUC, pair accuracy, threshold, R2."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Impossible futures: for each true transition of a held-out episode, proposals that cannot follow.
+"""Negatives: for each true transition of a held-out episode, proposals that cannot follow.
 
 A transition starts at the *anchor* (e, t). All kinds share the same anchors wherever the episodes are long enough, so
-that their figures compare. A new kind is one function and one line in ``KINDS``.
+that their figures compare. A new kind is one function and one ``register`` line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from functools import partial
 
 import numpy as np
 
-from brain.evaluation.episodes import Embedded, Timing
+from brain.data.windows import Timing
+from brain.evaluation.impossible import Impossible, register, registered
+from brain.models.latents import LatentTable
 
 SHIFTS = (-16, -12, -8, -4, 4, 8, 12, 16)
 """Frames between the true next observation and the ``near`` proposals."""
@@ -43,28 +45,31 @@ class Proposal:
     """What is proposed instead of the truth, for each anchor; None where the truth stays.
 
     ``valid`` (N,) says which anchors have such a proposal. ``observation`` and ``action`` are addresses: episodes
-    (N,) and rows (N,). ``film`` (N, stack) are rows of the anchor's own episode, shown as a film that was never
-    shot, oldest first.
+    (N,) and rows (N,). ``clip`` (N, stack) are rows of the anchor's own episode, shown as a clip that was never
+    recorded, oldest first.
     """
 
     valid: np.ndarray
     steps: int = 1
     observation: tuple[np.ndarray, np.ndarray] | None = None
     action: tuple[np.ndarray, np.ndarray] | None = None
-    film: np.ndarray | None = None
+    clip: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
-class Kind:
+@dataclass(frozen=True, kw_only=True)
+class Negative(Impossible):
     """A kind of impossible future."""
 
-    summary: str
-    propose: Callable[[Anchors, Embedded, np.random.Generator], Proposal]
+    propose: Callable[[Anchors, LatentTable, np.random.Generator], Proposal]
     steps: int = 1
     """Model steps from the anchor to the proposal."""
 
 
-def draw_anchors(table: Embedded, count: int, rng: np.random.Generator) -> Anchors:
+KINDS = registered(Negative)
+"""The kinds of impossible futures by name, in the order of the tables."""
+
+
+def draw_anchors(table: LatentTable, count: int, rng: np.random.Generator) -> Anchors:
     """About ``count`` anchors, evenly split over the episodes, without repetition, ascending within each.
 
     Rows are those where every kind within an episode has its proposal; in an episode too short for that, those that
@@ -88,13 +93,13 @@ def _all_kinds(timing: Timing, length: int) -> tuple[int, int]:
     return first, length - timing.stride - max(*SHIFTS, (LONG - 1) * timing.stride)
 
 
-def propose(kind: str, anchors: Anchors, table: Embedded, seed: int) -> Proposal:
+def propose(kind: str, anchors: Anchors, table: LatentTable, seed: int) -> Proposal:
     """The proposals of one kind; a pure function of its arguments (each kind draws from its own generator)."""
     rng = np.random.default_rng([seed, *kind.encode()])
     return KINDS[kind].propose(anchors, table, rng)
 
 
-def _teleport(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+def _teleport(anchors: Anchors, table: LatentTable, rng: np.random.Generator) -> Proposal:
     if len(table) < 2:
         return Proposal(np.zeros(len(anchors), bool), observation=(anchors.episode, anchors.row))
     other = _another(anchors.episode, len(table), rng)
@@ -102,7 +107,7 @@ def _teleport(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Pr
     return Proposal(np.ones(len(anchors), bool), observation=(other, row))
 
 
-def _far(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+def _far(anchors: Anchors, table: LatentTable, rng: np.random.Generator) -> Proposal:
     truth = anchors.row + table.timing.stride
     before = np.maximum(truth - FAR - table.timing.history + 1, 0)
     after = np.maximum(table.rows[anchors.episode] - truth - FAR, 0)
@@ -112,26 +117,26 @@ def _far(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposa
     return Proposal(valid, observation=(anchors.episode, np.where(valid, row, truth)))
 
 
-def _near(shift: int, anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+def _near(shift: int, anchors: Anchors, table: LatentTable, rng: np.random.Generator) -> Proposal:
     row = anchors.row + table.timing.stride + shift
     valid = (row >= table.timing.history) & (row < table.rows[anchors.episode])
     return Proposal(valid, observation=(anchors.episode, np.where(valid, row, anchors.row)))
 
 
-def _frozen(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+def _frozen(anchors: Anchors, table: LatentTable, rng: np.random.Generator) -> Proposal:
     window = table.timing.window(anchors.row)
-    film = np.concatenate([window[:, 1:], anchors.row[:, None]], axis=1)
-    return Proposal(np.ones(len(anchors), bool), film=film)
+    clip = np.concatenate([window[:, 1:], anchors.row[:, None]], axis=1)
+    return Proposal(np.ones(len(anchors), bool), clip=clip)
 
 
-def _reversed(anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+def _reversed(anchors: Anchors, table: LatentTable, rng: np.random.Generator) -> Proposal:
     window = table.timing.window(anchors.row)
     valid = anchors.row >= table.timing.stride
     back = np.where(valid, anchors.row - table.timing.stride, anchors.row)
-    return Proposal(valid, film=np.concatenate([window[:, 1:], back[:, None]], axis=1))
+    return Proposal(valid, clip=np.concatenate([window[:, 1:], back[:, None]], axis=1))
 
 
-def _wrong_action(steps: int, anchors: Anchors, table: Embedded, rng: np.random.Generator) -> Proposal:
+def _wrong_action(steps: int, anchors: Anchors, table: LatentTable, rng: np.random.Generator) -> Proposal:
     span = steps * table.timing.stride
     valid = anchors.row + span < table.rows[anchors.episode]
     donors = np.flatnonzero(table.rows > span)
@@ -157,15 +162,29 @@ def _another(episode: np.ndarray, episodes: int, rng: np.random.Generator) -> np
     return (episode + rng.integers(1, episodes, len(episode))) % episodes
 
 
-KINDS: dict[str, Kind] = {
-    "teleport": Kind("an observation of another episode", _teleport),
-    "far": Kind(f"the same episode, at least {FAR} frames away", _far),
-    **{f"near{shift:+d}": Kind(f"the true next, {shift:+d} frames", partial(_near, shift)) for shift in SHIFTS},
-    "frozen": Kind("the picture stops", _frozen),
-    "reversed": Kind("the film runs backwards", _reversed),
-    "wrong-action-1": Kind("the true next, but another episode's action", partial(_wrong_action, 1)),
-    f"wrong-action-{LONG}": Kind(f"the truth {LONG} steps on, other actions", partial(_wrong_action, LONG), LONG),
-}
+register(Negative(
+    name="teleport", summary="an observation of another episode", principle="continuity", propose=_teleport,
+))  # fmt: skip
+register(Negative(
+    name="far", summary=f"the same episode, at least {FAR} frames away", principle="continuity", propose=_far,
+))  # fmt: skip
+for _shift in SHIFTS:
+    register(Negative(
+        name=f"near{_shift:+d}", summary=f"the true next, {_shift:+d} frames", principle="pace",
+        propose=partial(_near, _shift),
+    ))  # fmt: skip
+register(Negative(name="frozen", summary="the picture stops", principle="motion", propose=_frozen))
+register(Negative(
+    name="reversed", summary="the video runs backwards", principle="direction of time", propose=_reversed,
+))  # fmt: skip
+register(Negative(
+    name="wrong-action-1", summary="the true next, but another episode's action", principle="causation",
+    propose=partial(_wrong_action, 1),
+))  # fmt: skip
+register(Negative(
+    name=f"wrong-action-{LONG}", summary=f"the truth {LONG} steps on, other actions", principle="causation",
+    propose=partial(_wrong_action, LONG), steps=LONG,
+))  # fmt: skip
 
 HARD = tuple(f"near{shift:+d}" for shift in SHIFTS)
 """Kinds whose mean AUC is called *hard*."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from brain.data.state_mode import StateStore, picture_shape
-from brain.data.states import columns
-from brain.evaluation.episodes import Timing
+from brain.data.states import States
+from brain.data.windows import Timing
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, Split, split_by_seed
@@ -114,7 +114,7 @@ def _coordinates(store: StateStore, pairs: Pairs) -> Pairs:
     """The same pairs as a model of the true state sees them; without those in which it would see no difference."""
 
     def seen(states: np.ndarray) -> np.ndarray:
-        flat = columns(store.spec.state_names, states.reshape(-1, states.shape[-1]))
+        flat = States.of(store.spec).columns(states.reshape(-1, states.shape[-1]))
         scaled = (flat - np.array(store.scale.mean)) / np.array(store.scale.std)
         return scaled.astype(np.float32).reshape(*states.shape[:2], 1, 1, -1)
 
@@ -169,7 +169,7 @@ def _frames(store: Store, refs: Sequence[EpisodeRef], timing: Timing, steps: int
             if visible(clip, true):
                 made[violation.name].append((number, clip))
         kept = slice(first, before), slice(before, before + steps)
-        rows.append((np.int64(ref.seed), frames[kept[0]], states[kept[0]], acted, true, states[kept[1]]))
+        rows.append((np.array(ref.seed), frames[kept[0]], states[kept[0]], acted, true, states[kept[1]]))
     moments = Moments(*(np.array(column) for column in zip(*rows)))
     result = []
     for violation in FRAME_VIOLATIONS:

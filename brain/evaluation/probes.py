@@ -1,17 +1,17 @@
 """Linear probes: how much of the world's true state can be read off a latent by a straight line.
 
 Ridge regression in closed form, fitted on train episodes, its penalty chosen on validation episodes, scored on test
-episodes (Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes").
+episodes (Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes"). ``brain judge``
+and ``brain probe`` both use this one, on the same samples, so that ``judge.json`` and ``probe.json`` agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from brain.data.states import columns, targets
+from brain.data.states import States
 from brain.evaluation.metrics import r2
 
 PENALTIES = tuple(10.0**power for power in range(-4, 5))
@@ -20,48 +20,62 @@ PENALTIES = tuple(10.0**power for power in range(-4, 5))
 LEAST_SCALE = 1e-2
 """Smallest standard deviation that is brought to 1, as a share of the largest."""
 
-HALF_ROAD = 40 / 6
-"""Half the width of CarRacing's road, m."""
-
 
 @dataclass(frozen=True)
 class Rows:
-    """One split's rows for probing: latents float (N, D) and states float (N, S) at the same observations."""
+    """One split's rows for probing: features float (N, D) and states float (N, S) at the same observations."""
 
-    latents: np.ndarray
+    features: np.ndarray
     states: np.ndarray
 
     def where(self, mask: np.ndarray) -> Rows:
-        return Rows(self.latents[mask], self.states[mask])
+        return Rows(self.features[mask], self.states[mask])
 
 
-def driving(names: Sequence[str], states: np.ndarray) -> np.ndarray | None:
-    """Mask (N,) of the rows on the road and facing along it; None in a world without a road.
+@dataclass(frozen=True)
+class Score:
+    """How well one probe reads one state on test episodes."""
 
-    Facing backwards, the offset to the centre line has the other sign than in the picture, and no picture shows
-    which way the track runs: such rows (a spun car) would hide what a latent knows about its place on the road.
+    r2: float
+    """1 is perfect, 0 no better than the mean; of an angle, the mean over its sine and cosine; NaN where the state does
+    not vary"""
+    rmse: float
+    """in the state's own unit; of an angle, in radians"""
+
+
+def linear_probe(states: States, train: Rows, validation: Rows, test: Rows) -> dict[str, Score]:
+    """Scores of a linear probe by state; the penalty of each state is the one of the best R2 on validation rows."""
+    fit = Ridge(train.features, states.columns(train.states))
+    wanted, owner = states.columns(validation.states), states.owner
+
+    def on_validation(penalty: float) -> np.ndarray:
+        """R2 by state, (S,)."""
+        guesses = fit.predict(validation.features, penalty)
+        each = np.array([r2(wanted[:, j], guesses[:, j]) for j in range(len(owner))])
+        return np.array([each[owner == i].mean() for i in range(len(states.names))])
+
+    best = np.nan_to_num(np.stack([on_validation(penalty) for penalty in PENALTIES]), nan=-np.inf).argmax(axis=0)
+    tried = [fit.predict(test.features, penalty) for penalty in PENALTIES]
+    return score_columns(states, test.states, np.stack([tried[best[i]][:, j] for j, i in enumerate(owner)], axis=1))
+
+
+def score_columns(states: States, truth: np.ndarray, guesses: np.ndarray) -> dict[str, Score]:
+    """Scores by state of ``guesses`` (N, S'), columns as ``states.columns`` gives them, of the states ``truth`` (N, S).
+
+    A guess of one row (1, S') counts for all.
     """
-    if "lateral_offset" not in names or "heading_error" not in names:
-        return None
-    offset, heading = (states[:, list(names).index(name)] for name in ("lateral_offset", "heading_error"))
-    return (np.abs(offset) < HALF_ROAD) & (np.cos(heading) > 0)
-
-
-def probe(names: Sequence[str], train: Rows, validation: Rows, test: Rows) -> dict[str, float]:
-    """Test R2 of a linear probe of every named state; NaN where a state does not vary on the test rows."""
-    owner = np.repeat(np.arange(len(names)), [targets(name, np.zeros(1)).shape[1] for name in names])
-    fit = Ridge(train.latents, columns(names, train.states))
-
-    def score(rows: Rows, penalty: float) -> np.ndarray:
-        predicted = fit.predict(rows.latents, penalty)
-        flat = columns(names, rows.states)
-        each = np.array([r2(flat[:, j], predicted[:, j]) for j in range(flat.shape[1])])
-        return np.array([each[owner == i].mean() for i in range(len(names))])
-
-    on_validation = np.stack([score(validation, penalty) for penalty in PENALTIES])
-    best = np.nan_to_num(on_validation, nan=-np.inf).argmax(axis=0)
-    on_test = np.stack([score(test, PENALTIES[p]) for p in range(len(PENALTIES))])
-    return {name: float(on_test[best[i], i]) for i, name in enumerate(names)}
+    wanted, owner = states.columns(truth), states.owner
+    guesses = np.broadcast_to(guesses, wanted.shape)
+    scores = {}
+    for i, name in enumerate(states.names):
+        own = np.flatnonzero(owner == i)
+        error = guesses[:, own] - wanted[:, own]
+        if len(own) == 2:
+            turned = np.arctan2(guesses[:, own[0]], guesses[:, own[1]]) - truth[:, i]
+            error = np.arctan2(np.sin(turned), np.cos(turned))
+        fitted = float(np.mean([r2(wanted[:, j], guesses[:, j]) for j in own]))
+        scores[name] = Score(fitted, float(np.sqrt(np.mean(error**2))))
+    return scores
 
 
 class Ridge:

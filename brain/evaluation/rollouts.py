@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from brain.evaluation.energies import Dynamics
-from brain.evaluation.episodes import Embedded
+from brain.models.latents import LatentTable
 
 HORIZONS = (1, 2, 4, 8, 16)
 """Model steps."""
@@ -14,13 +14,13 @@ HORIZONS = (1, 2, 4, 8, 16)
 
 @torch.no_grad()
 def rollout_errors(
-    dynamics: Dynamics, table: Embedded, latents: np.ndarray, count: int, seed: int, device: torch.device
+    dynamics: Dynamics, table: LatentTable, latents: np.ndarray, count: int, seed: int, device: torch.device
 ) -> dict[str, list[float]]:
     """Normalised mean squared error of forecasts: ``steps``, ``model``, ``persistence``, ``starts`` (how many).
 
-    Error divided by the variance of the latents of these episodes, so that forecasting their mean gives 1.
-    *Persistence* forecasts the current latent. At most ``count`` starts, evenly split over the episodes that are long
-    enough; horizons longer than any episode are left out.
+    ``latents`` (M, *shape) are those of the table's observations. Error divided by their variance, so that forecasting
+    their mean gives 1. *Persistence* forecasts the current latent. At most ``count`` starts, evenly split over the
+    episodes that are long enough; horizons longer than any episode are left out.
     """
     stride, history = table.timing.stride, table.timing.history
     steps = [k for k in HORIZONS if (table.rows > history + k * stride).any()]
@@ -36,14 +36,13 @@ def rollout_errors(
         return {"steps": [], "model": [], "persistence": [], "starts": [0]}
     episode = np.concatenate([np.full(len(rows), e) for e, rows in picks])
     row = np.concatenate([rows for _, rows in picks])
-    start = latents[table.index(episode, row)]
+    start = latents[table.place(episode, row)]
     chunks = torch.from_numpy(table.chunks(episode, row, steps[-1])).to(device)
     forecast = dynamics.rollout(torch.from_numpy(start).to(device), chunks).float().cpu().numpy()
-    observed = latents[table.observed()]
-    variance = float(observed.var(axis=0, dtype=np.float64).mean()) or 1.0
+    variance = float(latents.var(axis=0, dtype=np.float64).mean()) or 1.0
     model, persistence = [], []
     for k in steps:
-        truth = latents[table.index(episode, row + k * stride)].astype(np.float64)
+        truth = latents[table.place(episode, row + k * stride)].astype(np.float64)
         model.append(float(np.square(forecast[:, k - 1] - truth).mean()) / variance)
         persistence.append(float(np.square(start - truth).mean()) / variance)
     return {

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from brain.evaluation import probes
+from brain.data.states import States
 from brain.evaluation.energies import Form, Pairs
-from brain.evaluation.episodes import Embedded
 from brain.evaluation.negatives import HARD, KINDS, LONG
-from shared.errors import TinyJEPAError, cause
-from shared.store.schema import EpisodeRef, Split
-
-FLOORS = ("pixel", "no-predictor", "random-encoder")
-"""Raters a trained model has to beat."""
-
-CEILING = "state-oracle"
-
-HEADLINE_STATES = ("lateral_offset", "forward_speed", "angular_velocity")
-"""States whose probes are main figures; a world without any of them shows its first two states."""
+from brain.evaluation.probes import linear_probe
+from brain.evaluation.samples import SPLITS, Samples
+from brain.runs.figures import BASELINES
 
 
-def data_facts(refs: Mapping[Split, Sequence[EpisodeRef]], used: Mapping[Split, Embedded]) -> dict[str, Any]:
-    """Per split: episodes and rows in the store, who drove, and how much of it this judgement used."""
+def data_facts(samples: Samples) -> dict[str, Any]:
+    """Per split: episodes and rows in the store, who acted, and how much of it this judgement used."""
+    used = samples.tables
     return {
         split: {
             "episodes": len(episodes),
@@ -37,24 +27,25 @@ def data_facts(refs: Mapping[Split, Sequence[EpisodeRef]], used: Mapping[Split, 
             "used_episodes": len(used[split]),
             "used_observations": int(sum(len(rows) for rows in used[split].sampled)),
         }
-        for split, episodes in refs.items()
+        for split, episodes in samples.refs.items()
     }
 
 
 def energy_figures(
-    rated: Mapping[str, Mapping[str, Pairs]], form: Form, thresholds: Mapping[int, float]
+    scored: Mapping[str, Mapping[str, Pairs]], form: Form, thresholds: Mapping[int, float]
 ) -> dict[str, Any]:
-    """AUC and pair accuracy of every kind by every rater, and what the chosen energy's thresholds detect.
+    """AUC and pair accuracy of every kind by every scorer, and what the chosen energy's thresholds detect.
 
-    The chosen ``form`` of the model's energy is the rater ``model``.
+    The chosen ``form`` of the model's energy is the scorer ``model``.
     """
     kinds: dict[str, Any] = {}
-    for kind, raters in rated.items():
+    for kind, scorers in scored.items():
         steps = KINDS[kind].steps
-        own = raters[form]
-        named = {"model": own} | dict(raters)
+        own = scorers[form]
+        named = {"model": own} | dict(scorers)
         kinds[kind] = {
             "summary": KINDS[kind].summary,
+            "principle": KINDS[kind].principle,
             "transitions": len(own.true),
             "steps": steps,
             "auc": {name: pairs.auc for name, pairs in named.items()},
@@ -66,10 +57,11 @@ def energy_figures(
     if near:
         kinds["hard"] = {
             "summary": "mean of the near kinds",
+            "principle": KINDS[HARD[0]].principle,
             "transitions": sum(kind["transitions"] for kind in near),
             "steps": 1,
             **{
-                key: {rater: float(np.mean([kind[key][rater] for kind in near])) for rater in near[0][key]}
+                key: {scorer: float(np.mean([kind[key][scorer] for kind in near])) for scorer in near[0][key]}
                 for key in ("auc", "pair_accuracy")
             },
             **{key: float(np.mean([kind[key] for kind in near])) for key in ("false_alarm_rate", "detection_rate")},
@@ -77,48 +69,44 @@ def energy_figures(
     return kinds
 
 
-def probe_figures(
-    names: Sequence[str], train: Embedded, validation: Embedded, test: Embedded
-) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Test R2 of linear probes: domain (``all``, and ``driving`` where the world has a road), features, state.
+def probe_figures(states: States, samples: Samples) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Test R2 of linear probes: domain, features, state. ``samples`` must be embedded by ``representations``.
 
-    Each domain's probes are fitted and tested on its own rows. Validation and test rows are one model step apart.
+    Domains are ``all`` rows, and the world's typical ones under their label; each domain's probes are fitted and tested
+    on its own rows. Validation and test rows are one model step apart.
     """
-    features = {"model": "model", "random-encoder": "random", "pca": "pca"}
-    tables = {
-        "train": (train, train.observed()),
-        "validation": (validation, validation.observed(validation.timing.stride)),
-        "test": (test, test.observed(test.timing.stride)),
-    }
+    subset = states.subset
     result: dict[str, dict[str, dict[str, float | None]]] = {"all": {}}
-    if probes.driving(names, train.state) is not None:
-        result["driving"] = {}
-    for shown, latents in features.items():
-        rows = {name: probes.Rows(t.latents[latents][at], t.state[at]) for name, (t, at) in tables.items()}
+    if subset:
+        result[subset.label] = {}
+    for space in ("model", "random-encoder", "pca"):
+        rows = [samples.rows(split, space) for split in SPLITS]
         for domain, scores in result.items():
-            if domain == "driving":
-                rows = {name: split.where(_mask(names, split.states)) for name, split in rows.items()}
-            enough = min(len(split.states) for split in rows.values()) > 1
-            fitted = probes.probe(names, rows["train"], rows["validation"], rows["test"]) if enough else {}
-            scores[shown] = {name: fitted.get(name) for name in names}
+            if subset and domain == subset.label:
+                rows = [split.where(_mask(states, split.states)) for split in rows]
+            enough = min(len(split.states) for split in rows) > 1
+            fitted = linear_probe(states, *rows) if enough else {}
+            scores[space] = {name: fitted[name].r2 if name in fitted else None for name in states.names}
     for scores in result.values():
-        scores["mean"] = dict.fromkeys(names, 0.0)
+        scores["mean"] = dict.fromkeys(states.names, 0.0)
     return result
 
 
-def _mask(names: Sequence[str], states: np.ndarray) -> np.ndarray:
-    mask = probes.driving(names, states)
+def _mask(states: States, values: np.ndarray) -> np.ndarray:
+    mask = states.typical(values)
     assert mask is not None
     return mask
 
 
-def main_figures(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The main figures by name: label, value, the best floor's value and name, and whether it is beaten."""
+def main_figures(figures: Mapping[str, Any], states: States) -> dict[str, dict[str, Any]]:
+    """The main figures by name: label, value, the best baseline's value and name, and whether it is beaten."""
     kinds = figures["energy"]["kinds"]
     result: dict[str, dict[str, Any]] = {}
 
-    def add(key: str, label: str, value: float | None, floor: float | None, name: str, beats: bool | None) -> None:
-        result[key] = {"label": label, "value": value, "floor": floor, "floor_name": name, "beats_floor": beats}
+    def add(key: str, label: str, value: float | None, best: float | None, name: str, beats: bool | None) -> None:
+        result[key] = {
+            "label": label, "value": value, "baseline": best, "baseline_name": name, "beats_baseline": beats,
+        }  # fmt: skip
 
     for key, kind, label in (
         ("teleport_auc", "teleport", "AUC, teleport"),
@@ -127,46 +115,21 @@ def main_figures(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     ):
         if kind in kinds:
             auc = kinds[kind]["auc"]
-            floor = max(FLOORS, key=lambda name: auc[name])
-            add(key, label, auc["model"], auc[floor], floor, auc["model"] > auc[floor])
+            best = max(BASELINES, key=lambda name: auc[name])
+            add(key, label, auc["model"], auc[best], best, auc["model"] > auc[best])
     if "probes" in figures:
-        domain = "driving" if "driving" in figures["probes"] else "all"
+        domain = states.subset.label if states.subset else "all"
         scores = figures["probes"][domain]
-        names = list(scores["model"])
-        for state in [name for name in HEADLINE_STATES if name in names] or names[:2]:
-            floor = max(("pca", "random-encoder", "mean"), key=lambda name: scores[name][state] or 0.0)
-            label = f"R2 of {state.replace('_', ' ')}" + (", driving" if domain == "driving" else "")
-            value, best = scores["model"][state], scores[floor][state]
-            add(f"{state}_r2", label, value, best, floor, None if value is None else value > (best or 0.0))
+        for state in states.headline:
+            best = max(("pca", "random-encoder", "mean"), key=lambda name: scores[name][state] or 0.0)
+            label = f"R2 of {state.replace('_', ' ')}" + (f", {domain}" if states.subset else "")
+            value, baseline = scores["model"][state], scores[best][state]
+            add(f"{state}_r2", label, value, baseline, best, None if value is None else value > (baseline or 0.0))
     rollout = figures["rollout"]
     if 4.0 in rollout["steps"]:
         at = rollout["steps"].index(4.0)
-        value, best = rollout["model"][at], rollout["persistence"][at]
-        add("rollout_4_nmse", "rollout error, 4 steps", value, best, "persistence", value < best)
+        value, baseline = rollout["model"][at], rollout["persistence"][at]
+        add("rollout_4_nmse", "rollout error, 4 steps", value, baseline, "persistence", value < baseline)
     latent = figures["latent"]
     add("effective_rank", "effective rank", latent["effective_rank"], latent["dim"], "dimensions", None)
     return result
-
-
-def headline(run: Path) -> list[str]:
-    """The main figures of a judged run, a line each, with the best floor beside."""
-    path = run / "judge.json"
-    try:
-        figures = json.loads(path.read_text(encoding="utf-8"))["headline"].values()
-        return [
-            f"{item['label']}: {figure_text(item['value'])} ({item['floor_name']}: {figure_text(item['floor'])})"
-            for item in figures
-        ]
-    except FileNotFoundError:
-        raise TinyJEPAError(f"{run} is not judged yet: run brain judge --run {run}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TinyJEPAError(f"{path} is damaged ({cause(error)}): run brain judge --run {run} again") from None
-
-
-def figure_text(value: float | None) -> str:
-    """A figure as people read it: three decimals, one more close to 1 (cut, never rounded up), a dash for none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if 0.995 <= value < 1:
-        return f"{math.floor(value * 1e4) / 1e4:.4f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"

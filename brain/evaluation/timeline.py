@@ -1,4 +1,4 @@
-"""One driven test episode, frame by frame, with frames of other episodes injected: what a watcher would see."""
+"""One test episode, frame by frame, with frames of other episodes injected: what a watcher would see."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 import torch
 
 from brain.data.state_mode import pictures
+from brain.data.states import States
 from brain.evaluation.energies import Dynamics, Form
-from brain.evaluation.episodes import Embedded
-from brain.evaluation.probes import driving
+from brain.models.latents import LatentTable
 from shared.store.reader import Store
 
 FRAMES = 320
 """Rows of the episode that are shown at most, from its middle."""
 
 STRIP = 13
-"""Frames of the film strip."""
+"""Frames of the strip of frames."""
 
 INJECTED = (2, 5, 8, 11)
 """Positions in the strip where another episode is injected."""
@@ -44,7 +44,7 @@ class Timeline:
 @torch.no_grad()
 def watch(
     store: Store,
-    table: Embedded,
+    table: LatentTable,
     latents: np.ndarray,
     dynamics: Dynamics,
     form: Form,
@@ -53,11 +53,12 @@ def watch(
 ) -> Timeline:
     """Proposes every frame of one test episode to the model, and at marked rows another episode's instead.
 
-    Takes the longest episode, of those that drive along the road for 90 % of their rows where there is one. Each
-    injection lasts one model step; each comes from another test episode (none where there is only one).
+    ``latents`` (M, *shape) are those of the table's observations. Takes the longest episode; where the world declares
+    typical rows, of those that have 90 % of them, if there is one. Each injection lasts one model step; each comes from
+    another test episode (none where there is only one).
     """
     rng = np.random.default_rng([seed, *b"timeline"])
-    e, stride = _driven(store, table), table.timing.stride
+    e, stride = _most_typical(store, table), table.timing.stride
     length = int(table.rows[e])
     first = table.timing.history + stride
     first += max(0, (length - first - FRAMES) // 2)
@@ -75,9 +76,9 @@ def watch(
             donor = int(rng.integers(table.timing.history, table.rows[other] - span + 1))
             shown_episode[at : at + span], shown_row[at : at + span] = other, np.arange(donor, donor + span)
             injected.append(int(rows[at]))
-    z = torch.from_numpy(latents[table.index(episode, rows - stride)]).to(device)
+    z = torch.from_numpy(latents[table.place(episode, rows - stride)]).to(device)
     action = torch.from_numpy(table.chunks(episode, rows - stride, 1)[:, 0]).to(device)
-    proposal = torch.from_numpy(latents[table.index(shown_episode, shown_row)]).to(device)
+    proposal = torch.from_numpy(latents[table.place(shown_episode, shown_row)]).to(device)
     energy = dynamics.energy(z, action, proposal, form).double().cpu().numpy()
     strip = []
     for at in middles:
@@ -88,10 +89,10 @@ def watch(
     return Timeline(table.refs[e].index, rows, energy, np.array(injected, np.int64), stride, strip)
 
 
-def _driven(store: Store, table: Embedded) -> int:
-    along = driving(store.spec.state_names, table.state)
+def _most_typical(store: Store, table: LatentTable) -> int:
+    typical = States.of(store.spec).typical(table.state)
     rows = table.rows.astype(float)
-    if along is not None:
-        share = np.array([along[s : s + n].mean() for s, n in zip(table.start, table.rows)])
+    if typical is not None:
+        share = np.array([typical[s : s + n].mean() for s, n in zip(table.start, table.rows)])
         rows = np.where(share >= 0.9, rows, rows / 1e6)
     return int(rows.argmax())

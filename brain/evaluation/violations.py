@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from brain.data.states import States
+from brain.data.windows import Timing
 from brain.evaluation import metrics
 from brain.evaluation.baselines import Fitted, oracle_features
 from brain.evaluation.energies import Form
 from brain.evaluation.pairs import Suite
+from brain.models.latents import Encoder, encode
 from brain.models.world_model import WorldModel
+from brain.runs.figures import UPPER_BOUND
 from shared.worlds.violations import PRINCIPLES, Pairs, Violation
 
 AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -28,9 +32,6 @@ AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mean": lambda energies: energies.mean(1),
 }
 """Energies of a clip's steps, (N, T), to its surprise, (N,)."""
-
-UPPER_BOUND = "true-state"
-"""The same predictor on the world's true state, for violations that this state tells."""
 
 RESAMPLES = 500
 """Bootstrap resamples of episodes behind an interval."""
@@ -75,11 +76,11 @@ class Observers:
 
     model: WorldModel
     form: Form
-    untrained: tuple[WorldModel, Fitted] | None = None
+    untrained: tuple[Encoder, Fitted] | None = None
     """An encoder never trained, and a predictor fitted to it."""
     oracle: Fitted | None = None
     """A predictor fitted to ``oracle_features``."""
-    state_names: tuple[str, ...] = ()
+    states: States = field(default_factory=lambda: States(()))
 
     def watch(self, clip: Clip) -> dict[str, np.ndarray]:
         """Energies (N, T) by observer. The upper bound's are NaN where states are."""
@@ -101,21 +102,28 @@ class Observers:
         }
         if self.untrained is not None:
             encoder, fitted = self.untrained
-            raw = _last(encoder.embed(frames[:, 1:]), steps + 1)
-            latents = fitted.dynamics.standardise(raw)
-            found["untrained-encoder"] = self._energy(fitted, latents[:, :-1], chunks, latents[:, 1:])
+            latents = torch.from_numpy(fitted.standardise(self._embed(encoder, clip)).astype(np.float32))
+            latents = latents.to(model.device).unflatten(0, (-1, steps + 1))
+            found["random-encoder"] = self._energy(fitted, latents[:, :-1], chunks, latents[:, 1:])
         if self.oracle is not None:
             states = clip.states[:, past - 1 :]
-            features = oracle_features(self.state_names, states.reshape(-1, states.shape[-1]))
+            features = oracle_features(self.states, states.reshape(-1, states.shape[-1]))
             latents = torch.from_numpy(self.oracle.standardise(features).astype(np.float32)).to(model.device)
             latents = latents.unflatten(0, states.shape[:2])
             found[UPPER_BOUND] = self._energy(self.oracle, latents[:, :-1], chunks, latents[:, 1:])
         told = {name: energies.double().cpu().numpy() for name, energies in found.items()}
         shown = clip.frames[:, past - 1 :].reshape(len(clip.frames), steps + 1, -1).astype(np.float32)
-        told["pixels"] = np.square(np.diff(shown, axis=1)).mean(-1, dtype=np.float64) / (
+        told["pixel"] = np.square(np.diff(shown, axis=1)).mean(-1, dtype=np.float64) / (
             255.0**2 if clip.frames.dtype == np.uint8 else 1.0
         )
         return told
+
+    def _embed(self, encoder: Encoder, clip: Clip) -> np.ndarray:
+        """Raw latents of the moment's observation and of those after it, (N * (T + 1), *shape)."""
+        count, rows = clip.frames.shape[:2]
+        timing = Timing(self.model.recipe.observation.stack, 1)
+        ends = np.arange(count)[:, None] * rows + np.arange(clip.past - 1, rows)
+        return encode(encoder, clip.frames.reshape(-1, *clip.frames.shape[2:]), timing.window(ends.ravel()))
 
     def _energy(self, by: WorldModel | Fitted, z: Tensor, chunks: Tensor, proposals: Tensor) -> Tensor:
         """(N, T, ...), (N, T, A), (N, T, ...) to (N, T)."""
@@ -173,7 +181,7 @@ def _tells(pairs: Pairs, observers: Observers) -> bool:
     assert observers.oracle is not None
     shape = pairs.impossible_state.shape
     true, impossible = (
-        observers.oracle.standardise(oracle_features(observers.state_names, states.reshape(-1, shape[-1])))
+        observers.oracle.standardise(oracle_features(observers.states, states.reshape(-1, shape[-1])))
         for states in (pairs.moments.true_state[pairs.at], pairs.impossible_state)
     )
     differs = (np.abs(true - impossible).max(1) > 0.01).reshape(shape[:2]).any(1)
@@ -257,6 +265,10 @@ class Findings:
     mean: dict[str, Any]
     setup: dict[str, Any]
     strips: list[Strip]
+
+    def figures(self) -> dict[str, Any]:
+        """What ``judge.json`` holds of them."""
+        return {"violations": self.violations, "violations_mean": self.mean, "violations_setup": self.setup}
 
 
 def assess_violations(suites: Sequence[Suite], observers: Observers, false_alarms: float) -> Findings:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from brain.data.observations import stacked
 from brain.models.predictors.base import Predictor
 from brain.models.world_model import WorldModel
+from brain.runs.figures import Judgement
 from brain.runs.folder import write_whole
 from shared.errors import TinyJEPAError
 
@@ -84,11 +85,11 @@ def graphs(model: WorldModel, decoder: nn.Module | None) -> dict[str, Graph]:
 
 
 def write_graphs(
-    folder: Path, model: WorldModel, decoder: nn.Module | None, judgement: Mapping[str, Any] | None
+    folder: Path, model: WorldModel, decoder: nn.Module | None, judgement: Judgement | None
 ) -> dict[str, Any]:
     """Write the graphs and ``model.json`` into ``folder``, made where missing; returns the content of ``model.json``.
 
-    ``judgement`` is the content of the run's ``judge.json``; without it there is no threshold. Raises ``TinyJEPAError``
+    ``judgement`` is the run's ``judge.json``; without it there is no threshold. Raises ``TinyJEPAError``
     where a graph differs from torch by more than ``TOLERANCE``, or cannot be written as ONNX; that file is not kept.
     """
     if model.recipe.encoder.kind == "video":
@@ -112,7 +113,7 @@ def write_graphs(
     return facts
 
 
-def describe(model: WorldModel, judgement: Mapping[str, Any] | None) -> dict[str, Any]:
+def describe(model: WorldModel, judgement: Judgement | None) -> dict[str, Any]:
     """What a user of the graphs must know: shapes, timing, the energy and its threshold, versions."""
     import onnx
     import onnxruntime
@@ -120,11 +121,10 @@ def describe(model: WorldModel, judgement: Mapping[str, Any] | None) -> dict[str
     observation, spec = model.recipe.observation, model.spec
     energy = None
     if judgement is not None:
-        form = judgement["energy"]["form"]
         energy = {
-            "form": form,
-            "threshold": judgement["energy"]["validation"][form]["thresholds"]["1"],
-            "false_alarm_target": judgement["energy"]["false_alarm_target"],
+            "form": judgement.energy.form,
+            "threshold": judgement.energy.thresholds.get(1),
+            "false_alarm_target": judgement.energy.false_alarm_target,
         }
     return {
         "schema": 1,

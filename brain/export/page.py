@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from brain.data.windows import Timing
 from brain.export.graphs import write_graphs
 from brain.export.runtime import take_runtime
 from brain.models.world_model import WorldModel
+from brain.runs.figures import Judgement
 from brain.runs.folder import write_whole
 from shared.errors import TinyJEPAError
 from shared.worlds import make_world
@@ -35,8 +37,8 @@ class Exhibit:
     run: Path
     model: WorldModel
     decoder: nn.Module | None
-    judgement: Mapping[str, Any] | None
-    """the content of the run's ``judge.json``; the page needs it"""
+    judgement: Judgement | None
+    """the run's ``judge.json``; the page needs it"""
 
 
 def write_page(folder: Path, exhibits: Sequence[Exhibit], runtime: Path | None) -> list[dict[str, Any]]:
@@ -79,15 +81,15 @@ def samples(model: WorldModel) -> dict[str, Any]:
 
     ``frames``: base64 of uint8 (N, stack, H, W, C); ``z``: N lists of D standardised latents.
     """
-    observation, spec = model.recipe.observation, model.spec
+    timing, spec = Timing.of(model.recipe.observation), model.spec
     world = make_world(spec.world, spec.frame_shape[0], **spec.world_options)
     world.action_space.seed(0)
     observations = []
     for seed in range(CHECKED_SEEDS):
         frames = [world.reset(seed=seed)[0]]
-        for _ in range((observation.stack - 1) * observation.stride):
+        for _ in range(timing.history):
             frames.append(world.step(world.action_space.sample())[0])
-        observations.append(np.stack(frames[:: observation.stride]))
+        observations.append(np.stack(frames)[timing.window(np.array([timing.history]))[0]])
     stacked = np.stack(observations)
     z = model.encode(torch.from_numpy(stacked))[:, 0]
     return {

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from brain.evaluation.interventions import INTERVENTIONS
 from brain.live.loaded import Loaded
 from brain.live.scene import Moment, Scene
-from brain.live.tricks import TRICKS
 from shared.video import as_rgb, write_video
 
 WIDTH, HEIGHT, WORLD, TILE = 1280, 480, 320, 96
@@ -40,12 +40,12 @@ def write_film(loaded: Loaded, file: Path, seconds: float, seed: int) -> list[st
     for event in scene.events:
         seen = "not noticed" if event.seen is None else f"noticed after {event.seen - event.start} frames"
         over = "" if event.over is None else f", calm again after {event.over - event.start}"
-        lines.append(f"{TRICKS[event.name].label} at frame {event.start}: peak {event.peak:.3g}, {seen}{over}")
+        lines.append(f"{INTERVENTIONS[event.name].label} at frame {event.start}: peak {event.peak:.3g}, {seen}{over}")
     return lines
 
 
 def _pictures(scene: Scene, frames: int) -> Iterator[np.ndarray]:
-    tricks = [name for name in TRICKS if scene.why_not(name) is None]
+    tricks = [name for name in INTERVENTIONS if scene.why_not(name) is None]
     waiting = deque(round(frames * (n + 1) / (len(tricks) + 1)) for n in range(len(tricks)))
     names = deque(tricks)
     moments: deque[Moment] = deque(maxlen=SHOWN)
@@ -82,7 +82,7 @@ def _picture(scene: Scene, moments: deque[Moment], low: float, high: float) -> n
             _text(picture, name, (20 + n * (TILE + 12), HEIGHT - 6), SOFT, 0.38)
     _text(picture, verdict, (244, 392), OTHER if alarm else GOOD, 0.55)
     _text(picture, f"frame {now.number}", (244, 416), SOFT, 0.42)
-    _text(picture, TRICKS[now.trick].label if now.trick else "", (244, 440), TRICK, 0.5)
+    _text(picture, INTERVENTIONS[now.trick].label if now.trick else "", (244, 440), TRICK, 0.5)
     _chart(picture, moments, threshold, low, high)
     _text(picture, f"{scene.loaded.spec.world}: energy of what comes next", (CHART[0], 28), INK, 0.55)
     for n, (name, colour) in enumerate((("true next state", TRUE), ("teleported", OTHER), ("threshold", SOFT))):
@@ -112,7 +112,7 @@ def _chart(picture: np.ndarray, moments: deque[Moment], threshold: float | None,
             x = place(moment.number, 1.0)[0]
             marked[max(x - 2, left) : x + 2] = True
             if moment.trick != last:
-                _text(picture, TRICKS[moment.trick].label, (min(x, right - 90), top - 6), TRICK, 0.42)
+                _text(picture, INTERVENTIONS[moment.trick].label, (min(x, right - 90), top - 6), TRICK, 0.42)
         last = moment.trick or ""
     band = picture[top:bottom, marked]
     picture[top:bottom, marked] = (0.75 * band + 0.25 * np.array(TRICK)).astype(np.uint8)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from brain.data.windows import Timing
 from brain.evaluation.dream import load_decoder
-from brain.evaluation.episodes import Timing
 from brain.live.rides import KEYS, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
 from brain.models.world_model import EnergyKind, WorldModel
+from brain.runs.figures import Judgement, damaged, read_judgement
 from brain.runs.folder import Run
-from shared.errors import TinyJEPAError, cause
+from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec
 from shared.worlds import make_world
@@ -59,7 +58,7 @@ class Loaded:
 
     @property
     def timing(self) -> Timing:
-        return Timing(self.model.recipe.observation.stack, self.model.recipe.observation.stride)
+        return Timing.of(self.model.recipe.observation)
 
     def rides(self, seed: int) -> tuple[Ride, Ride]:
         """Two courses of the world, independent of each other."""
@@ -77,18 +76,17 @@ def load(path: Path, store: Store | None, device: torch.device, *, replay: bool 
     ``TinyJEPAError`` for a damaged folder, and where neither can be shown.
     """
     run = Run(path)
-    judgement = _judgement(run)
+    judgement = read_judgement(run)
     spec = store.spec if store else _judged_spec(run, judgement)
     model = WorldModel.load(path, spec, device)
     notes = []
     decoder = load_decoder(run, model) if run.decoder.exists() else None
     if decoder is None:
         notes.append(f"No decoder: latents cannot be drawn. Make one with: brain dream --run {path}")
-    calibration = _calibration(run, judgement, model)
+    calibration = _calibration(judgement, model)
     if calibration.threshold is None:
         notes.append(f"Not calibrated: no threshold is drawn. Make one with: brain judge --run {path}")
-    shortest = Timing(model.recipe.observation.stack, model.recipe.observation.stride)
-    recordings = Recordings.of(store, shortest.history + LEAST_STEPS * shortest.stride + 1)
+    recordings = Recordings.of(store, Timing.of(model.recipe.observation).rows(LEAST_STEPS))
     keys: tuple[str, ...] = ()
     absent = "" if replay else None
     if not replay:
@@ -123,39 +121,20 @@ def _by_length(recordings: Recordings) -> list[str]:
     return sorted(mean, key=lambda name: (-mean[name], name))
 
 
-def _judgement(run: Run) -> dict[str, Any]:
-    """``judge.json``; empty where the run is not judged."""
-    if not run.judgement.exists():
-        return {}
-    try:
-        content = json.loads(run.judgement.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("no JSON object")
-        return content
-    except ValueError as error:
-        raise TinyJEPAError(f"{run.judgement} is damaged ({error}): run brain judge again") from None
-
-
-def _judged_spec(run: Run, judgement: dict[str, Any]) -> StoreSpec:
+def _judged_spec(run: Run, judgement: Judgement | None) -> StoreSpec:
     """What ``judge.json`` says of the store that is gone."""
-    if not judgement:
+    if judgement is None:
         raise TinyJEPAError(
             f"the store of {run.path} is not there ({run.facts()['store']}) and the run is not judged: give its --store"
         )
     try:
-        return StoreSpec(**{key: value for key, value in judgement["store"].items() if key != "path"})
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise TinyJEPAError(f"{run.judgement} is damaged ({reason}): run brain judge again") from None
+        return judgement.spec()
+    except ValueError as error:
+        raise damaged(run.judgement, error, "run brain judge again") from None
 
 
-def _calibration(run: Run, judgement: dict[str, Any], model: WorldModel) -> Calibration:
+def _calibration(judgement: Judgement | None, model: WorldModel) -> Calibration:
     share = model.recipe.energy.false_alarm_rate
-    if not judgement:
+    if judgement is None:
         return Calibration("scaled", None, share)
-    try:
-        kind = judgement["energy"]["form"]
-        threshold = judgement["energy"]["validation"][kind]["thresholds"]["1"]
-        return Calibration(kind, None if threshold is None else float(threshold), share)
-    except (KeyError, TypeError, ValueError) as error:
-        raise TinyJEPAError(f"{run.judgement} is damaged ({cause(error)}): run brain judge again") from None
+    return Calibration(judgement.energy.form, judgement.energy.thresholds.get(1), share)

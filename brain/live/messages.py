@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from brain.evaluation.interventions import INTERVENTIONS
 from brain.live.rides import KEYS, RANDOM, RECORDED
 from brain.live.scene import Moment, Scene
-from brain.live.tricks import TRICKS
 from shared.errors import TinyJEPAError
 from shared.video import as_rgb
 
@@ -114,7 +114,7 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "policy": scene.policy,
         "policies": [[name, _policy_label(name, loaded.simulated)] for name in loaded.policies],
         "keys": list(loaded.keys),
-        "tricks": [[name, trick.label, trick.summary, scene.why_not(name)] for name, trick in TRICKS.items()],
+        "tricks": [[name, trick.label, trick.summary, scene.why_not(name)] for name, trick in INTERVENTIONS.items()],
         "decoder": loaded.decoder is not None,
         "threshold": loaded.calibration.threshold,
         "form": loaded.calibration.kind,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import gymnasium as gym
 import numpy as np
 
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, split_by_seed
-from shared.worlds.base import World, flat_action
+from shared.worlds.actions import RandomActions
+from shared.worlds.base import World
+from shared.worlds.episode import play
+from shared.worlds.policy import Replay, keyed_action
 
 KEYS, RANDOM, RECORDED = "keys", "random", "recorded:"
 """Who acts: the viewers' keys, random held actions, or a stored test episode's actions (the prefix is followed by the
@@ -74,40 +75,42 @@ class WorldRide:
 
     def __init__(self, world: World, recordings: Recordings, rng: np.random.Generator) -> None:
         self._world, self._recordings, self._rng = world, recordings, rng
-        self._space = copy.deepcopy(world.action_space)
-        self._space.seed(int(rng.integers(2**31)))
+        self._random = RandomActions(world.action_space, rng)
         self.frame: np.ndarray = np.zeros(world.observation_space.shape or (), np.uint8)
         self.title = ""
         self.lead = world.max_episode_steps // 4
 
     def begin(self, policy: str) -> None:
-        self._script: np.ndarray | None = None
+        self._script: Replay | None = None
         if policy.startswith(RECORDED):
             ref = self._recordings.draw(policy, self._rng)
-            self._script, seed = self._recordings.read(ref, "action")["action"][:-1], ref.seed
+            rows, seed = self._recordings.read(ref, "action")["action"][:-1], ref.seed
+            self._script = Replay(self._world, rows)
             self.title = _title(ref)
         else:
             seed = self._held_out_seed()
             self.title = f"seed {seed}, held out"
-        self._steps = self._left = 0
-        self._over = False
-        self.frame, _ = self._world.reset(seed=seed)
+        self._left = 0
+        self._course = play(self._world, seed, lambda: self, self._world.max_episode_steps)
+        self.frame = next(self._course).frame
 
     def step(self, policy: str, held: frozenset[str]) -> np.ndarray | None:
-        if self._over or self._steps >= self._world.max_episode_steps:
+        if policy.startswith(RECORDED) and self._script is not None and self._script.finished:
             return None
-        if policy == KEYS:
-            action = keyed_action(self._world, held)
-        elif policy.startswith(RECORDED) and self._script is not None:
-            if self._steps >= len(self._script):
-                return None
-            action = gym.spaces.unflatten(self._world.action_space, self._script[self._steps])
-        else:
-            action = self._held()
-        self.frame, _, terminated, truncated, _ = self._world.step(action)
-        self._over = terminated or truncated
-        self._steps += 1
-        return flat_action(self._world.action_space, action)
+        self._policy, self._keys = policy, held
+        step = next(self._course, None)
+        if step is None:
+            return None
+        self.frame = step.frame
+        return step.action
+
+    def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
+        """The ride is the policy of its own episode: who acts may change with every step."""
+        if self._policy == KEYS:
+            return keyed_action(self._world, self._keys)
+        if self._policy.startswith(RECORDED) and self._script is not None:
+            return self._script.act(frame, state)
+        return self._held()
 
     def _held_out_seed(self) -> int:
         """A seed of no training episode: of the store at hand, or of any whose episodes are split by their seed."""
@@ -118,7 +121,7 @@ class WorldRide:
     def _held(self) -> Any:
         if self._left == 0:
             self._left = int(self._rng.integers(*HOLD))
-            self._action = self._space.sample()
+            self._action = self._random.next()
         self._left -= 1
         return self._action
 
@@ -151,13 +154,3 @@ class StoredRide:
 
 def _title(ref: EpisodeRef) -> str:
     return f"test episode {ref.index}" + (f" ({ref.policy})" if ref.policy != "none" else "")
-
-
-def keyed_action(world: World, held: frozenset[str]) -> np.ndarray:
-    """The sum of what the held keys add (``World.keys``), within the action space."""
-    space = world.action_space
-    assert isinstance(space, gym.spaces.Box)
-    total = np.zeros(space.shape, np.float32)
-    for key in held & world.keys.keys():
-        total += np.array(world.keys[key], np.float32)
-    return np.clip(total, space.low, space.high)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 from torch import Tensor
 
+from brain.data.windows import OnlineWindow, Timing
 from brain.evaluation.dream import decode
-from brain.evaluation.episodes import Timing
+from brain.evaluation.interventions import INTERVENTIONS, Shown
 from brain.live.loaded import Loaded
 from brain.live.rides import KEYS, RECORDED
-from brain.live.tricks import TRICKS, Shown
-from brain.live.watcher import Dream, Watcher, Window
+from brain.live.watcher import Dream, Watcher
 from shared.errors import TinyJEPAError
 
 PAST = 64
@@ -129,7 +130,7 @@ class Scene:
         self._dream_frame: np.ndarray | None = None
         self._z: Tensor | None = None
         self._ride, self._other = self.loaded.rides(self.seed)
-        self._other_window = Window(timing)
+        self._other_window = OnlineWindow(timing)
         self._plane, self.cloud = self._fit_plane()
         self._begin_other()
         self.restart()
@@ -140,7 +141,7 @@ class Scene:
 
     def why_not(self, trick: str) -> str | None:
         """Why a trick cannot be played in this world; None where it can."""
-        if TRICKS[trick].needs_actions and self.loaded.spec.action_dim == 0:
+        if INTERVENTIONS[trick].needs_actions and self.loaded.spec.action_dim == 0:
             return "nobody acts in this world"
         return None
 
@@ -241,7 +242,7 @@ class Scene:
         return None, self.drive()
 
     def _start(self, trick: str) -> tuple[str, Iterator[Shown]]:
-        return trick, TRICKS[trick].play(self, self.trick_frames)
+        return trick, INTERVENTIONS[trick].play(self, self.trick_frames)
 
     def _begin(self) -> None:
         self._ride.begin(self.policy)
@@ -309,14 +310,14 @@ class Scene:
                 if window is not None and frame % gap == 0:
                     windows.append(window)
         z = self.loaded.model.encode(torch.from_numpy(np.stack(windows)))[:, 0].cpu().numpy()
+        z = z.reshape(len(z), -1)
         self.spread = max(float(z.std()), 1e-6)
-        mean = z.mean(0)
-        _, scale, directions = np.linalg.svd(z - mean, full_matrices=False)
-        width = np.maximum(scale[:2] / np.sqrt(len(z)), 1e-6)
-        axes = directions[:2].T / width
-        return (mean, axes), (z - mean) @ axes
+        fitted = PCA(min(2, *z.shape), svd_solver="full").fit(z)
+        axes = np.zeros((z.shape[1], 2), z.dtype)
+        axes[:, : fitted.n_components_] = fitted.components_.T / np.maximum(np.sqrt(fitted.explained_variance_), 1e-6)
+        return (fitted.mean_, axes), (z - fitted.mean_) @ axes
 
     def _place(self, z: np.ndarray) -> tuple[float, float]:
         mean, axes = self._plane
-        x, y = (z - mean) @ axes
+        x, y = (z.reshape(-1) - mean) @ axes
         return float(x), float(y)

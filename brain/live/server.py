@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -68,6 +69,10 @@ class Server:
         await self._over.wait()
         if self._failure is not None:
             raise self._failure
+
+    def end(self) -> None:
+        """Let ``wait`` return."""
+        self._over.set()
 
     async def stop(self) -> None:
         self.show.stop()
@@ -194,10 +199,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(runs: Mapping[str, Loaded], access: Access, port: int, ready: Callable[[str], None]) -> None:
-    """Serves until Ctrl-C; ``ready`` is called with the URL. Raises ``TinyJEPAError`` where it cannot begin."""
+    """Serves until Ctrl-C or SIGTERM; ``ready`` is called with the URL.
+
+    Raises ``TinyJEPAError`` where it cannot begin. Needs the main thread, for the signals.
+    """
 
     async def main() -> None:
         server = Server(runs, access)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.end)
         try:
             await server.start(port)
             ready(server.url)

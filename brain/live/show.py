@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from brain.evaluation.interventions import INTERVENTIONS
 from brain.live.loaded import Loaded
 from brain.live.messages import Command, Packed, pack, scene_state
 from brain.live.scene import Scene
-from brain.live.tricks import TRICKS
 from shared.errors import TinyJEPAError
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -144,8 +144,8 @@ class Show(threading.Thread):
                 raise TinyJEPAError(f"speed is one of {', '.join(str(speed) for speed in SPEEDS)}")
             self._speed = value
         elif command.do == "trick":
-            if not isinstance(value, str) or value not in TRICKS:
-                raise TinyJEPAError(f"a trick is one of {', '.join(TRICKS)}")
+            if not isinstance(value, str) or value not in INTERVENTIONS:
+                raise TinyJEPAError(f"a trick is one of {', '.join(INTERVENTIONS)}")
             self._scene.play(value)
             self._playing = True
         elif command.do == "policy":

@@ -1,4 +1,4 @@
-"""What the model makes of a film, frame by frame: latents, what it foresaw, energies."""
+"""What the model makes of a running world, frame by frame: latents, what it foresaw, energies."""
 
 from __future__ import annotations
 
@@ -9,28 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brain.evaluation.episodes import Timing
+from brain.data.windows import OnlineWindow, Timing
 from brain.models.world_model import EnergyKind, WorldModel
-
-
-class Window:
-    """The newest frames of a film: just those that an observation needs."""
-
-    def __init__(self, timing: Timing) -> None:
-        self._stride = timing.stride
-        self._frames: deque[np.ndarray] = deque(maxlen=timing.history + 1)
-
-    def add(self, frame: np.ndarray) -> None:
-        self._frames.append(frame)
-
-    def clear(self) -> None:
-        self._frames.clear()
-
-    def observation(self) -> np.ndarray | None:
-        """uint8 (stack, H, W, C), oldest first; None while frames are missing."""
-        if len(self._frames) < (self._frames.maxlen or 0):
-            return None
-        return np.stack(list(self._frames)[:: self._stride])
 
 
 @dataclass(frozen=True)
@@ -51,15 +31,13 @@ class Watcher:
 
     def __init__(self, model: WorldModel, timing: Timing, kind: EnergyKind) -> None:
         self.model, self.timing, self.kind = model, timing, kind
-        self._window = Window(timing)
+        self._window = OnlineWindow(timing)
         self._latents: deque[Tensor | None] = deque(maxlen=timing.stride + 1)
-        self._actions: deque[np.ndarray] = deque(maxlen=timing.stride)
 
     def forget(self) -> None:
         """An episode begins: nothing leads from the frames before to those after."""
         self._window.clear()
         self._latents.clear()
-        self._actions.clear()
 
     @torch.no_grad()
     def see(self, frame: np.ndarray, action: np.ndarray | None, other: np.ndarray | None) -> Reading:
@@ -67,9 +45,7 @@ class Watcher:
 
         ``other`` is an observation, uint8 (stack, H, W, C), that is proposed beside the true one.
         """
-        self._window.add(frame)
-        if action is not None:
-            self._actions.append(action)
+        self._window.add(frame, action)
         observation = self._window.observation()
         if observation is None:
             self._latents.append(None)
@@ -77,10 +53,10 @@ class Watcher:
         both = observation[None] if other is None else np.stack([observation, other])
         latents = self.model.encode(torch.from_numpy(both))[:, 0]
         self._latents.append(latents[:1])
-        before = self._latents[0]
-        if len(self._latents) <= self.timing.stride or before is None:
+        before, taken = self._latents[0], self._window.chunk()
+        if len(self._latents) <= self.timing.stride or before is None or taken is None:
             return Reading(latents[:1])
-        chunk = torch.from_numpy(np.concatenate(self._actions))[None].to(latents.device)
+        chunk = torch.from_numpy(taken)[None].to(latents.device)
         foreseen, _ = self.model.predict(before, chunk)
         n = len(latents)
         energies = self.model.energy(before.expand(n, -1), chunk.expand(n, -1), latents, self.kind).tolist()

@@ -1,4 +1,4 @@
-"""``compare.html``: runs side by side, from the figures, curves and films that their folders hold."""
+"""``compare.html``: runs side by side, from the figures, curves and videos that their folders hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from brain.evaluation.negatives import HARD, KINDS
 from brain.reports import compare_figures as draw
 from brain.reports.curves import NO_TERM
 from brain.reports.page import render
-from brain.runs.figures import Record, read_run
+from brain.runs.figures import KindFigures, Record, read_run
 from brain.runs.folder import write_whole
 
 
@@ -38,15 +38,15 @@ def write_comparison(paths: Sequence[Path], out: Path) -> None:
 
 
 def headline(runs: Sequence[Record]) -> list[dict[str, Any]]:
-    """The rows of the first table: label, floor's name, and per run its value, its floor and whether it is the best.
+    """The rows of the first table: label, and per run its value, its best baseline and whether it is the best run.
 
     Nothing is best among runs of different worlds.
     """
     rows: dict[str, dict[str, Any]] = {}
     for run in runs:
-        for key, item in (run.judgement["headline"] if run.judgement else {}).items():
-            row = rows.setdefault(key, {"label": item["label"], "cells": {}})
-            row["cells"][run.name] = {"value": item["value"], "floor": item["floor"], "best": False}
+        for key, item in (run.judgement.headline if run.judgement else {}).items():
+            row = rows.setdefault(key, {"label": item.label, "cells": {}})
+            row["cells"][run.name] = {"value": item.value, "baseline": item.baseline, "best": False}
     one_world = len({run.facts["world"] for run in runs}) == 1
     for key, row in rows.items() if one_world else ():
         known = [c for c in row["cells"].values() if c["value"] is not None and math.isfinite(c["value"])]
@@ -74,19 +74,16 @@ def _kinds(judged: Sequence[Record]) -> list[str]:
     return [kind for kind in order if any(kind in _energies(run) for run in judged)]
 
 
-def _energies(run: Record) -> Mapping[str, Any]:
+def _energies(run: Record) -> Mapping[str, KindFigures]:
     assert run.judgement is not None
-    kinds: Mapping[str, Any] = run.judgement["energy"]["kinds"]
-    return kinds
+    return run.judgement.energy.kinds
 
 
 def _pictures(runs: Sequence[Record], judged: Sequence[Record]) -> dict[str, Any]:
     """Every SVG of the page, by name."""
     names = [run.name for run in runs]
-    aucs = {run.name: {kind: found["auc"]["model"] for kind, found in _energies(run).items()} for run in judged}
-    rollouts = {
-        run.name: run.judgement["rollout"] for run in judged if run.judgement and run.judgement["rollout"]["steps"]
-    }
+    aucs = {run.name: {kind: found.auc["model"] for kind, found in _energies(run).items()} for run in judged}
+    rollouts = {run.name: run.judgement.rollout for run in judged if run.judgement and run.judgement.rollout.steps}
     curves: dict[str, str] = {}
     for stage in dict.fromkeys(stage for run in runs for stage in run.stages):
         entries = {run.name: run.stages.get(stage, []) for run in runs}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from brain.reports.figures import title
+from brain.reports.figures import number, title
 from brain.reports.style import COLOURS, Margins, panel, style, svg
+from brain.runs.figures import RolloutFigures
 
 TURN = ("model", "impossible", "state-oracle", "no-predictor", "random-encoder", "pixel", "neutral")
 
@@ -17,13 +17,13 @@ def palette(count: int) -> list[str]:
     return [COLOURS[TURN[i % len(TURN)]] for i in range(count)]
 
 
-def aucs(names: Sequence[str], found: Mapping[str, Mapping[str, float]], kinds: Sequence[str]) -> str:
+def aucs(names: Sequence[str], found: Mapping[str, Mapping[str, float | None]], kinds: Sequence[str]) -> str:
     """AUC of every kind of impossible future, a dot a run."""
     with style():
         figure, (axes,) = panel(1, 5.2, 0.7 + 0.32 * len(kinds), Margins(left=1.45, top=0.1))
         for name, colour, place in zip(names, palette(len(names)), range(len(names))):
             nudge = (place - (len(names) - 1) / 2) * min(0.16, 0.6 / len(names))
-            rows = [(y, found[name][kind]) for y, kind in enumerate(kinds) if kind in found.get(name, {})]
+            rows = [(y, number(found[name][kind])) for y, kind in enumerate(kinds) if kind in found.get(name, {})]
             axes.plot([value for _, value in rows], [y + nudge for y, _ in rows], "o", color=colour, markersize=7,
                       alpha=0.9, markeredgewidth=0)  # fmt: skip
         axes.axvline(0.5, color=COLOURS["neutral"], linewidth=0.8, linestyle=":")
@@ -35,16 +35,18 @@ def aucs(names: Sequence[str], found: Mapping[str, Mapping[str, float]], kinds: 
         return svg(figure)
 
 
-def rollout(names: Sequence[str], found: Mapping[str, Mapping[str, Any]]) -> str:
+def rollout(names: Sequence[str], found: Mapping[str, RolloutFigures]) -> str:
     """Error of latent forecasts against model steps ahead; dashed: persistence."""
     with style():
         figure, (axes,) = panel(1, 5.2, 3.0)
         for name, colour in zip(names, palette(len(names))):
             if name in found:
-                axes.plot(found[name]["steps"], found[name]["model"], "o-", color=colour, markersize=4)
-                axes.plot(found[name]["steps"], found[name]["persistence"], "--", color=colour, linewidth=1)
+                axes.plot(found[name].steps, [number(x) for x in found[name].model], "o-", color=colour, markersize=4)
+                axes.plot(
+                    found[name].steps, [number(x) for x in found[name].persistence], "--", color=colour, linewidth=1
+                )
         axes.set_xscale("log", base=2)
-        steps = sorted({step for one in found.values() for step in one["steps"]})
+        steps = sorted({step for one in found.values() for step in one.steps})
         axes.set_xticks(steps, [f"{step:g}" for step in steps])
         axes.set(xlabel="model steps ahead", ylabel="error / variance", ylim=(0, None))
         return svg(figure)

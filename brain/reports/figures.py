@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,14 +13,14 @@ from sklearn.metrics import roc_curve
 
 from brain.evaluation.energies import Pairs
 from brain.evaluation.negatives import HARD, KINDS, SHIFTS
-from brain.evaluation.summary import CEILING, FLOORS
 from brain.evaluation.timeline import Timeline
 from brain.reports.style import COLOURS, LABELS, Margins, legend_above, panel, round_ticks, style, svg
+from brain.runs.figures import BASELINES, UPPER_BOUND, KindFigures, RolloutFigures
 from shared.video import as_rgb
 
 
 def timeline(line: Timeline, threshold: float, control_rate: float) -> str:
-    """A film strip above the energy of each of its frames, with the injected frames in red."""
+    """A strip of frames above the energy of each of its frames, with the injected frames in red."""
     seconds = line.row / control_rate
     span = seconds[-1] - seconds[0]
     width, shown = 10.8, len(line.strip)
@@ -59,22 +58,22 @@ def timeline(line: Timeline, threshold: float, control_rate: float) -> str:
         return svg(figure)
 
 
-def kind_panel(raters: Mapping[str, Pairs]) -> str:
-    """Left: how the energies of true and impossible futures are spread. Right: ROC beside floors and ceiling."""
+def kind_panel(scorers: Mapping[str, Pairs]) -> str:
+    """Left: how the energies of true and impossible futures are spread. Right: ROC beside baselines and upper bound."""
     with style():
         room = Margins(left=0.15, top=0.1)
         figure, (left, right) = panel(2, 5.2, 2.2, room, width_ratios=[1.3, 1], gridspec_kw={"wspace": 0.32})
-        _histogram(left, raters["model"])
-        for name in (CEILING, *FLOORS, "model"):
-            if name not in raters:
+        _histogram(left, scorers["model"])
+        for name in (UPPER_BOUND, *BASELINES, "model"):
+            if name not in scorers:
                 continue
-            pairs = raters[name]
+            pairs = scorers[name]
             labels = np.repeat([0, 1], [len(pairs.true), len(pairs.impossible)])
             false_alarm, detected, _ = roc_curve(labels, np.concatenate([pairs.true, pairs.impossible]))
             keep = np.unique(np.linspace(0, len(detected) - 1, 120).astype(int))
             right.plot(
                 false_alarm[keep], detected[keep], color=COLOURS[name],
-                linewidth=2.2 if name == "model" else 1.1, linestyle="--" if name == CEILING else "-",
+                linewidth=2.2 if name == "model" else 1.1, linestyle="--" if name == UPPER_BOUND else "-",
             )  # fmt: skip
         right.plot([0, 1], [0, 1], color=COLOURS["neutral"], linewidth=0.7, linestyle=":")
         right.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="false alarms", ylabel="detected")
@@ -103,6 +102,11 @@ def _histogram(axes: Axes, pairs: Pairs) -> None:
     axes.grid(visible=False)
 
 
+def number(value: float | None) -> float:
+    """NaN, which is not drawn, for a figure that there is none of."""
+    return math.nan if value is None else value
+
+
 def title(kind: str) -> str:
     """A kind of impossible future as the page calls it."""
     if kind.startswith("wrong-action-"):
@@ -111,22 +115,22 @@ def title(kind: str) -> str:
     return kind
 
 
-def summary(kinds: Mapping[str, Any]) -> str:
-    """AUC of every kind of impossible future: model, floors and ceiling on one line each."""
+def summary(kinds: Mapping[str, KindFigures]) -> str:
+    """AUC of every kind of impossible future: model, baselines and upper bound on one line each."""
     shown = [kind for kind in (*(k for k in KINDS if k not in HARD), "hard") if kind in kinds]
-    shown.sort(key=lambda kind: -kinds[kind]["auc"]["model"])
+    shown.sort(key=lambda kind: -number(kinds[kind].auc["model"]))
     with style():
         figure, (axes,) = panel(1, 5.2, 1.0 + 0.3 * len(shown), Margins(left=1.45, top=0.5))
         for y, kind in enumerate(shown):
-            aucs = kinds[kind]["auc"]
+            aucs = kinds[kind].auc
             axes.plot([0, 1], [y, y], color=COLOURS["neutral"], linewidth=0.5, alpha=0.5, zorder=0)
-            for name in (*FLOORS, CEILING, "model"):
+            for name in (*BASELINES, UPPER_BOUND, "model"):
                 if name in aucs:
                     axes.plot(
-                        aucs[name], y, "o" if name == "model" else "D" if name == CEILING else "|",
-                        color=COLOURS[name], markersize=8 if name == "model" else 5 if name == CEILING else 10,
-                        markeredgewidth=0 if name in ("model", CEILING) else 2,
-                        label=LABELS[name] if y == 0 or (name not in kinds[shown[0]]["auc"] and y == 1) else None,
+                        number(aucs[name]), y, "o" if name == "model" else "D" if name == UPPER_BOUND else "|",
+                        color=COLOURS[name], markersize=8 if name == "model" else 5 if name == UPPER_BOUND else 10,
+                        markeredgewidth=0 if name in ("model", UPPER_BOUND) else 2,
+                        label=LABELS[name] if y == 0 or (name not in kinds[shown[0]].auc and y == 1) else None,
                     )  # fmt: skip
         axes.axvline(0.5, color=COLOURS["neutral"], linewidth=0.8, linestyle=":")
         axes.set_yticks(range(len(shown)), [title(kind) for kind in shown])
@@ -139,17 +143,17 @@ def summary(kinds: Mapping[str, Any]) -> str:
         return svg(figure)
 
 
-def shifts(kinds: Mapping[str, Any], rate: float) -> str:
+def shifts(kinds: Mapping[str, KindFigures], rate: float) -> str:
     """AUC of the near kinds against how far off the proposal is."""
-    shown = [(shift, kinds[kind]["auc"]) for shift, kind in zip(SHIFTS, HARD) if kind in kinds]
+    shown = [(shift, kinds[kind].auc) for shift, kind in zip(SHIFTS, HARD) if kind in kinds]
     with style():
         figure, (axes,) = panel(1, 5.2, 3.0, Margins(top=0.5))
-        for name in (*FLOORS, CEILING, "model"):
+        for name in (*BASELINES, UPPER_BOUND, "model"):
             if name in shown[0][1]:
                 axes.plot(
-                    [shift for shift, _ in shown], [auc[name] for _, auc in shown], marker="o", color=COLOURS[name],
-                    label=LABELS[name], linewidth=2.2 if name == "model" else 1.1,
-                    markersize=4 if name == "model" else 2, linestyle="--" if name == CEILING else "-",
+                    [shift for shift, _ in shown], [number(auc[name]) for _, auc in shown], marker="o",
+                    color=COLOURS[name], label=LABELS[name], linewidth=2.2 if name == "model" else 1.1,
+                    markersize=4 if name == "model" else 2, linestyle="--" if name == UPPER_BOUND else "-",
                 )  # fmt: skip
         axes.axhline(0.5, color=COLOURS["neutral"], linewidth=0.8, linestyle=":")
         axes.set_xticks([shift for shift, _ in shown])
@@ -203,15 +207,22 @@ def probes(scores: Mapping[str, Mapping[str, float | None]]) -> str:
         return svg(figure)
 
 
-def rollout(errors: Mapping[str, list[float]], step_seconds: float) -> str:
+def rollout(errors: RolloutFigures, step_seconds: float) -> str:
     """Error of latent forecasts against how far ahead they look."""
     with style():
         figure, (axes,) = panel(1, 5.2, 2.9, Margins(top=0.35))
         for name in ("persistence", "model"):
-            axes.plot(errors["steps"], errors[name], "o-", color=COLOURS[name], label=LABELS[name], markersize=4)
+            axes.plot(
+                errors.steps,
+                [number(x) for x in getattr(errors, name)],
+                "o-",
+                color=COLOURS[name],
+                label=LABELS[name],
+                markersize=4,
+            )
         axes.axhline(1, color=COLOURS["neutral"], linewidth=0.8, linestyle=":", label="mean of all latents")
         axes.set_xscale("log", base=2)
-        axes.set_xticks(errors["steps"], [f"{steps:g}" for steps in errors["steps"]])
+        axes.set_xticks(errors.steps, [f"{steps:g}" for steps in errors.steps])
         axes.set(xlabel=f"model steps ahead ({step_seconds:g} s each)", ylabel="error / variance", ylim=(0, None))
         legend_above(figure, axes)
         return svg(figure)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from brain.data.states import ANGLES
+from brain.data.states import States
 
 POINTS = 1500
 COLUMNS = 4
@@ -32,19 +31,19 @@ def project(latents: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     return {f"PCA ({100 * share:.0f} % of the variance)": flat.transform(latents), "t-SNE": spread}
 
 
-def draw_portrait(latents: np.ndarray, names: Sequence[str], states: np.ndarray, seed: int, file: Path) -> None:
+def draw_portrait(latents: np.ndarray, named: States, states: np.ndarray, seed: int, file: Path) -> None:
     """A row per projection, a column per state: latents (N, D), states (N, S); an angle in a colour that turns."""
     from matplotlib.figure import Figure
 
     rows = np.random.default_rng(seed).permutation(len(latents))[:POINTS]
-    places, shown = project(latents[rows], seed), list(names)[:COLUMNS]
+    places, shown = project(latents[rows], seed), named.names[:COLUMNS]
     figure = Figure(figsize=(3.2 * len(shown) + 0.4, 6.4), layout="constrained")
     grid = figure.subplots(len(places), len(shown), squeeze=False)
     for row, (method, points) in enumerate(places.items()):
         for column, name in enumerate(shown):
             axes = grid[row, column]
             values, colours, ends = states[rows, column], "viridis", {}
-            if name in ANGLES:  # -pi and pi are the same, and have the same colour
+            if name in named.angles:  # -pi and pi are the same, and have the same colour
                 values, colours = (values + np.pi) % (2 * np.pi) - np.pi, "twilight"
                 ends = {"vmin": -np.pi, "vmax": np.pi}
             dots = axes.scatter(*points.T, c=values, s=4, cmap=colours, linewidths=0, **ends)

@@ -1,138 +1,196 @@
-"""``report.html``: one self-contained page that says what a run learned, and how we know."""
+"""``report.html``: one run on one page, as far as it has come, with the command that makes what is missing.
+
+Nothing is computed here: figures and pictures come from the run folder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import math
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from brain import recipes
-from brain.data.states import ANGLES
-from brain.evaluation.baselines import Fitted
-from brain.evaluation.energies import Form, Pairs
-from brain.evaluation.episodes import Embedded
 from brain.evaluation.negatives import HARD, KINDS
-from brain.evaluation.summary import CEILING, FLOORS
-from brain.evaluation.timeline import Timeline, watch
-from brain.evaluation.violations import Strip
-from brain.recipes.schema import Recipe
-from brain.reports import figures as draw
-from brain.reports.curves import training_pictures
+from brain.reports import figures
+from brain.reports import probe_figures as draw
+from brain.reports.curves import COLLAPSE, training_pictures
 from brain.reports.page import render
 from brain.reports.style import LABELS
-from brain.reports.violations import drawable
-from brain.runs.figures import read_metrics
-from brain.runs.folder import write_whole
-from shared.store.reader import Store
+from brain.runs.figures import BASELINES, UPPER_BOUND, KindFigures, Record, damaged, read_run
+from brain.runs.folder import Run, write_whole
+from shared.errors import TinyJEPAError
+from shared.worlds import world_class
 
-PLANE_STATES = ("forward_speed", "lateral_offset", "angular_velocity")
-"""States that colour the latent plane; a world without them shows its first two."""
-
-PANELS = ("teleport", "far", "near", "frozen", "reversed", "wrong-action-1", "wrong-action-4")
-"""Kinds with a histogram and a ROC curve; ``near`` pools all shifts."""
-
-PLANE_POINTS = 3000
+COLLAPSED_RANK, COLLAPSED_STD = 2.0, 0.02
+"""An effective rank or a mean standard deviation below these is called collapsed."""
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What the report draws, beyond the figures of ``judge.json``."""
+class Part:
+    """One thing a run can have."""
 
-    test: Embedded
-    latents: np.ndarray
-    """standardised test latents, flat over the table's rows, (rows, D)"""
-    rated: Mapping[str, Mapping[str, Pairs]]
-    """test energies: kind, then rater"""
-    dynamics: Fitted
-    form: Form
-    """the chosen energy"""
-    device: torch.device
-    strips: Sequence[Strip] = ()
-    """one pair of each violation"""
+    name: str
+    done: str
+    """what there is of it; empty where there is nothing"""
+    command: str
+    """what makes it; empty where it is there"""
+    gives: str
+    """what this page shows of it"""
 
 
-def write_report(run: Path, store: Store, figures: Mapping[str, Any], evidence: Evidence) -> None:
-    """Draws everything and writes ``report.html`` into the run folder, whole or not at all."""
-    recipe = Recipe.model_validate(figures["recipe"])
-    line = watch(
-        store, evidence.test, evidence.latents, evidence.dynamics, evidence.form, figures["seed"], evidence.device
-    )
-    order = [*(kind for kind in KINDS if kind not in HARD), "hard", *HARD]
+def write_report(path: Path, out: Path) -> list[Part]:
+    """Write the page of the run at ``path`` to ``out``, whole or not at all; returns the parts of the run.
+
+    Raises what ``read_run`` raises, and ``TinyJEPAError`` where ``out`` cannot be written.
+    """
+    run = read_run(path, path.resolve().name)
+    listed = parts(run)
+    judged = run.judgement
+    kinds = judged.energy.kinds if judged else {}
+    scorers = [name for name in ("model", *BASELINES, UPPER_BOUND) if any(name in kind.auc for kind in kinds.values())]
     page = render(
         Path(__file__).parent / "report.html",
-        f=figures,
-        spec=store.spec,
-        recipe=recipe,
-        recipe_text=recipes.dump(recipe),
-        store=store,
         run=run,
-        line=line,
-        pictures=_pictures(run, store, figures, evidence, line),
-        raters=["model", *FLOORS, *([CEILING] if store.spec.state_names else [])],
-        kinds=[kind for kind in order if kind in figures["energy"]["kinds"]],
+        parts=listed,
+        need={part.name: part.command for part in listed},
+        pictures=pictures(run),
+        drawn=judged_pictures(path) if judged else None,
+        collapse=collapse(run),
+        judged=judged,
+        subset=world_class(run.facts["world"]).typical,
+        probes=_probe_rows(run),
+        kinds=_kinds(kinds),
+        scorers=scorers,
         hard=HARD,
         labels=LABELS,
-        violation_baselines=list(next(iter(figures.get("violations", {}).values()), {}).get("baselines", ())),
-    )  # fmt: skip
-    write_whole(run / "report.html", page)
+        recipe_rows=list(recipes.explain(run.recipe)),
+        recipe_text=recipes.dump(run.recipe),
+        changed=changed(run),
+        commands=commands(run),
+    )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, page)
+    except OSError as error:
+        raise TinyJEPAError(f"cannot write {out} ({error.strerror}): give another --out") from None
+    return listed
 
 
-def _pictures(
-    run: Path, store: Store, figures: Mapping[str, Any], evidence: Evidence, line: Timeline
-) -> dict[str, Any]:
-    """Every SVG of the page, by name."""
-    energy = figures["energy"]
-    names = store.spec.state_names
-    threshold = energy["validation"][evidence.form]["thresholds"][1]
-    step = evidence.test.timing.stride / store.spec.control_rate
-    pictures: dict[str, Any] = {
-        "timeline": draw.timeline(line, threshold, store.spec.control_rate),
-        "summary": draw.summary(energy["kinds"]),
-        "shifts": draw.shifts(energy["kinds"], store.spec.control_rate) if "hard" in energy["kinds"] else "",
-        "kinds": {kind: draw.kind_panel(pairs) for kind, pairs in _panels(evidence).items()},
-        "planes": _planes(names, evidence),
-        "rollout": draw.rollout(figures["rollout"], step) if figures["rollout"]["steps"] else "",
-        "curves": training_pictures(read_metrics(run / "metrics.jsonl"), figures["latent"]["dim"]),
-    }
-    pictures["strips"] = drawable(evidence.strips)
-    if "probes" in figures:
-        pictures["probes"] = {name: draw.probes(scores) for name, scores in reversed(figures["probes"].items())}
-    return pictures
+def parts(run: Record) -> list[Part]:
+    """Encoder, predictor, judgement, probe and dream, each with what there is or the command that makes it."""
+    made = commands(run)
+    trained = run.finished("encoder") and run.finished("predictor")
+    found = []
+    for stage, gives in (("encoder", "latents and curves"), ("predictor", "forecasts and curves")):
+        reached = f"{run.steps(stage):,} steps" if run.finished(stage) else ""
+        found.append(Part(stage, reached, "" if reached else made["train"], gives))
+    for name, there, gives in (
+        ("judge", run.judgement, "energies, baselines, upper bound, calibration"),
+        ("probe", run.probe, "what the latent knows, and its picture"),
+        ("dream", run.dream, "a video of decoded forecasts, and their error"),
+    ):
+        done = "" if there is None else "figures" + (" and video" if name == "dream" and run.video else "")
+        need = made[name] if trained else f"{made['train']}\n{made[name]}"
+        found.append(Part(name, done, "" if done else need, gives))
+    return found
 
 
-def _panels(evidence: Evidence) -> dict[str, dict[str, Pairs]]:
-    """Per panel the energies by rater; the chosen form of the model's energy is ``model``."""
-    result = {}
-    for panel in PANELS:
-        pooled = [evidence.rated[k] for k in (HARD if panel == "near" else (panel,)) if k in evidence.rated]
-        if not pooled:
-            continue
-        result[panel] = {
-            shown: Pairs(
-                np.concatenate([raters[name].true for raters in pooled]),
-                np.concatenate([raters[name].impossible for raters in pooled]),
-            )
-            for shown, name in {"model": evidence.form, **{n: n for n in (*FLOORS, CEILING)}}.items()
-            if name in pooled[0]
-        }
-    return result
+def commands(run: Record) -> dict[str, str]:
+    """The command line of every part; a recipe that is no stock one is read from the run folder."""
+    folder = shlex.quote(str(run.path))
+    stock = run.recipe.name in recipes.names() and recipes.load(run.recipe.name) == run.recipe
+    recipe = run.recipe.name if stock else shlex.quote(str(run.path / "recipe.toml"))
+    store = shlex.quote(str(run.facts["store"]))
+    train = f"brain train --store {store} --run {folder} --recipe {recipe} --seed {run.facts['seed']}"
+    return {"train": train} | {name: f"brain {name} --run {folder}" for name in ("judge", "probe", "dream")}
 
 
-def _planes(names: tuple[str, ...], evidence: Evidence) -> list[str]:
-    """The latents' principal plane, once per state."""
-    at = evidence.test.observed()
-    at = at[np.linspace(0, len(at) - 1, min(len(at), PLANE_POINTS)).astype(int)]
-    latents = evidence.latents[at].astype(np.float64)
-    centred = latents - latents.mean(0)
-    eigenvalues, vectors = np.linalg.eigh(centred.T @ centred)
-    plane = centred @ vectors[:, -2:][:, ::-1]
-    explained = eigenvalues[::-1][:2] / eigenvalues.sum()
-    shown = [name for name in PLANE_STATES if name in names] or [n for n in names if n not in ANGLES][:2]
+def changed(run: Record) -> dict[str, Any]:
+    """Keys of the recipe that differ from the stock recipe of its name, with the stock's value; none if it has none."""
+    if run.recipe.name not in recipes.names():
+        return {}
+    stock = recipes.load(run.recipe.name)
+    return {key: was for key, _, was in recipes.differences(run.recipe, stock)}
+
+
+def collapse(run: Record) -> dict[str, Any] | None:
+    """Effective rank and standard deviation at the last line of the encoder's training, and whether that is collapse.
+
+    None where the encoder has logged none.
+    """
+    lines = [
+        line for line in run.stages.get("encoder", []) if all(isinstance(line.get(k), float | int) for k in COLLAPSE)
+    ]
+    if not lines:
+        return None
+    rank, std = lines[-1]["effective_rank"], lines[-1]["embedding_std"]
+    sound = math.isfinite(rank) and math.isfinite(std) and rank >= COLLAPSED_RANK and std >= COLLAPSED_STD
+    return {"rank": rank, "std": std, "dim": run.recipe.encoder.dim, "step": lines[-1]["step"], "collapsed": not sound}
+
+
+def judged_pictures(path: Path) -> dict[str, Any] | None:
+    """What ``brain judge`` drew; None where an earlier version judged. Raises ``TinyJEPAError`` for a damaged file."""
+    file = Run(path).pictures
+    if not file.exists():
+        return None
+    try:
+        found: Any = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not {"timeline", "kinds", "planes", "episode", "injected"} <= found.keys():
+            raise ValueError("pictures are missing")
+        return found
+    except (ValueError, RecursionError) as error:
+        raise damaged(file, error, f"make it again with brain judge --run {path}") from None
+
+
+def pictures(run: Record) -> dict[str, Any]:
+    """Every SVG of the page that figures give, by name; empty where the run has nothing for it."""
+    found: dict[str, Any] = dict.fromkeys(
+        ("summary", "shifts", "calibration", "rollout", "probes", "judged_probes", "dream"), ""
+    )
+    found["curves"] = training_pictures(run.stages, run.recipe.encoder.dim)
+    if run.judgement:
+        energy, rate = run.judgement.energy, float(run.judgement.store.get("control_rate", 1.0))
+        kinds, shown = energy.kinds, _kinds(energy.kinds)
+        main = [kind for kind in shown if kind not in HARD]
+        if main:
+            found["summary"] = figures.summary(kinds)
+            found["calibration"] = draw.calibration(kinds, main, energy.false_alarm_target)
+        if "hard" in kinds:
+            found["shifts"] = figures.shifts(kinds, rate)
+        if run.judgement.rollout.steps:
+            found["rollout"] = figures.rollout(run.judgement.rollout, run.recipe.observation.stride / rate)
+        probes = run.judgement.probes
+        found["judged_probes"] = {domain: figures.probes(probes[domain]) for domain in reversed(probes)}
+    if run.probe:
+        found["probes"] = draw.probes(run.probe.scores)
+    if run.dream:
+        found["dream"] = draw.dream(run.dream)
+    return found
+
+
+def _kinds(kinds: Mapping[str, KindFigures]) -> list[str]:
+    """Kinds of impossible futures that were judged, in the report's order."""
+    order = [*(kind for kind in KINDS if kind not in HARD), "hard", *HARD]
+    return [kind for kind in order if kind in kinds]
+
+
+def _probe_rows(run: Record) -> list[dict[str, Any]]:
+    """Per state: R2 by representation, and the linear probe's error beside the mean's, in the state's unit."""
+    if run.probe is None:
+        return []
+    scores = run.probe.scores
+    spaces = [space for space in ("linear", "mlp", "random-encoder", "pca", "pixels", "supervised") if space in scores]
+    means = scores.get("mean", {})
     return [
-        draw.plane(plane, evidence.test.state[at, names.index(name)], name, [float(share) for share in explained])
-        for name in shown
+        {
+            "state": state,
+            "r2": {space: scores[space][state].r2 if state in scores[space] else None for space in spaces},
+            "rmse": score.rmse,
+            "mean_rmse": means[state].rmse if state in means else None,
+        }
+        for state, score in scores["linear"].items()
     ]

@@ -40,10 +40,7 @@ LABELS = {
     "pca": "PCA, same width",
     "state-oracle": "state oracle",
     "persistence": "persistence",
-    "pixels": "pixel distance",
-    "untrained-encoder": "untrained encoder",
     "free-motion": "moves on freely",
-    "true-state": "true state",
     "mean": "mean",
 }
 

@@ -36,9 +36,9 @@ def strip_svg(strip: Strip) -> str:
     edge = LABEL + len(past) * pitch - GAP / 2
     parts.append(f'<path d="M{edge} 0V{rows - GAP}" stroke="currentColor" stroke-dasharray="3 3" opacity="0.6"/>')
     parts.append(f'<text x="0" y="{rows + CHART / 2 + 4}">energy</text>')
-    place = _axis([*strip.true_energy, *strip.impossible_energy], rows + CHART - 4, rows + 6)
+    height = _axis([*strip.true_energy, *strip.impossible_energy], rows + CHART - 4, rows + 6)
     for name, energies in (("model", strip.true_energy), ("impossible", strip.impossible_energy)):
-        points = [(edge + GAP / 2 + k * pitch + CELL / 2, place(value)) for k, value in enumerate(energies)]
+        points = [(edge + GAP / 2 + k * pitch + CELL / 2, height(value)) for k, value in enumerate(energies)]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{COLOURS[name]}" stroke-width="1.6"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="{COLOURS[name]}"/>' for x, y in points]

@@ -1,27 +1,267 @@
-"""What a run folder holds, read back for the pages that show it: nothing is computed, torch models are not loaded."""
+"""The figures that a run folder holds, typed: the one reader of ``judge.json``, ``probe.json`` and ``dream.json``.
+
+Nothing is computed and no model is loaded. Files of earlier versions stay readable: what they lack has a default, and
+keys that were renamed are known by both names.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
 from brain.runs.folder import Run
+from brain.runs.metrics import read_metrics
 from shared.errors import TinyJEPAError, cause
+from shared.store.schema import StoreSpec
 
 MEDIA_BYTES = 20 << 20
-"""A larger film or picture is left out of a page, which holds all of them."""
+"""A larger video or picture is left out of a page, which holds all of them."""
 MEDIA = {
     "forecast.mp4": "video/mp4", "reconstruction.png": "image/png", "latents.png": "image/png",
 }  # fmt: skip
 
+BASELINES = ("pixel", "no-predictor", "random-encoder")
+"""Scorers of energies that a trained model has to beat."""
+UPPER_BOUND = "state-oracle"
+"""The scorer that knows the true state."""
+
 Metrics = Mapping[str, Sequence[Mapping[str, Any]]]
 """The lines of ``metrics.jsonl`` by stage, in the file's order; each has ``step``."""
+
+Form = Literal["scaled", "plain"]
+
+
+class Figures(BaseModel):
+    """A part of a file of figures; keys that nobody asks for are let by."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=True)
+
+
+class KindFigures(Figures):
+    """One kind of impossible futures. AUC and pair accuracy are by scorer."""
+
+    auc: dict[str, float | None]
+    pair_accuracy: dict[str, float | None] = {}
+    detection_rate: float | None = None
+    false_alarm_rate: float | None = None
+    transitions: int = 0
+    steps: int = 1
+    summary: str = ""
+    principle: str = ""
+
+    @field_validator("auc")
+    @classmethod
+    def _has_the_model(cls, auc: dict[str, float | None]) -> dict[str, float | None]:
+        if "model" not in auc:
+            raise ValueError("the model is missing")
+        return auc
+
+
+class Calibration(Figures):
+    """One form of the energy on validation episodes."""
+
+    hard_auc: float | None = None
+    thresholds: dict[int, float | None] = {}
+    """by model steps"""
+
+
+class EnergyFigures(Figures):
+    form: Form
+    """the form that validation episodes chose"""
+    kinds: dict[str, KindFigures]
+    validation: dict[str, Calibration]
+    """by form"""
+    anchors: int = 0
+    false_alarm_target: float = 0.01
+
+    @property
+    def thresholds(self) -> dict[int, float | None]:
+        """Of the chosen form, by model steps."""
+        return self.validation[self.form].thresholds if self.form in self.validation else {}
+
+
+class MainFigure(Figures):
+    """A figure of the first table, beside the best baseline."""
+
+    label: str
+    value: float | None
+    baseline: float | None = Field(validation_alias=AliasChoices("baseline", "floor"))
+    baseline_name: str = Field("", validation_alias=AliasChoices("baseline_name", "floor_name"))
+    beats_baseline: bool | None = Field(None, validation_alias=AliasChoices("beats_baseline", "beats_floor"))
+
+
+class RolloutFigures(Figures):
+    """Error of latent forecasts, a value for each of ``steps``."""
+
+    steps: list[float] = []
+    model: list[float | None] = []
+    persistence: list[float | None] = []
+    starts: list[int] = []
+
+
+class LatentFigures(Figures):
+    dim: int
+    effective_rank: float | None
+    embedding_std: float | None
+
+
+class SplitFigures(Figures):
+    episodes: int
+    rows: int
+    policies: dict[str, int]
+    used_episodes: int
+    used_observations: int
+
+
+class PairScores(Figures):
+    """Of pairs of a true and an impossible continuation: see ``brain.evaluation.violations.scores``."""
+
+    relative_accuracy: float | None
+    auc: float | None
+    detection_rate: float | None = None
+
+
+class ViolationFigures(PairScores):
+    """One violation of expectation."""
+
+    principle: str
+    summary: str = ""
+    unseen: bool = False
+    """whether in scenes never trained on"""
+    pairs: int = 0
+    intervals: dict[str, tuple[float | None, float | None]] = {}
+    baselines: dict[str, PairScores] = {}
+    upper_bound: PairScores | None = None
+
+
+class ViolationMeans(PairScores):
+    principles: dict[str, PairScores] = {}
+    unseen: dict[str, PairScores] = {}
+    """by what is new in the scenes"""
+
+
+class ViolationSetup(Figures):
+    simulated: bool
+    """whether the simulator made the pairs, and not stored frames"""
+    aggregate: Literal["max", "mean"]
+    """of the energies along a clip"""
+    threshold: float | None
+    false_alarm_target: float
+    false_alarm_rate: float | None
+    steps: int
+    """model steps of a clip"""
+
+
+class Judgement(Figures):
+    """``judge.json``."""
+
+    energy: EnergyFigures
+    headline: dict[str, MainFigure] = {}
+    rollout: RolloutFigures = RolloutFigures()
+    violations: dict[str, ViolationFigures] = {}
+    violations_mean: ViolationMeans | None = None
+    violations_setup: ViolationSetup | None = None
+    probes: dict[str, dict[str, dict[str, float | None]]] = {}
+    """R2 of linear probes: domain (``all``, then the world's typical rows), representation, state"""
+    latent: LatentFigures | None = None
+    data: dict[str, SplitFigures] = {}
+    store: dict[str, Any] = {}
+    """the spec of the store that was judged on, and its ``path``"""
+    seed: int = 0
+    seconds: float | None = None
+
+    @property
+    def main_probes(self) -> tuple[str, dict[str, dict[str, float | None]]] | None:
+        """The domain whose probes are main figures, and these; None where nothing was probed."""
+        return list(self.probes.items())[-1] if self.probes else None
+
+    def spec(self) -> StoreSpec:
+        """The world as it was judged. Raises ``ValueError`` where the file does not say."""
+        return StoreSpec.model_validate({key: x for key, x in self.store.items() if key in StoreSpec.model_fields})
+
+
+class StateScore(Figures):
+    r2: float | None
+    rmse: float | None = None
+
+
+class ProbeFigures(Figures):
+    """``probe.json``: scores by representation, then by state."""
+
+    scores: dict[str, dict[str, StateScore]]
+    reward: dict[str, StateScore] | None = None
+    steps: int = 0
+
+    @field_validator("scores")
+    @classmethod
+    def _has_the_linear_probe(cls, scores: dict[str, dict[str, StateScore]]) -> dict[str, dict[str, StateScore]]:
+        if "linear" not in scores:
+            raise ValueError("the linear probe is missing")
+        return scores
+
+
+class DreamFigures(Figures):
+    """``dream.json``: mean squared pixel error, a value for each model step ahead."""
+
+    forecast_mse: list[float]
+    persistence_mse: list[float]
+    reconstruction_mse: list[float] = []
+    seconds_per_step: float = Field(gt=0)
+    episodes: int = 0
+    reconstruction_psnr_db: float | None = None
+
+    @model_validator(mode="after")
+    def _same_length(self) -> DreamFigures:
+        if len(self.forecast_mse) != len(self.persistence_mse):
+            raise ValueError("the errors are of different lengths")
+        return self
+
+
+Kind = TypeVar("Kind", bound=Figures)
+
+
+def read_judgement(run: Run) -> Judgement | None:
+    """``judge.json``; None where the run is not judged. Raises ``TinyJEPAError`` for a damaged file."""
+    return _read(run.judgement, Judgement, "judge", run.path)
+
+
+def read_probe(run: Run) -> ProbeFigures | None:
+    """``probe.json``; None where the run is not probed. Raises ``TinyJEPAError`` for a damaged file."""
+    return _read(run.path / "probe.json", ProbeFigures, "probe", run.path)
+
+
+def read_dream(run: Run) -> DreamFigures | None:
+    """``dream.json``; None where nothing was dreamed. Raises ``TinyJEPAError`` for a damaged file."""
+    return _read(run.path / "dream.json", DreamFigures, "dream", run.path)
+
+
+def _read(path: Path, kind: type[Kind], command: str, run: Path) -> Kind | None:
+    if not path.exists():
+        return None
+    try:
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error, f"make it again with brain {command} --run {run}") from None
+
+
+def damaged(path: Path, error: Exception, cure: str) -> TinyJEPAError:
+    """One line that names a file of figures that cannot be read, and why."""
+    why = cause(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])[:60]
+        why = f"{where}: {first['msg'][:60]}" if where else str(first["msg"])[:80]
+    return TinyJEPAError(f"{path} is damaged ({why}): {cure}")
 
 
 @dataclass(frozen=True)
@@ -33,18 +273,15 @@ class Record:
     recipe: Recipe
     facts: dict[str, Any]
     """``run.json``"""
-    judgement: dict[str, Any] | None
-    """``judge.json``; None where it was not judged"""
-    probe: dict[str, Any] | None
-    """``probe.json``; None where it was not probed"""
-    dream: dict[str, Any] | None
-    """``dream.json``; None where nothing was dreamed"""
+    judgement: Judgement | None
+    probe: ProbeFigures | None
+    dream: DreamFigures | None
     stages: Metrics
     media: Mapping[str, str]
     """``MEDIA`` that there are, as data addresses, by file name"""
 
     @property
-    def film(self) -> str | None:
+    def video(self) -> str | None:
         """``forecast.mp4`` as a data address."""
         return self.media.get("forecast.mp4")
 
@@ -64,53 +301,49 @@ def read_run(path: Path, name: str) -> Record:
     """A run by its folder. Raises ``TinyJEPAError`` for a folder that is none, and for damaged figures in it."""
     run = Run(path)
     recipe, facts = run.recipe(), run.facts()
-    judgement = _figures(run.judgement, "judge", path, _is_judgement)
-    probe = _figures(path / "probe.json", "probe", path, _is_probe)
-    dream = _figures(path / "dream.json", "dream", path, _is_dream)
+    found = read_judgement(run), read_probe(run), read_dream(run)
     media = {file: address for file, kind in MEDIA.items() if (address := _address(path / file, kind))}
-    return Record(name, path, recipe, facts, judgement, probe, dream, read_metrics(path / "metrics.jsonl"), media)
+    return Record(name, path, recipe, facts, *found, read_metrics(path / "metrics.jsonl"), media)
 
 
-def read_metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The lines of a ``metrics.jsonl`` by stage, without what a kill cut short; none where there is no file."""
-    stages: dict[str, list[dict[str, Any]]] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict) and isinstance(entry.get("stage"), str) and isinstance(entry.get("step"), int):
-            stages.setdefault(entry["stage"], []).append(entry)
-    return stages
+def headline(run: Path) -> list[str]:
+    """The main figures of a judged run, a line each, with the best baseline beside.
+
+    Raises ``TinyJEPAError`` where the run is not judged.
+    """
+    judgement = read_judgement(Run(run))
+    if judgement is None:
+        raise TinyJEPAError(f"{run} is not judged yet: run brain judge --run {run}")
+    return [
+        f"{item.label}: {figure_text(item.value)} ({item.baseline_name}: {figure_text(item.baseline)})"
+        for item in judgement.headline.values()
+    ]
 
 
-def _is_judgement(found: Any) -> bool:
-    kinds, headline = found["energy"]["kinds"], found["headline"]
-    found["rollout"]["steps"]
-    return all("model" in kind["auc"] for kind in kinds.values()) and all("value" in row for row in headline.values())
+def figure_text(value: float | None) -> str:
+    """A figure as people read it: three decimals, one more close to 1 (cut, never rounded up), a dash for none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if 0.995 <= value < 1:
+        return f"{math.floor(value * 1e4) / 1e4:.4f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def _is_probe(found: Any) -> bool:
-    return all(isinstance(score["r2"], float | int) for score in found["scores"]["linear"].values())
+def confidence(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Mean of independent values and half the width of its confidence interval, by Student's t; N >= 2."""
+    from scipy import stats
+
+    mean = statistics.fmean(values)
+    spread = statistics.stdev(values) / len(values) ** 0.5
+    return mean, float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * spread
 
 
-def _is_dream(found: Any) -> bool:
-    return len(found["forecast_mse"]) == len(found["persistence_mse"]) and found["seconds_per_step"] > 0
-
-
-def _figures(path: Path, command: str, run: Path, check: Any) -> dict[str, Any] | None:
-    """A JSON file of figures that ``brain COMMAND`` wrote; None where there is none."""
-    if not path.exists():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not check(found):
-            raise ValueError("figures are missing")
-        return found
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TinyJEPAError(
-            f"{path} is damaged ({cause(error)}): make it again with brain {command} --run {run}"
-        ) from None
+def interval_text(values: Sequence[float]) -> str:
+    """``mean ± half the 95 % interval``; the value alone where there is one, a dash for none."""
+    if len(values) < 2:
+        return f"{values[0]:.4g}" if values else "–"
+    mean, half = confidence(values)
+    return f"{mean:.4g} ± {half:.2g}"
 
 
 def _address(path: Path, kind: str) -> str | None:

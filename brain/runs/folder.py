@@ -1,10 +1,10 @@
 """The run folder: what an experiment leaves behind, and what it needs to go on.
 
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
-``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` and
-``report.html``, ``reward.safetensors`` (of ``brain probe``); with ``tensorboard`` or ``wandb``, their files in a folder
-of that name; in mode state ``coordinates.json`` (what standardises the state). ``train.log`` is for people
-(``shared.cli.runlog``).
+``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` with
+``judge-pictures.json``, ``report.html``, ``reward.safetensors`` (of ``brain probe``); with ``tensorboard`` or
+``wandb``, their files in a folder of that name; in mode state ``coordinates.json`` (what standardises the state).
+``train.log`` is for people (``shared.cli.runlog``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from brain import recipes
 from brain.device import Precision
 from brain.recipes.schema import Recipe
+from brain.runs.metrics import entries
 from shared.errors import TinyJEPAError
 from shared.links import refuse_links
 from shared.store.files import naming, remove, sync_directory
@@ -33,7 +34,10 @@ FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
 """What every ``run.json`` says."""
 BEGINNINGS = ("recipe.toml", "recipe.toml.partial", "run.json.partial")
 """All that a start which was cut off before ``run.json`` can leave."""
-_JUDGED = ("judge.json", "report.html", "dream.json", "dream.png", "forecast.mp4", "overview.html")
+_JUDGED = (
+    "judge.json", "judge-pictures.json", "report.html", "dream.json", "dream.png", "forecast.mp4",
+    "overview.html",  # of earlier versions
+)  # fmt: skip
 _READ = ("decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png")
 MADE_WITH = {
     "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED),
@@ -96,6 +100,10 @@ class Run:
         return self.path / "judge.json"
 
     @property
+    def pictures(self) -> Path:
+        return self.path / "judge-pictures.json"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 
@@ -134,11 +142,9 @@ class Run:
             raise TinyJEPAError(
                 f"{self.path} belongs to recipe {names} ({changed}): give another --run, or the same recipe and --set"
             )
-        for key in ("world", "frame_shape", "action_dim", "seed"):
-            if before.get(key) != facts[key]:
-                raise TinyJEPAError(
-                    f"{self.path} was trained with {key} {before.get(key)}, not {facts[key]}: give another --run"
-                )
+        check_fit(before, spec, store, f"{self.path} is of another world, give another --run")
+        if before["seed"] != seed:
+            raise TinyJEPAError(f"{self.path} was trained with seed {before['seed']}, not {seed}: give another --run")
 
     def recipe(self) -> Recipe:
         """The resolved recipe that the run was made with."""
@@ -195,14 +201,8 @@ class Run:
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # the half line of a killed process
-            if entry["stage"] != stage or entry["step"] < step:
-                kept.append(line + "\n")
+        text = path.read_text(encoding="utf-8", errors="replace")
+        kept = [line + "\n" for line, entry in entries(text) if entry["stage"] != stage or entry["step"] < step]
         write_whole(path, "".join(kept))
 
     def _existing(self, name: str) -> Path:
@@ -210,6 +210,19 @@ class Run:
         if not path.is_file():
             raise TinyJEPAError(f"{self.path} is no run folder ({name} is missing): make one with brain train --run")
         return path
+
+
+def check_fit(trained: Mapping[str, Any], spec: StoreSpec, place: str, cure: str) -> None:
+    """Whether a store is of the world that a run was trained on: the one check of that.
+
+    ``trained`` is ``run.json`` or the spec of a model, ``place`` where the store is. Raises ``TinyJEPAError``, which
+    names the difference and ends in ``cure``.
+    """
+    found = spec.model_dump(mode="json")
+    for key in ("world", "frame_shape", "action_dim"):
+        expected = list(trained[key]) if key == "frame_shape" else trained[key]
+        if found[key] != expected:
+            raise TinyJEPAError(f"{place} has {key} {found[key]}, but the model was trained with {expected}: {cure}")
 
 
 def write_whole(path: Path, text: str, *, sync: bool = True) -> None:

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from brain.runs.metrics import newest
 from shared.cli.watch import Facts, duration
 from shared.errors import TinyJEPAError
 from shared.links import refuse_links
 
-TAIL_BYTES = 64 << 10
-"""Of the metrics: the newest lines."""
 STALLED_SECONDS = 60.0
 STAGES = {"encoder": "encoder.safetensors", "predictor": "predictor.safetensors", "energy": "judge.json"}
 
@@ -29,7 +28,7 @@ def look(run: Path) -> Facts:
     if not (run / "run.json").exists():
         raise TinyJEPAError(f"{run} is no run folder (run.json is missing): give the --run of a brain train")
     refuse_links(run)
-    metrics, progress = _newest_metrics(run), _document(run / "progress.json")
+    metrics, progress = newest(run / "metrics.jsonl"), _document(run / "progress.json")
     stamp = metrics.get("time")
     return {
         "stage": metrics.get("stage"),
@@ -89,22 +88,6 @@ def gpu() -> Facts:
             out = subprocess.run(query, capture_output=True, text=True, timeout=10).stdout
             percent, megabytes = out.splitlines()[0].split(",")
             return {"gpu_busy": int(percent) / 100, "gpu_memory_bytes": int(megabytes) << 20}
-    return {}
-
-
-def _newest_metrics(run: Path) -> dict[str, Any]:
-    """The newest whole line of ``metrics.jsonl`` that is ours; empty where there is none."""
-    path = run / "metrics.jsonl"
-    if not path.exists():
-        return {}
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        tail = file.read()
-    for line in reversed(tail.splitlines()):
-        with contextlib.suppress(ValueError, RecursionError):
-            entry = json.loads(line)
-            if isinstance(entry, dict) and isinstance(entry.get("stage"), str):
-                return {key: value for key, value in entry.items() if isinstance(value, int | float) or key == "stage"}
     return {}
 
 

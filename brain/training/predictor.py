@@ -8,7 +8,7 @@ from torch import Tensor
 
 from brain.data.source import Feed
 from brain.device import one_thread
-from brain.models.latents import LatentTable, embed_episodes
+from brain.models.latents import LatentWindows, embed_episodes
 from brain.models.world_model import Dynamics, WorldModel
 from brain.objectives.losses import GaussianNLL, InvarianceLoss
 from brain.recipes import schema
@@ -55,8 +55,10 @@ def train_predictor(
     run.checkpoint("predictor").unlink(missing_ok=True)
 
 
-def fit_dynamics(dynamics: Dynamics, table: LatentTable, section: schema.Prediction, *, steps: int, seed: int) -> None:
-    """The same fit without a run folder: for the judge's floors and ceilings. Trains ``dynamics`` in place."""
+def fit_dynamics(
+    dynamics: Dynamics, table: LatentWindows, section: schema.Prediction, *, steps: int, seed: int
+) -> None:
+    """The same fit without a run folder, for the judge's baselines and upper bound. Trains ``dynamics`` in place."""
     fit_scale(dynamics, table)
     optimizer = make_optimizer(dynamics, section)
     starts = _starts(table, section)
@@ -66,7 +68,7 @@ def fit_dynamics(dynamics: Dynamics, table: LatentTable, section: schema.Predict
         dynamics_step(dynamics, table, starts, optimizer, section, seed, step)
 
 
-def fit_scale(dynamics: Dynamics, table: LatentTable) -> None:
+def fit_scale(dynamics: Dynamics, table: LatentWindows) -> None:
     """Set the standardisation to the table's mean and standard deviation, per dimension."""
     chunks = table.windows(table.starts(1), 1)[1][:, 0]
     for name, values in (("latent", table.z), ("action", chunks)):
@@ -82,7 +84,7 @@ def make_optimizer(dynamics: Dynamics, section: schema.Prediction) -> torch.opti
 
 def dynamics_step(
     dynamics: Dynamics,
-    table: LatentTable,
+    table: LatentWindows,
     starts: Tensor,
     optimizer: torch.optim.Optimizer,
     section: schema.Prediction,
@@ -109,7 +111,7 @@ def dynamics_step(
     return {"loss": loss, "prediction": prediction, "likelihood": likelihood}
 
 
-def _starts(table: LatentTable, section: schema.Prediction) -> Tensor:
+def _starts(table: LatentWindows, section: schema.Prediction) -> Tensor:
     starts = table.starts(section.rollout)
     if len(starts) == 0:
         raise TinyJEPAError(

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -18,18 +17,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from brain import recipes
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
-from brain.runs.folder import write_whole
+from brain.runs.figures import BASELINES, UPPER_BOUND, interval_text, read_judgement
+from brain.runs.folder import Run, write_whole
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with
 from shared.registry import closest
 
-T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
-"""Student's t for two-sided 95 % and 1, 2, ... degrees of freedom."""
 TABULATED = ("teleport", "hard", "wrong-action-4")
 """The kinds of impossible futures in the table."""
 
@@ -194,29 +191,18 @@ def table(plan: Sequence[Job], columns: Sequence[str] = ()) -> tuple[list[str], 
     rows = []
     for setting, group in by_setting.items():
         judged = [figures[id(job)] for job in group if job.judged]
-        cells = [interval([found[name] for found in judged if name in found]) for name in names]
+        cells = [interval_text([found[name] for found in judged if name in found]) for name in names]
         rows.append([setting.title, f"{len(judged)} of {len(group)}", *cells])
     return ["setting", "runs", *names], rows
 
 
 def check_columns(names: Sequence[str]) -> None:
     """Refuse what no run will ever have: ``R2 STATE`` depends on the world, the others do not."""
-    known = [f"{kind} {what}" for kind in TABULATED for what in ("AUC", "floor", "oracle")]
+    known = [f"{kind} {what}" for kind in TABULATED for what in ("AUC", "baseline", "oracle")]
     known += ["rollout 4", "persistence 4", "embedding std", "effective rank", "images/CPU s"]
     for name in names:
         if name not in known and not name.startswith("R2 "):
             raise TinyJEPAError(closest(name, [*known, "R2 STATE"], "column"))
-
-
-def interval(values: Sequence[float]) -> str:
-    """``mean ± half the 95 % interval`` by Student's t; the value alone where there is one."""
-    if not values:
-        return "–"
-    mean = statistics.mean(values)
-    if len(values) == 1:
-        return f"{mean:.4g}"
-    t = T_95[len(values) - 2] if len(values) - 2 < len(T_95) else 1.96
-    return f"{mean:.4g} ± {t * statistics.stdev(values) / len(values) ** 0.5:.2g}"
 
 
 def write(plan: Sequence[Job], out: Path, columns: Sequence[str] = ()) -> Path:
@@ -248,29 +234,31 @@ def _check(job: Job, recipe: Recipe) -> None:
 
 
 def _figures(job: Job) -> dict[str, float]:
-    """What the table shows of a run: the report's headline, floors beside the AUCs, and images per second."""
-    judge: dict[str, Any] = json.loads((job.folder / "judge.json").read_text(encoding="utf-8"))
+    """What the table shows of a run: the report's headline, baselines beside the AUCs, and images per second."""
+    judged = read_judgement(Run(job.folder))
+    assert judged is not None
     found: dict[str, float] = {}
+
+    def add(name: str, value: float | None) -> None:
+        if value is not None:
+            found[name] = value
+
     for kind in TABULATED:
-        scores = judge["energy"]["kinds"].get(kind, {}).get("auc", {})
-        if scores.get("model") is not None:
-            found[f"{kind} AUC"] = scores["model"]
-            floors = [
-                scores[name] for name in ("pixel", "no-predictor", "random-encoder") if scores.get(name) is not None
-            ]
-            found[f"{kind} floor"] = max(floors)
-            if scores.get("state-oracle") is not None:
-                found[f"{kind} oracle"] = scores["state-oracle"]
-    spaces = judge.get("probes", {})
-    probes = spaces.get("driving") or spaces.get("all") or {}
-    for name, score in probes.get("model", {}).items():
-        if score is not None:
-            found[f"R2 {name}"] = score
-    if 4.0 in judge["rollout"]["steps"]:
-        at = judge["rollout"]["steps"].index(4.0)
-        found["rollout 4"], found["persistence 4"] = judge["rollout"]["model"][at], judge["rollout"]["persistence"][at]
-    found["embedding std"] = judge["latent"]["embedding_std"]
-    found["effective rank"] = judge["latent"]["effective_rank"]
+        scores = judged.energy.kinds[kind].auc if kind in judged.energy.kinds else {}
+        known = [value for name in BASELINES if (value := scores.get(name)) is not None]
+        add(f"{kind} AUC", scores.get("model"))
+        add(f"{kind} baseline", max(known, default=None))
+        add(f"{kind} oracle", scores.get(UPPER_BOUND))
+    if judged.main_probes is not None:
+        for name, score in judged.main_probes[1].get("model", {}).items():
+            add(f"R2 {name}", score)
+    if 4.0 in judged.rollout.steps:
+        at = judged.rollout.steps.index(4.0)
+        add("rollout 4", judged.rollout.model[at])
+        add("persistence 4", judged.rollout.persistence[at])
+    if judged.latent is not None:
+        add("embedding std", judged.latent.embedding_std)
+        add("effective rank", judged.latent.effective_rank)
     facts = checkpoint.read_facts(job.folder / "encoder.safetensors")
     found["images/CPU s"] = facts["images"] / max(facts["cpu_seconds"], 1e-9)
     return found

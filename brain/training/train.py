@@ -1,4 +1,4 @@
-"""The main job of the brain: a store and a recipe in, a judged world model out."""
+"""The main job of the brain: a store and a recipe in, a world model out."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from brain.training.encoder import train_encoder
 from brain.training.loop import Budget, Clock, OpenBudget
 from brain.training.predictor import train_predictor
 from shared.cli.runlog import LOG
-from shared.errors import TinyJEPAError
-from shared.store.reader import OnCorrupt
+from shared.errors import DamageError, TinyJEPAError
+from shared.store.reader import OnCorrupt, Store
 
 Curves = Literal["tensorboard", "wandb"]
 Stage = Literal["encoder", "predictor", "energy"]
@@ -34,6 +34,10 @@ STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
 MOST_SEED = (1 << 63) - 1
 ENCODER_SHARE = 0.8
 """Of a ``--budget`` for all stages, the encoder's share; the predictor gets the rest."""
+
+
+Judge = Callable[[WorldModel, Store, Run], object]
+"""What stage 3 is: called with the trained model, the store without what is damaged, and the run."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +102,15 @@ def train(
     curves: Sequence[Curves] = (),
     quiet: bool = False,
     begun: Callable[[Path], None] = lambda folder: None,
+    judge: Judge | None = None,
 ) -> list[str]:
     """Run the stages that are not finished (or what ``effort`` says) and return one line on each.
 
     A followed store without steps or seconds trains the encoder until the collection has finished and one epoch over
     all of it is done, and at least for the recipe's steps. ``curves`` names who else is told the curves. ``begun`` is
-    called with the run folder once it is there and known to be this run's.
-    Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too little data.
+    called with the run folder once it is there and known to be this run's. ``judge`` is stage 3; without it that stage
+    is left out. Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too
+    little data.
     """
     if not 0 <= seed <= MOST_SEED:
         raise TinyJEPAError(f"--seed {seed} is not between 0 and {MOST_SEED}, the largest that torch takes")
@@ -125,11 +131,16 @@ def train(
             _open_logs(run, curves)
             for line in changes:
                 LOG.info(line)
-            lines = changes + _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet)
+            stages = _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge)
+            lines = changes + stages
             if before != feed.store.address:
                 lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
             for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
                 lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} did nothing")
+            if _still(feed):
+                lines.append(
+                    f"note: the frames of {feed.store.address} never vary: there is nothing to learn from them"
+                )
         finally:
             run.close()
     finally:
@@ -172,6 +183,16 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
     return compute, [
         f"note: {names[1]} threads from here on, {names[0]} before: the weights are not those of an undisturbed run"
     ]
+
+
+def _still(feed: Feed) -> bool:
+    """Whether no frame differs from the first one of its episode, in 8 training episodes."""
+    sample = feed.sound([ref for ref in feed.store.episodes if ref.split == "train"][:8])
+    try:
+        frames = [feed.store.read_episode(ref, "frame")["frame"] for ref in sample]
+    except DamageError:
+        return False
+    return bool(frames) and all((shown == shown[0]).all() for shown in frames)
 
 
 def _open_logs(run: Run, curves: Sequence[Curves]) -> None:
@@ -223,6 +244,7 @@ def _stages(
     target: torch.device,
     checkpoint_seconds: float,
     quiet: bool,
+    judge: Judge | None,
 ) -> list[str]:
     store = feed.store
     standardise(store, run)
@@ -269,18 +291,16 @@ def _stages(
             seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         )  # fmt: skip
         done(f"predictor: trained ({_finished(run.predictor)})")
-    if stage == "predictor":
+    if stage == "predictor" or judge is None:
         return lines
 
-    if run.judgement.exists() and run.report.exists() and stage is None:
+    if run.judgement.exists() and stage is None:
         done("energy: judged before, reused (brain judge repeats it)")
         return lines
-    from brain.evaluation.judge import judge  # scikit-learn and matplotlib: only when they are needed
-
     _restore(run.predictor, model.dynamics)
     sound = {(ref.run, ref.index) for ref in feed.sound(store.episodes)}
     store.leave_out([ref for ref in store.episodes if (ref.run, ref.index) not in sound])
-    judge(model.eval(), store, run.path, quiet=quiet)
+    judge(model.eval(), store, run)
     done("energy: calibrated on validation episodes, judged on test episodes")
     return lines
 

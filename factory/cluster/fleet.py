@@ -107,7 +107,7 @@ class Fleet:
     def staff(self, count: int) -> None:
         """Start actors until there are ``count``; each opens a stream of its own."""
         while len(self._workers) < count:
-            actor = self._actor.remote(self._path, self._spec, self._run, self._hired)
+            actor = self._actor.remote(self._path, self._spec, self._run, self._hired, Path.cwd())
             self._workers.append(Worker(self._hired, actor, actor.start.remote()))
             self._hired += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from factory.collecting.progress import Display, Quiet, Tally
 from factory.collecting.schedule import Plan
 from factory.collecting.simulator import Simulator
 from shared.errors import TinyJEPAError
+from shared.store.claim import Claim
 from shared.store.dataset import agree, create_store
 from shared.store.reader import Store
 from shared.store.schema import RunSpec
@@ -31,6 +33,8 @@ class Summary:
     seconds: float
     bytes_on_disk: int
     """Of the whole store."""
+    difference: str | None = None
+    """Where two makings of the first episode parted, if it was made by this collection and they did."""
 
     def facts(self) -> dict[str, Any]:
         """For programs: every field but the path, and ``frames_per_second``."""
@@ -62,8 +66,8 @@ def collect(
     cluster at ``address``. Without an ``address``, what one worker can do is done in this process, without Ray.
 
     Raises ``TinyJEPAError`` when the store holds another world, or other runs and ``append`` is not set, when
-    the world fails or the disk refuses, and ``KeyboardInterrupt`` after SIGINT or SIGTERM; what is committed
-    then stays.
+    another process makes the same run, when the world fails or the disk refuses, and ``KeyboardInterrupt`` after
+    SIGINT or SIGTERM; what is committed then stays.
     """
     if (frames is None) == (episodes is None):
         raise TinyJEPAError("a collection needs one goal: frames or episodes")
@@ -73,11 +77,16 @@ def collect(
     path = path.absolute()  # an environment may change the working directory
     job = Job(create_store(path, job.spec), job.run)
     store = Store(path)
-    have = _check_run(store, job.run, append)
-    plan = Plan(goal, job.run.max_episode_steps + 1, have, counts_rows=frames is not None)
-    found = plan.rows
-    tally = Tally()
-    with display or Quiet() as screen, Interrupt() as interrupt:
+
+    def missing() -> Plan:
+        have = _check_run(store, job.run, append)
+        return Plan(goal, job.run.max_episode_steps + 1, have, counts_rows=frames is not None)
+
+    claim = contextlib.nullcontext() if missing().finished else Claim(path, job.run)
+    with claim, display or Quiet() as screen, Interrupt() as interrupt:
+        store.refresh()
+        plan, tally = missing(), Tally()
+        found = plan.rows
         while not plan.finished:
             if address is None and min(workers or 1, plan.parallel) == 1:
                 _collect_here(path, job, plan, interrupt, tally, screen)
@@ -87,11 +96,13 @@ def collect(
                 collect_on_ray(path, job, plan, workers, address, interrupt, tally, screen)
             store.refresh()
             plan.lost(plan.missing(_made(store, job.run)))
-    return Summary(path, plan.rows, plan.episodes, plan.rows - found, tally.seconds, store.bytes_on_disk)
+    return Summary(
+        path, plan.rows, plan.episodes, plan.rows - found, tally.seconds, store.bytes_on_disk, tally.difference
+    )
 
 
 def _collect_here(path: Path, job: Job, plan: Plan, interrupt: Interrupt, tally: Tally, screen: Display) -> None:
-    simulator = Simulator(path, job.spec, job.run, worker=0)
+    simulator = Simulator(path, job.spec, job.run, worker=0, folder=Path.cwd())
     simulator.start()
     try:
         while (k := plan.take()) is not None:

@@ -6,23 +6,26 @@ import inspect
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
-import gymnasium as gym
 import numpy as np
 
 from factory.collecting.episodes import episode_seeds
 from factory.collecting.job import Job
 from shared.errors import TinyJEPAError
+from shared.store.claim import Claim
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import Episode
 from shared.store.writer import StreamWriter
 from shared.worlds import WORLDS, make_world
-from shared.worlds.base import World, action_dim
+from shared.worlds.base import World
+from shared.worlds.episode import Step, play, record
+from shared.worlds.policy import keyed_action
 
 HUMAN = "human"
 WINDOW_SIDE = 512
@@ -113,7 +116,14 @@ def drive(path: Path, job: Job, window: Window) -> tuple[int, int]:
     world = make_world(spec.world, spec.frame_shape[0], **_with_pictures(spec.world, spec.world_options))
     if not world.keys:
         raise TinyJEPAError(f"world '{spec.world}' has no keys to drive it by")
+    path = path.absolute()
     spec = create_store(path, spec)
+    with Claim(path, run):
+        return _record(path, Job(spec, run), world, window)
+
+
+def _record(path: Path, job: Job, world: World, window: Window) -> tuple[int, int]:
+    spec, run = job
     taken = [ref.index for ref in Store(path).episodes if ref.run == run]
     first = max(taken, default=-1) + 1
     episodes = frames = 0
@@ -132,60 +142,44 @@ def drive(path: Path, job: Job, window: Window) -> tuple[int, int]:
     return episodes, frames
 
 
+class Keyboard:
+    """The policy of whoever holds the keys of a window."""
+
+    def __init__(self, world: World, window: Window) -> None:
+        self._world, self._window = world, window
+
+    def act(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
+        return keyed_action(self._world, self._window.controls().held)
+
+
 def drive_episode(world: World, run_seed: int, k: int, max_steps: int, window: Window) -> Episode:
     """One episode, at the world's control rate where the machine can keep up."""
     seed, _ = episode_seeds(run_seed, k)
-    frame, _ = world.reset(seed=seed)
-    frames, states = [frame], [world.state()]
-    actions: list[np.ndarray] = []
-    rewards: list[float] = []
-    terminated = truncated = False
-    due = time.perf_counter()
-    while not (terminated or truncated) and len(actions) < max_steps:
-        controls = window.controls()
-        if controls.leave or controls.again:
-            break
-        caption = f"episode {k}, {len(actions) / world.control_rate:.1f} s, return {sum(rewards):.1f}"
-        if controls.paused:
-            window.show(_picture(world, frames[-1]), f"{caption} - paused: space goes on, R again, Esc leaves")
+    steps = play(world, seed, lambda: Keyboard(world, window), max_steps)
+    recording = record(world, _shown(steps, world, f"episode {k}", window), max_steps)
+    return Episode(index=k, seed=seed, policy=HUMAN, **recording._asdict())
+
+
+def _shown(steps: Iterator[Step], world: World, title: str, window: Window) -> Iterator[Step]:
+    """The steps as they are shown, each when it is due, until the driver wants no more of them."""
+    total, due = 0.0, time.perf_counter()
+    for number, step in enumerate(steps):
+        yield step
+        total += step.reward
+        caption = f"{title}, {number / world.control_rate:.1f} s, return {total:.1f}"
+        if number:
+            due += 1 / world.control_rate
+            if (spare := due - time.perf_counter()) > 0 or number % 4 == 0:
+                window.show(_picture(world, step.frame), caption)
+                time.sleep(max(0.0, due - time.perf_counter()))
+            if spare < -1:
+                due = time.perf_counter()
+        while (controls := window.controls()).paused and not (controls.leave or controls.again):
+            window.show(_picture(world, step.frame), f"{caption} - paused: space goes on, R again, Esc leaves")
             time.sleep(0.02)
             due = time.perf_counter()
-            continue
-        action = held_action(world, controls.held)
-        frame, reward, terminated, truncated, _ = world.step(action)
-        frames.append(frame)
-        states.append(world.state())
-        actions.append(action)
-        rewards.append(float(reward))
-        due += 1 / world.control_rate
-        if (spare := due - time.perf_counter()) > 0 or len(actions) % 4 == 0:
-            window.show(_picture(world, frame), caption)
-            time.sleep(max(0.0, due - time.perf_counter()))
-        if spare < -1:
-            due = time.perf_counter()
-    stored = np.zeros((len(frames), action_dim(world.action_space)), np.float32)
-    stored[:-1] = np.array(actions, np.float32).reshape(len(actions), stored.shape[1])
-    return Episode(
-        index=k,
-        seed=seed,
-        policy=HUMAN,
-        frame=np.stack(frames),
-        action=stored,
-        reward=np.array([*rewards, 0.0], np.float32),
-        state=np.array(states, np.float32).reshape(len(frames), -1),
-        terminated=terminated,
-        truncated=not terminated,
-    )
-
-
-def held_action(world: World, held: set[str]) -> np.ndarray:
-    """The sum of what the held keys add, within the action space."""
-    space = world.action_space
-    assert isinstance(space, gym.spaces.Box)
-    total = np.zeros(space.shape, np.float32)
-    for key in held & world.keys.keys():
-        total += np.array(world.keys[key], np.float32)
-    return np.clip(total, space.low, space.high)
+        if controls.leave or controls.again:
+            return
 
 
 def _with_pictures(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import gymnasium as gym
 import numpy as np
 
 from factory.policies import make_policy
 from shared.errors import TinyJEPAError, brief
 from shared.store.schema import Episode, RunSpec
-from shared.worlds.base import World, action_dim, flat_action
+from shared.worlds.base import World
+from shared.worlds.episode import play, record
+from shared.worlds.policy import Policy
 
 
 def episode_seeds(run_seed: int, k: int) -> tuple[int, np.random.Generator]:
@@ -26,39 +25,14 @@ def episode_seeds(run_seed: int, k: int) -> tuple[int, np.random.Generator]:
 def run_episode(world: World, policy: str, run_seed: int, k: int, max_steps: int) -> Episode:
     """Simulate episode ``k`` of a run, at most ``max_steps`` steps; deterministic, whatever ran before."""
     seed, rng = episode_seeds(run_seed, k)
-    shape = world.observation_space.shape
-    assert shape is not None
-    frames = np.empty((max_steps + 1, *shape), np.uint8)
-    states = np.empty((max_steps + 1, len(world.state_names)), np.float32)
-    rewards = np.zeros(max_steps + 1, np.float32)
-    actions: list[Any] = []
 
-    frames[0], _ = world.reset(seed=seed)
-    policy, driver = make_policy(policy, world, rng)
-    if (options := getattr(driver, "reset_options", None)) is not None:
-        frames[0], _ = world.reset(seed=seed, options=options)
-    states[0] = world.state()
-    step, terminated, truncated = 0, False, False
-    while not (terminated or truncated) and step < max_steps:
-        action = driver.act(frames[step], states[step])
-        actions.append(action)
-        frame, rewards[step], terminated, truncated, _ = world.step(action)
-        step += 1
-        frames[step] = frame
-        states[step] = world.state()
+    def begin() -> Policy:
+        nonlocal policy
+        policy, driver = make_policy(policy, world, rng)
+        return driver
 
-    rows = step + 1
-    return Episode(
-        index=k,
-        seed=seed,
-        policy=policy,
-        frame=frames[:rows],
-        action=_stored_actions(world.action_space, actions),
-        reward=rewards[:rows],
-        state=states[:rows],
-        terminated=terminated,
-        truncated=not terminated,
-    )
+    recording = record(world, play(world, seed, begin, max_steps), max_steps)
+    return Episode(index=k, seed=seed, policy=policy, **recording._asdict())
 
 
 def make_episode(world: World, name: str, run: RunSpec, k: int) -> Episode:
@@ -72,12 +46,28 @@ def make_episode(world: World, name: str, run: RunSpec, k: int) -> Episode:
         raise TinyJEPAError(f"world '{name}' failed in episode {k} (world seed {seed}): {brief(error)}") from error
 
 
-def _stored_actions(space: gym.Space[Any], actions: list[Any]) -> np.ndarray:
-    """float32 ``(len(actions) + 1, A)``: the actions flattened, and the zero row of the last observation."""
-    stored = np.zeros((len(actions) + 1, action_dim(space)), np.float32)
-    if isinstance(space, gym.spaces.Box):
-        stored[:-1] = np.asarray(actions, np.float32).reshape(len(actions), -1)
-    else:
-        for row, action in enumerate(actions):
-            stored[row] = flat_action(space, action)
-    return stored
+def difference(world: World, name: str, run: RunSpec, episode: Episode) -> str | None:
+    """Make an episode of ``make_episode`` again: where it parts from the first making, in words; None where nowhere."""
+    again = make_episode(world, name, run, episode.index)
+    rows = min(again.rows, episode.rows)
+    found = [
+        (row, name)
+        for name in ("frame", "state", "action", "reward")
+        if (row := _first_difference(getattr(again, name)[:rows], getattr(episode, name)[:rows])) is not None
+    ]
+    if found:
+        row, name = min(found, key=lambda one: one[0])
+        return f"its {name} differs in step {row}"
+    if again.rows != episode.rows:
+        return f"it ends after {again.rows - 1} steps, not {episode.rows - 1}"
+    if (again.terminated, again.truncated) != (episode.terminated, episode.truncated):
+        return "its end differs"
+    return None
+
+
+def _first_difference(ours: np.ndarray, theirs: np.ndarray) -> int | None:
+    """The first row whose bits differ."""
+    if not ours.size:
+        return None
+    differs = (ours.view(np.uint8) != theirs.view(np.uint8)).reshape(len(ours), -1).any(axis=1)
+    return int(differs.argmax()) if differs.any() else None

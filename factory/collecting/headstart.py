@@ -110,7 +110,7 @@ def _simulate(
     end_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the driver decides when to stop
-    simulator = Simulator(path, job.spec, job.run, worker=0)
+    simulator = Simulator(path, job.spec, job.run, worker=0, folder=Path.cwd())
     try:
         simulator.start()
         for k in episodes:

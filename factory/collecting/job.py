@@ -11,7 +11,7 @@ from shared.errors import TinyJEPAError
 from shared.registry import closest
 from shared.store.schema import MOST_COLUMNS, RunSpec, StoreSpec
 from shared.worlds import WORLDS, canonical_name, make_world
-from shared.worlds.base import action_dim
+from shared.worlds.base import World, action_dim
 
 INNER_CHUNK_BYTES = 1 << 20
 """Raw frames of an inner chunk, at most: the best point measured between fast reads and good shuffling."""
@@ -59,6 +59,8 @@ def make_job(
                 f"world '{name}' takes actions of {made.action_space}, {columns:,} columns as they are stored (one for "
                 f"each discrete choice): a store has {MOST_COLUMNS:,} at most, so wrap the environment in fewer actions"
             )
+        if name not in WORLDS:
+            _try(made, name)
         height, width, channels = made.observation_space.shape or ()
         frame_bytes = height * width * channels
         fitting = max(INNER_CHUNK_BYTES // frame_bytes, 1)
@@ -82,3 +84,13 @@ def make_job(
         raise TinyJEPAError(f"world '{name}' does not fit into a store: {reason}") from error
     finally:
         made.close()
+
+
+def _try(made: World, name: str) -> None:
+    """Refuse an environment whose first picture cannot be a frame, before there is a store."""
+    try:
+        made.reset(seed=0)
+    except TinyJEPAError as error:
+        raise TinyJEPAError(f"world '{name}' shows no frames: {error}") from None
+    except Exception:
+        return  # the simulator says which episode fails

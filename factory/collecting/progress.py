@@ -37,6 +37,8 @@ class Tally:
         self.episodes = 0
         self.deaths = 0
         """Simulators that died; what they had not committed is made again."""
+        self.difference: str | None = None
+        """Where two makings of the first episode parted."""
         self._road_frames = 0
         self._road = 0.0
         self._bytes: dict[int, int] = {}
@@ -54,6 +56,9 @@ class Tally:
         if record.on_road is not None:
             self._road_frames += record.rows
             self._road += record.rows * record.on_road
+        if record.difference is not None:
+            self.difference = record.difference
+            LOG.warning(not_deterministic(record.difference))
 
     @property
     def seconds(self) -> float:
@@ -242,6 +247,14 @@ def plain_line(progress: int, goal: int, unit: Unit, tally: Tally, note: str) ->
     left = "" if seconds is None else f", {minutes(seconds)} left"
     note = f" ({note})" if note else ""
     return f"{progress:,} of {goal:,} {unit}, {tally.line()}{left}{note}"
+
+
+def not_deterministic(difference: str) -> str:
+    """What a collection says of a world whose first episode, made twice, parted."""
+    return (
+        f"the environment is not deterministic: episode 0, made twice from one seed, is not the same ({difference}). "
+        "What is stored is what happened, but the same command gives other episodes"
+    )
 
 
 def display(goal: int, unit: Unit, quiet: bool = False, as_json: bool = False, out: TextIO | None = None) -> Display:

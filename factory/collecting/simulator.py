@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from factory.collecting.episodes import make_episode
+from factory.collecting.episodes import difference, make_episode
 from factory.inspection.coverage import on_road
 from shared.errors import TinyJEPAError
 from shared.store.schema import RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
-from shared.worlds import make_world
+from shared.worlds import WORLDS, make_world
+from shared.worlds.finding import search_in
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,21 @@ class Record:
     """Share of the rows on the road, 0 to 1; None for a world without a road."""
     bytes_committed: int
     """Bytes the simulator's stream has committed so far."""
+    difference: str | None
+    """Where a second making of the episode parted from it; None where nowhere, and where it was made once."""
 
 
 class Simulator:
     """Makes episodes of one world and appends them to a stream of its own, opened with the first episode.
 
+    The first episode of an environment that is not ours is made twice, to see whether its seed decides it. The module
+    that a world names is looked for in ``folder`` too, the directory that the driver was called from.
     Its methods raise ``TinyJEPAError`` with one line for whatever goes wrong in the world or on the disk.
     """
 
-    def __init__(self, path: Path, spec: StoreSpec, run: RunSpec, worker: int) -> None:
+    def __init__(self, path: Path, spec: StoreSpec, run: RunSpec, worker: int, folder: Path) -> None:
         self._path = path.absolute()  # the environment may change the working directory
-        self._spec, self._run, self._worker = spec, run, worker
+        self._spec, self._run, self._worker, self._folder = spec, run, worker, folder
         self._writer: StreamWriter | None = None
 
     def start(self) -> int:
@@ -51,6 +56,7 @@ class Simulator:
             raise TinyJEPAError(
                 f"node {os.uname().nodename} does not see the store {self._path}: use a shared directory"
             )
+        search_in(self._folder)
         self._world = make_world(self._spec.world, self._spec.frame_shape[0], **self._spec.world_options)
         return os.getpid()
 
@@ -59,6 +65,11 @@ class Simulator:
         started = time.perf_counter()
         spec, run = self._spec, self._run
         episode = make_episode(self._world, spec.world, run, k)
+        seconds = time.perf_counter() - started
+        parted = None
+        if k == 0 and spec.world not in WORLDS:
+            parted = difference(self._world, spec.world, run, episode)
+        started = time.perf_counter() - seconds
         try:
             if self._writer is None:
                 self._writer = StreamWriter(self._path, spec, run, self._worker)
@@ -73,6 +84,7 @@ class Simulator:
             episode_return=float(np.sum(episode.reward)),
             on_road=on_road(spec.state_names, episode.state),
             bytes_committed=self._writer.bytes_committed,
+            difference=parted,
         )
 
     def close(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli.options import local_path
+from shared.cli.options import count, local_path
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
@@ -69,7 +69,11 @@ def command(
     max_episode_steps: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", show_default="the world's", rich_help_panel=WORLD, help="Maximum length of an episode."
+            parser=count,
+            metavar="N",
+            show_default="the world's",
+            rich_help_panel=WORLD,
+            help="Maximum length of an episode.",
         ),
     ] = None,
     frame_size: Annotated[
@@ -86,16 +90,31 @@ def command(
         list[str] | None,
         typer.Option("--option", metavar="KEY=VALUE", rich_help_panel=WORLD, help="Option of the world. Repeatable."),
     ] = None,
+    observation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            rich_help_panel=WORLD,
+            help="What to take as frame: an image of a dictionary observation, or `render`.",
+        ),
+    ] = None,
     frames: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", show_default="100,000", rich_help_panel=GOAL, help="Total frames in the store."
+            parser=count,
+            metavar="N",
+            show_default="100,000",
+            rich_help_panel=GOAL,
+            help="Total frames in the store.",
         ),
     ] = None,
     episodes: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", rich_help_panel=GOAL, help="Total episodes in the store, instead of --frames."
+            parser=count,
+            metavar="N",
+            rich_help_panel=GOAL,
+            help="Total episodes in the store, instead of --frames.",
         ),
     ] = None,
     store: Annotated[
@@ -172,6 +191,7 @@ def command(
       factory collect --world car-racing --world CartPole-v1 --frames 20000
       factory collect --world two-room --dataset wall_other --episodes 1000
       factory collect --frame-size 96 --option hud=false --store data/cars-96
+      factory collect --world MiniGrid-Empty-5x5-v0 --frames 2e4
     """
     if local and (address is not None or (workers or 1) > 1):
         raise TinyJEPAError("--local runs one process without Ray: leave out --workers and --address, or --local")
@@ -184,8 +204,10 @@ def command(
         frames = DEFAULT_FRAMES
     from factory.collecting.job import make_job
     from shared.cli.streams import results_alone
+    from shared.store.source import default_store
 
-    given, here = world_options(options or []), Path.cwd()
+    here = Path.cwd()
+    given = world_options(options or []) | ({"observation": observation} if observation is not None else {})
     with results_alone():
         jobs = [
             make_job(world, policy, seed, frame_size, max_episode_steps, given, dataset)
@@ -212,7 +234,7 @@ def _collect(
     quiet: bool,
 ) -> None:
     from factory.collecting.collect import collect
-    from factory.collecting.progress import Logged, Unit, display
+    from factory.collecting.progress import Logged, Unit, display, not_deterministic
     from shared.cli.runlog import LOG, keep
     from shared.cli.streams import results_alone
 
@@ -222,6 +244,8 @@ def _collect(
         screen = Logged(display(goal, unit, quiet, as_json, out), goal, unit, lambda: log.open(log_file(path)))
         done = collect(path, job, frames, workers, address, screen, episodes=episodes, append=append)
         LOG.info("%s", json.dumps(done.facts()))
+    if done.difference is not None:
+        typer.echo(f"factory: warning: {not_deterministic(done.difference)}", err=True)
     if as_json:
         facts = {"event": "done", "store": str(path), **done.facts()}
         typer.echo(json.dumps(facts))
@@ -272,15 +296,6 @@ def _estimate(
     )
     if found.bytes > found.free_bytes:
         typer.echo("the disk has less free space than that: free some, or choose another --store")
-
-
-def default_store(world: str, data: Path | None = None, dataset: str | None = None) -> Path:
-    """``DATA/WORLD`` or ``DATA/WORLD-DATASET``; DATA is ``$TINYJEPA_DATA`` or ``data``.
-
-    What cannot be in a file name becomes a dash.
-    """
-    name = world.replace("/", "-").replace(":", "-") + (f"-{dataset}" if dataset else "")
-    return (data or Path(os.environ.get("TINYJEPA_DATA") or "data")) / name
 
 
 def world_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from factory.commands.collect import default_store, world_names, world_options
-from shared.cli.options import local_path
+from factory.commands.collect import world_names, world_options
+from shared.cli.options import count, local_path
 
 
 def command(
@@ -20,7 +20,9 @@ def command(
         typer.Option(parser=local_path, metavar="DIR", show_default="DATA/WORLD", help="Directory of the store."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the episodes.")] = 0,
-    max_episode_steps: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum length of an episode.")] = 1000,
+    max_episode_steps: Annotated[
+        int, typer.Option(parser=count, metavar="N", help="Maximum length of an episode.")
+    ] = 1000,
     frame_size: Annotated[
         int | None, typer.Option(min=1, metavar="N", show_default="the world's", help="Side of a frame in pixels.")
     ] = None,
@@ -39,6 +41,7 @@ def command(
     """
     from factory.collecting.drive import HUMAN, Window, drive
     from factory.collecting.job import Job, make_job
+    from shared.store.source import default_store
 
     window = Window(f"TinyJEPA: {world}")
     spec, run = make_job(world, None, seed, frame_size, max_episode_steps, world_options(options or []))

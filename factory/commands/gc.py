@@ -20,11 +20,16 @@ def command(
             help="Minimum age of files of writers whose state is unknown: those on other machines.",
         ),
     ] = 24.0,
+    named: Annotated[
+        list[str] | None,
+        typer.Option("--stream", metavar="NAME", help="Remove this stream, which lost its log. Repeatable."),
+    ] = None,
 ) -> None:
     """Remove what killed writers left in a store: files that no log mentions and nobody is writing.
 
     For a writer on this machine it is known whether it still runs. Files of a writer on another machine, and streams
-    without a log, are removed only after 24 hours without a change.
+    without a log, are removed only after 24 hours without a change. A stream that has complete shards and lost its log
+    stays, unless --stream names it.
 
     Examples:
       factory gc data/car-racing --dry-run
@@ -32,7 +37,7 @@ def command(
     """
     from shared.store.gc import leftovers, remove
 
-    found = leftovers(store, older_than * 3600)
+    found = leftovers(store, older_than * 3600, named or ())
     for leftover in found:
         typer.echo(f"{leftover.path.relative_to(store)}: {leftover.why}, {leftover.bytes:,} bytes")
     freed = sum(leftover.bytes for leftover in found) if dry_run else remove(found)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli.options import LocalStore
+from shared.cli.options import LocalStore, count
 from shared.errors import TinyJEPAError
 
 WATCHING = "Watching"
@@ -24,7 +24,9 @@ def command(
     ] = 5.0,
     frames: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", rich_help_panel=WATCHING, help="Goal from which the time left is estimated."),
+        typer.Option(
+            parser=count, metavar="N", rich_help_panel=WATCHING, help="Goal from which the time left is estimated."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=WATCHING, help="Print each refresh as a JSON object.")

@@ -21,6 +21,13 @@ def command(
             help="Set damaged shards aside and repair Zarr documents, so that reading and collecting go on.",
         ),
     ] = False,
+    rebuild_log: Annotated[
+        str | None, typer.Option(metavar="STREAM", help="Rebuild the lost log of a stream from its shards, then check.")
+    ] = None,
+    trust_world: Annotated[
+        bool,
+        typer.Option("--trust-world", help="--rebuild-log: import the module that the store names for its world."),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> int:
@@ -32,9 +39,14 @@ def command(
     Examples:
       factory verify data/car-racing
       factory verify data/car-racing --quarantine   # then collect again
+      factory verify data/car-racing --rebuild-log box1-w00-1a2b3c4d
     """
     from shared.store.verify import set_damaged_aside, verify
 
+    if rebuild_log is not None:
+        from factory.collecting.identity import rebuild
+
+        typer.echo(rebuild(store, rebuild_log, trust_world), err=as_json)
     started = time.perf_counter()
     verdict = verify(store, (lambda done, total: None) if quiet or as_json else _progress())
     seconds = time.perf_counter() - started
@@ -65,6 +77,9 @@ def command(
         return 0
     if not quarantine:
         typer.echo(f"{len(verdict.faults)} fault(s): restore the files, or repair the store with --quarantine")
+        return 1
+    if verdict.lost_logs:
+        typer.echo(f"--quarantine cannot mend lost logs: use --rebuild-log {verdict.lost_logs[0]}")
         return 1
     if not lost:
         typer.echo("repaired from the log: no row is missing")

@@ -17,8 +17,8 @@ CHUNK_ROWS = 64
 def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
     """Datasets ``frame``, ``action``, ``reward``, ``flags``, ``state`` (rows, ...), gzip level 1; group ``episodes``.
 
-    ``episodes`` has one entry per episode in ``first``, ``rows``, ``index``, ``seed``, ``policy``, ``terminated`` and
-    ``run_seed``. Attributes: world, its options, control rate, names of the state columns.
+    ``episodes`` has one entry per episode in ``first``, ``rows``, ``index``, ``seed``, ``policy``, ``terminated``,
+    ``truncated`` and ``run_seed``. Attributes: world, its options, control rate, names of the state columns.
     """
     fields = {name: field for name, field in layout.fields(store.spec).items() if name != "episode"}
     with h5py.File(path, "w") as file:
@@ -48,3 +48,4 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
         table["run_seed"] = [ref.run.seed for ref in store.episodes]
         table["policy"] = [ref.policy for ref in store.episodes]
         table["terminated"] = [ref.terminated for ref in store.episodes]
+        table["truncated"] = [ref.truncated for ref in store.episodes]

@@ -11,10 +11,10 @@ from shared.store.reader import Store
 
 
 def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
-    """``run<seed>-<policy>-<index>.npz`` with every field of the episode, its ``seed``, ``policy``, ``terminated``."""
+    """``run<seed>-<policy>-<index>.npz`` with every field of the episode, its ``seed``, ``policy`` and ends."""
     path.mkdir()
     for done, ref in enumerate(store.episodes, 1):
         name = f"run{ref.run.seed}-{ref.run.policy}-{ref.index:06d}.npz"
-        facts = {"seed": np.array(ref.seed), "policy": np.array(ref.policy), "terminated": np.array(ref.terminated)}
+        facts = {name: np.array(getattr(ref, name)) for name in ("seed", "policy", "terminated", "truncated")}
         np.savez_compressed(path / name, allow_pickle=False, **store.read_episode(ref), **facts)
         progress(done)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 
-from factory.policies.base import Policy, has_centre_line, has_rooms
+from factory.policies.base import has_centre_line, has_rooms
 from shared.errors import TinyJEPAError
 from shared.registry import Registry, closest
 from shared.worlds.base import World, action_dim
+from shared.worlds.policy import Policy
 
 MIXED = "mixed"
 
@@ -78,24 +79,38 @@ def mix(world: World) -> dict[str, float]:
 
 
 def check_policy(name: str, world: World) -> None:
-    """Raise ``TinyJEPAError`` for an unknown policy, or one that cannot act in this world."""
+    """Raise ``TinyJEPAError`` for an unknown policy, or one that cannot act in this world; it names those that can."""
     if name != MIXED and name not in POLICIES:
-        raise TinyJEPAError(closest(name, [*POLICIES, MIXED], "policy"))
+        able = [known for known in POLICIES if _obstacle(known, world) is None]
+        raise TinyJEPAError(closest(name, [*able, MIXED], "policy"))
+    if (obstacle := _obstacle(name, world)) is not None:
+        raise TinyJEPAError(f"policy '{name}' {obstacle}")
+
+
+def _obstacle(name: str, world: World) -> str | None:
+    """Why a policy cannot act in this world, to follow its name; None where it can."""
     acts = action_dim(world.action_space) > 0
     if acts != (name != "none") and name != MIXED:
         one, other = ("has", "another") if acts else ("has no", "none")
-        raise TinyJEPAError(f"policy '{name}' does not fit: the world {one} actions; use {other}, or mixed")
+        return f"does not fit: the world {one} actions; use {other}, or mixed"
     if name.startswith("pursuit") and not has_centre_line(world):
-        raise TinyJEPAError(f"policy '{name}' needs a world with a centre line and steer, gas and brake; use mixed")
+        return "needs a world with a centre line and steer, gas and brake; use mixed"
     if name in ("wander", "crossing", "charge", "expert") and not has_rooms(world):
-        raise TinyJEPAError(f"policy '{name}' needs a world with rooms; use mixed")
+        return "needs a world with rooms; use mixed"
     if name == "ornstein-uhlenbeck" and not isinstance(world.action_space, gym.spaces.Box):
-        raise TinyJEPAError(f"policy '{name}' needs continuous (Box) actions, not {world.action_space}; use mixed")
+        return f"needs continuous (Box) actions, not {world.action_space}; use mixed"
+    return None
 
 
 def make_policy(name: str, world: World, rng: np.random.Generator) -> tuple[str, Policy]:
     """A policy for one episode of a world that has been reset, and its resolved name (never ``mixed``)."""
-    if name == MIXED:
-        shares = mix(world)
-        name = str(rng.choice(list(shares), p=list(shares.values())))
+    name = resolve_policy(name, world, rng)
     return name, POLICIES.get(name)(world, rng)
+
+
+def resolve_policy(name: str, world: World, rng: np.random.Generator) -> str:
+    """The name of an episode's policy, drawn where ``name`` is ``mixed``; the first that is drawn from ``rng``."""
+    if name != MIXED:
+        return name
+    shares = mix(world)
+    return str(rng.choice(list(shares), p=list(shares.values())))

@@ -1,8 +1,8 @@
-"""What a policy is, and what the driving ones ask of a world."""
+"""What some policies ask of a world."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -20,19 +20,6 @@ class CentreLine(Protocol):
     """float64 ``(T, 2)``: points in driving order, world units"""
     nearest: int
     """Index of the point nearest to the car now"""
-
-
-class Policy(Protocol):
-    """One episode's driver.
-
-    A policy that chooses where the episode starts has an attribute ``reset_options`` as well: the world is then reset
-    again, with the same seed and these options, before the first step.
-    """
-
-    def __init__(self, world: World, rng: np.random.Generator) -> None: ...
-
-    def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
-        """Act in ``world.action_space`` for a frame, uint8 ``(H, W, C)``, and a state, float32 ``(S,)``."""
 
 
 def has_centre_line(world: World) -> bool:

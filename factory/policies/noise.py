@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -10,35 +9,18 @@ import gymnasium as gym
 import numpy as np
 
 from factory.policies.base import has_centre_line
+from shared.worlds.actions import BLOCK, Actions, RandomActions, has_bounds
 from shared.worlds.base import World
-
-BLOCK = 256
-"""Random numbers are drawn this many steps at a time: a numpy call per step costs more than the policy."""
 
 
 class Uniform:
-    """A uniform random action at every step (standard normal in directions without bounds)."""
+    """A random action at every step: uniform between two bounds, else as ``RandomActions`` says."""
 
     def __init__(self, world: World, rng: np.random.Generator) -> None:
-        self._space = copy.deepcopy(world.action_space)
-        self._space.seed(int(rng.integers(2**31)))
-        self._block: np.ndarray | None = None
-        self._next = BLOCK
-        self._rng = rng
-        space = self._space
-        self._bounded = isinstance(space, gym.spaces.Box) and space.dtype == np.float32 and space.is_bounded()
+        self._actions = RandomActions(world.action_space, rng)
 
     def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
-        if not self._bounded:
-            return self._space.sample()
-        assert isinstance(self._space, gym.spaces.Box)
-        if self._next == BLOCK:
-            low, high = self._space.low, self._space.high
-            self._block = self._rng.uniform(low, high, (BLOCK, *low.shape)).astype(np.float32)
-            self._next = 0
-        assert self._block is not None
-        self._next += 1
-        return self._block[self._next - 1]
+        return self._actions.next()
 
 
 class UniformHeld:
@@ -83,17 +65,16 @@ class SmoothNoise:
 class OrnsteinUhlenbeck:
     """Smooth random actions, as in DDPG's exploration (Lillicrap et al., 2015).
 
-    Correlation time 0.2 to 2 s and size 0.3 to 0.9 of the half range are drawn per episode. The mean is the
-    action nearest to zero; on a world with a centre line it leans to the gas (0.3) and off the brake (-0.5),
-    for a car that brakes half of the time goes nowhere.
+    Correlation time 0.2 to 2 s and size 0.3 to 0.9 of the half range are drawn per episode; where a bound is missing,
+    the range is 2 wide. The mean is the action nearest to zero; on a world with a centre line it leans to the gas
+    (0.3) and off the brake (-0.5), for a car that brakes half of the time goes nowhere.
     """
 
     def __init__(self, world: World, rng: np.random.Generator) -> None:
         space = world.action_space
         assert isinstance(space, gym.spaces.Box)
-        self._shape, self._dtype = space.shape, space.dtype
-        low = np.where(np.isfinite(space.low), space.low, -1.0).ravel()
-        high = np.where(np.isfinite(space.high), space.high, 1.0).ravel()
+        self._actions = Actions(space)
+        low, high = _range(space)
         mean = np.array([0.0, 0.3, -0.5]) if has_centre_line(world) else np.clip(0.0, low, high)
         size = (high - low) / 2 * rng.uniform(0.3, 0.9)
         correlation = math.exp(rng.uniform(math.log(0.2), math.log(2.0)))
@@ -105,4 +86,15 @@ class OrnsteinUhlenbeck:
             min(max(mean + size * noise, low), high)
             for (mean, size, low, high), noise in zip(self._columns, self._noise.next())
         ]
-        return np.array(values, self._dtype).reshape(self._shape)
+        action: np.ndarray = self._actions.action(np.array(values, np.float32))
+        return action
+
+
+def _range(space: gym.spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    """Where smooth noise moves, (A,): between the bounds; 2 wide from a single one; in [-1, 1] where there is none."""
+    below, above = (flag.ravel() for flag in has_bounds(space))
+    precision = np.result_type(space.dtype or np.float64, np.float32)
+    low, high = (bound.astype(precision).ravel() for bound in (space.low, space.high))
+    bottom = np.where(below, low, np.where(above, high - 2, -1))
+    top = np.where(above, high, np.where(below, low + 2, 1))
+    return bottom.astype(precision), top.astype(precision)

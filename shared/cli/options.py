@@ -6,6 +6,7 @@ A parser takes the text of one value; its ``ValueError`` says what is wrong and 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,20 @@ def duration(text: str | float) -> float:
     if not match or float(match[1]) <= 0:
         raise ValueError(f"'{text}' is not a positive duration: write 90s, 10m or 1.5h")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def count(text: str | int) -> int:
+    """A whole number of at least 1, which may be written as ``6e3``, ``6_000`` or ``6,000``."""
+    plain = str(text).strip()
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", plain):
+        plain = plain.replace(",", "")
+    try:
+        number = Decimal(plain)
+        if number == int(number) >= 1 and len(str(int(number))) < 19:
+            return int(number)
+    except (ArithmeticError, ValueError):
+        pass
+    raise ValueError(f"'{text}' is not a whole number of at least 1: write 6000, 6_000, 6,000 or 6e3")
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]

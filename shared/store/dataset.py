@@ -71,7 +71,7 @@ def refuse_occupied(path: Path) -> None:
         entry.name
         for entry in path.iterdir()
         if not (entry.name in ours or entry.name.startswith((".", layout.DATASET)))
-        and not layout.COLLECT_LOG.fullmatch(entry.name)
+        and not layout.COLLECT_FILE.fullmatch(entry.name)
     )
     if others:
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")

@@ -66,7 +66,11 @@ def write_file(path: Path, parts: Iterable[bytes], *, sync: bool = True) -> None
 
 def publish(path: Path, data: bytes) -> bool:
     """Write a file unless it exists; of several processes that race, exactly one returns True."""
-    partial = write_partial(path, [data])
+    return publish_partial(write_partial(path, [data]), path)
+
+
+def publish_partial(partial: Path, path: Path) -> bool:
+    """The second half of ``publish``: give what ``write_partial`` wrote its name, unless that exists."""
     try:
         try:
             os.link(partial, path)

@@ -5,6 +5,7 @@
     PATH/dataset.json                    the StoreSpec
     PATH/log/<stream>.jsonl              commit log, one writer each; the only source of truth for readers
     PATH/collect-<host>.log              what the collections of a box did, for people (``shared.cli.runlog``)
+    PATH/collect-<run>.lock              who makes a run just now (``shared.store.claim``)
     PATH/data.zarr/zarr.json             root group
     PATH/data.zarr/<stream>/zarr.json    one group per writer start
     PATH/data.zarr/<stream>/<field>/     one array per field: zarr.json and c.<i>...
@@ -12,6 +13,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -21,14 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from shared.store.schema import FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, StoreSpec
+from shared.store.schema import FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, RunSpec, StoreSpec
 
 DATASET = "dataset.json"
 LOG = "log"
 DATA = "data.zarr"
 FORMAT = "tinyjepa-store"
-COLLECT_LOG = re.compile(r"collect-.+\.log(\.\d+)?")
-"""Logs of collections in the store's folder, the older ones with a number."""
+COLLECT_FILE = re.compile(r"collect-.+\.(log(\.\d+)?|lock)")
+"""Logs of collections in the store's folder, the older ones with a number, and the locks of those under way."""
 
 ZSTD_LEVEL = 1
 
@@ -98,10 +100,23 @@ def root_document() -> bytes:
     return group_document({"format": FORMAT, "schema_version": SCHEMA_VERSION})
 
 
-def stream_document(spec: StoreSpec, stream: str) -> bytes:
-    """``zarr.json`` of a stream."""
+def stream_document(spec: StoreSpec, stream: str, run: RunSpec | None) -> bytes:
+    """``zarr.json`` of a stream, with the run that is needed to make a lost log anew."""
     worker = int(stream.rpartition("-")[0].rpartition("-w")[2])
-    return group_document({"worker": worker, "world": spec.world, "control_rate_hz": spec.control_rate})
+    attributes = {"worker": worker, "world": spec.world, "control_rate_hz": spec.control_rate}
+    if run is not None:
+        attributes |= {"run": dataclasses.asdict(run), "run_crc32c": run.checksum}
+    return group_document(attributes)
+
+
+def run_of_document(data: bytes) -> RunSpec | None:
+    """The run in a stream's ``zarr.json``; None where there is none, or its checksum differs."""
+    try:
+        attributes = json.loads(data)["attributes"]
+        run = RunSpec(**attributes["run"])
+        return run if attributes["run_crc32c"] == run.checksum else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def array_document(layout: FieldLayout, spec: StoreSpec, rows: int) -> bytes:

@@ -118,6 +118,11 @@ class CommittedStream:
         """Bytes of the log up to its last good line."""
         return self._offset
 
+    @property
+    def checksum(self) -> int:
+        """Of the log up to its last good line: what seals the next one."""
+        return self._crc
+
     def poll(self, size: int | None = None) -> None:
         """Take in the lines that were added; ``size`` is that of the log, where listing logs told it.
 
@@ -215,6 +220,7 @@ class CommittedStream:
             first=int(values["first"]),
             rows=int(values["rows"]),
             terminated=bool(values["terminated"]),
+            truncated=bool(values["truncated"]),
             split=split_of(self._dataset.spec.split, self.run.seed, index, seed),
         )
         check_name(ref.policy)

@@ -12,7 +12,7 @@ from pathlib import Path
 from shared.errors import StoreError
 from shared.store import layout, quarantine
 from shared.store.dataset import create_store, load_spec
-from shared.store.files import PARTIAL, publish, sync_directory, write_file
+from shared.store.files import PARTIAL, publish_partial, remove, sync_directory, write_file, write_partial
 from shared.store.log import CommittedStream
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec
@@ -98,11 +98,18 @@ def _add(store: Store, stream: CommittedStream, target: Path, merged: Merged) ->
                 _bring(file, staging / name / file.name, merged, path)
         sync_directory(staging / name)
     sync_directory(staging)
-    staging.rename(final)
-    sync_directory(final.parent)
     with Opening(layout.log_file(path, stream.name), path) as fd:
-        log = os.pread(fd, stream.good_bytes, 0)
-    publish(layout.log_file(target, stream.name), log)
+        data = os.pread(fd, stream.good_bytes, 0)
+    log = layout.log_file(target, stream.name)
+    partial = write_partial(log, [data])  # it tells readers that the folder without a log is a merge under way
+    sync_directory(log.parent)
+    try:
+        staging.rename(final)
+        sync_directory(final.parent)
+    except BaseException:
+        remove(partial)
+        raise
+    publish_partial(partial, log)
     merged.streams += 1
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from shared.errors import StoreError
-from shared.store import layout, quarantine
+from shared.store import layout, lost, quarantine
 from shared.store.dataset import load_spec
 from shared.store.log import STREAM_NAME, CommittedStream
 from shared.store.schema import EpisodeRef, RunSpec, Split, StoreSpec
@@ -32,7 +32,7 @@ class Store:
 
     Bytes that contradict the log raise ``DamageError`` naming stream, file and rows: a missing, truncated,
     altered or exchanged file is never served. A damaged log raises ``StoreError``, or, with ``on_corrupt="skip"``,
-    ends its stream at the last good line.
+    ends its stream at the last good line. A lost log raises ``StoreError`` at the opening, or is skipped likewise.
     """
 
     spec: StoreSpec
@@ -40,6 +40,8 @@ class Store:
     """Every stream by name: rows, shards, header, whether it is closed."""
     damaged_logs: dict[str, str]
     """Streams whose log is damaged, and how; only where damage is skipped."""
+    lost_logs: list[str]
+    """Streams that had complete shards and no log at the opening; only where damage is skipped."""
     path: Path | str
     """The directory or URL it was opened with."""
     source: Source
@@ -52,7 +54,8 @@ class Store:
     def __init__(self, path: str | Path, on_corrupt: OnCorrupt = "raise") -> None:
         """``path`` is a directory or a URL, such as ``s3://bucket/path``.
 
-        Raises ``MissingStoreError`` when there is no store, ``StoreError`` when it is foreign, newer or damaged.
+        Raises ``MissingStoreError`` when there is no store, ``StoreError`` when it is foreign, newer or damaged, or
+        when a stream has complete shards but no log, so that its rows could not be seen.
         """
         self.source = locate(path)
         self.path = path
@@ -71,7 +74,23 @@ class Store:
         self._refreshing = threading.Lock()
         self._shards: Cache[Shard] = Cache(OPEN_SHARDS, lambda shard: 1)
         self._chunks: Cache[Chunk] = Cache(CACHED_CHUNK_BYTES, lambda chunk: chunk.rows.nbytes)
-        self.refresh()
+        folders = [name for name in self.source.streams() if STREAM_NAME.fullmatch(name)]
+        self.refresh()  # after the folders were listed: a stream has its log before its first shard
+        self.lost_logs = self._find_lost(folders)
+
+    def _find_lost(self, folders: list[str]) -> list[str]:
+        begun = {name for name, stream in self.streams.items() if stream.header or name in self.damaged_logs}
+        if begun.issuperset(folders):
+            return []
+        found = lost.without_log(self.source, self.spec, folders, set(self.source.logs()), begun)
+        if found and self.on_corrupt == "raise":
+            more = f" (and {len(found) - 1} more streams)" if len(found) > 1 else ""
+            raise StoreError(
+                f"{self.path}: stream {found[0]}{more} has complete shards but no log, so its rows would not be seen: "
+                f"{lost.cure(found[0])}"
+            )
+        self.damaged_logs |= dict.fromkeys(found, "it has complete shards but no log")
+        return found
 
     def refresh(self) -> int:
         """Take in what was committed since; returns the number of new episodes.

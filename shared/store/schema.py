@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import google_crc32c
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as validated
@@ -111,6 +114,11 @@ class RunSpec:
     """A policy, or a mix that is drawn from per episode."""
     max_episode_steps: Annotated[int, Field(ge=1)]
 
+    @property
+    def checksum(self) -> int:
+        """The crc32c of its fields as JSON with sorted keys."""
+        return int(google_crc32c.value(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()))
+
     def __str__(self) -> str:
         return f"policy {self.policy}, seed {self.seed}, at most {self.max_episode_steps} steps each"
 
@@ -158,6 +166,8 @@ class EpisodeRef:
     """Row within the stream of the episode's first observation."""
     rows: int
     terminated: bool
+    truncated: bool
+    """Cut off, by the world's time limit or the run's; an episode can be both."""
     split: Split
 
 

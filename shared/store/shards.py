@@ -113,6 +113,11 @@ class Shard:
             if (offset, size) != (EMPTY, EMPTY) and (size < 4 or offset + size > end):
                 raise file.wrong("a chunk lies outside the file")
 
+    @property
+    def chunks(self) -> int:
+        """Inner chunks that are there."""
+        return sum(offset != EMPTY for offset, _ in self._index)
+
     def read(self, first: int, last: int, out: np.ndarray) -> None:
         """Rows [first, last) of the shard, at least one, into C-contiguous ``out`` (last - first, ...)."""
         inner = self._inner_rows

@@ -33,6 +33,20 @@ REMOTE_READERS = 16
 """Threads that hide the latency of a disk, and of requests."""
 
 
+def data_folder() -> Path:
+    """Where stores lie unless told otherwise: ``$TINYJEPA_DATA`` or ``data``."""
+    return Path(os.environ.get("TINYJEPA_DATA") or "data")
+
+
+def default_store(world: str, data: Path | None = None, dataset: str | None = None) -> Path:
+    """``DATA/WORLD`` or ``DATA/WORLD-DATASET``; DATA is ``$TINYJEPA_DATA`` or ``data``.
+
+    What cannot be in a file name becomes a dash.
+    """
+    name = world.replace("/", "-").replace(":", "-") + (f"-{dataset}" if dataset else "")
+    return (data or data_folder()) / name
+
+
 class Opened(Protocol):
     """A file of a known size."""
 
@@ -59,6 +73,12 @@ class Source(Protocol):
 
     def logs(self) -> dict[str, int | None]:
         """File names in the log folder, and their sizes where listing them tells."""
+
+    def streams(self) -> list[str]:
+        """Names of the folders in the data folder; none where they cannot be listed."""
+
+    def has(self, *parts: str) -> bool:
+        """Whether there is such a file."""
 
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
         """A log from ``offset`` on, 64 MiB at most. ``EINVAL`` when it shrank; ``size`` is what ``logs`` said."""
@@ -98,6 +118,15 @@ class Local:
 
     def logs(self) -> dict[str, int | None]:
         return {entry.name: None for entry in os.scandir(self._root / layout.LOG)}
+
+    def streams(self) -> list[str]:
+        try:
+            return [entry.name for entry in os.scandir(self._root / layout.DATA) if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return []
+
+    def has(self, *parts: str) -> bool:
+        return self._root.joinpath(*parts).is_file()
 
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
         """Opens the log anew: that makes a network file system ask its server for the newest size."""
@@ -227,6 +256,25 @@ class Remote:
         except self._failed as error:
             raise self._wrong(error, layout.LOG) from error
         return {PurePosixPath(entry["path"]).name: entry["size"] for entry in found}
+
+    def streams(self) -> list[str]:
+        """Of a web server, none: few list folders."""
+        if self._lists_pages:
+            return []
+        try:
+            found = self._obstore.list_with_delimiter(self._store, layout.DATA)
+        except self._failed as error:
+            raise self._wrong(error, layout.DATA) from error
+        return [PurePosixPath(prefix).name for prefix in found["common_prefixes"]]
+
+    def has(self, *parts: str) -> bool:
+        try:
+            self._obstore.head(self._store, "/".join(parts))
+        except self._failed as error:
+            if isinstance(self._wrong(error, *parts), FileNotFoundError):
+                return False
+            raise self._wrong(error, *parts) from error
+        return True
 
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
         if size is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import DamageError, StoreError
-from shared.store import layout, quarantine
+from shared.store import layout, lost, quarantine
 from shared.store.files import sync_directory, write_file
 from shared.store.log import CommittedStream
 from shared.store.reader import Store
@@ -36,6 +36,8 @@ class Fault:
     what: str
     shard: int | None = None
     """The shard that is worth nothing now, if it is one."""
+    lost: bool = False
+    """Log lines are lost that can be made anew from the shards."""
 
     def __str__(self) -> str:
         where = f"stream {self.stream}, " if self.stream else ""
@@ -57,6 +59,11 @@ class Verdict:
     broken_logs: dict[str, int] = field(default_factory=dict)
     """Streams with a damaged log, and how many of its bytes are good."""
 
+    @property
+    def lost_logs(self) -> list[str]:
+        """Streams that lost their log, or its last lines: not made good by setting anything aside."""
+        return sorted({fault.stream for fault in self.faults if fault.lost})
+
 
 def verify(path: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Verdict:
     """Check the store at ``path``: dataset.json, logs, every committed file, Zarr documents, episode tables.
@@ -66,7 +73,14 @@ def verify(path: Path, progress: Callable[[int, int], None] = lambda done, total
     """
     store = Store(path, on_corrupt="skip")
     verdict = Verdict(rows=sum(stream.rows for stream in store.streams.values()), episodes=len(store.episodes))
+    for name in store.lost_logs:
+        shown = lost.shown_rows(store.source, store.spec, name)
+        rows = (0, shown - 1) if shown else None
+        what = f"the log is lost, and complete shards stand without it: {lost.cure(name)}"
+        verdict.faults.append(Fault(name, _relative(path, layout.log_file(path, name)), rows, what, lost=True))
     for name, what in store.damaged_logs.items():
+        if name in store.lost_logs:
+            continue
         log = layout.log_file(path, name)
         verdict.faults.append(Fault(name, _relative(path, log), None, what.partition(": ")[2] or what))
         verdict.broken_logs[name] = store.streams[name].good_bytes
@@ -86,9 +100,10 @@ def verify(path: Path, progress: Callable[[int, int], None] = lambda done, total
     broken = {(fault.stream, fault.shard) for fault in verdict.faults if fault.shard is not None}
     for stream in store.streams.values():
         verdict.faults += _table_faults(store, stream, broken)
-        verdict.faults += _document_faults(path, store, stream)
+        if stream.name not in store.lost_logs:
+            verdict.faults += _document_faults(path, store, stream)
     verdict.faults += _root_faults(path)
-    verdict.unknown = sorted(_unknown(path, store))
+    verdict.unknown = sorted(_unknown(path, store, verdict.faults))
     return verdict
 
 
@@ -105,7 +120,7 @@ def set_damaged_aside(path: Path, verdict: Verdict) -> list[EpisodeRef]:
         if fault.shard is not None:
             shards.setdefault(fault.stream, set()).add(fault.shard)
     quarantine.set_aside(path, before.spec, before.set_aside, shards)
-    after = Store(path)
+    after = Store(path, on_corrupt="skip")
     wrong = {fault.stream for fault in verdict.faults if fault.file.endswith(DOCUMENT)}
     for stream in sorted(wrong | set(verdict.broken_logs)):
         _write_documents(path, after, stream)
@@ -119,7 +134,7 @@ def _write_documents(path: Path, store: Store, stream: str) -> None:
         write_file(path / layout.DATA / DOCUMENT, [layout.root_document()])
         return
     folder = layout.stream_directory(path, stream)
-    write_file(folder / DOCUMENT, [layout.stream_document(store.spec, stream)])
+    write_file(folder / DOCUMENT, [layout.stream_document(store.spec, stream, store.streams[stream].run)])
     for name, described in layout.fields(store.spec).items():
         document = layout.array_document(described, store.spec, store.streams[stream].rows)
         write_file(folder / name / DOCUMENT, [document])
@@ -176,7 +191,7 @@ def _table_faults(store: Store, stream: CommittedStream, broken: set[tuple[str, 
         numbers = store.read(stream.name, ref.first, expected, "episode")
         wanted = np.zeros(ref.rows, np.uint8)
         wanted[0] |= FIRST
-        wanted[-1] |= LAST | (TERMINATED if ref.terminated else TRUNCATED)
+        wanted[-1] |= LAST | TERMINATED * ref.terminated | TRUNCATED * ref.truncated
         if not np.array_equal(flags, wanted) or (numbers != ref.index).any():
             what = f"its columns flags and episode disagree with episode {ref.index} of the log"
             yield Fault(stream.name, log, (ref.first, expected - 1), what)
@@ -187,6 +202,11 @@ def _table_faults(store: Store, stream: CommittedStream, broken: set[tuple[str, 
 def _document_faults(path: Path, store: Store, stream: CommittedStream) -> Iterator[Fault]:
     """The Zarr documents of a stream. Their shape may lag: only a closed stream must show all its rows."""
     directory = layout.stream_directory(path, stream.name)
+    if gone := lost.lost_lines(store.source, store.spec, stream.name, stream.shards, stream.rows):
+        what = f"its last lines are lost, and complete shards stand without them: {lost.cure(stream.name)}"
+        rows = stream.rows, stream.rows + gone - 1
+        yield Fault(stream.name, _relative(path, layout.log_file(path, stream.name)), rows, what, lost=True)
+        return  # the documents are what tells
     for name, described in layout.fields(store.spec).items():
         file = directory / name / DOCUMENT
         try:
@@ -217,8 +237,8 @@ def _group_fault(path: Path, file: Path, stream: str) -> Iterator[Fault]:
         yield Fault(stream, _relative(path, file), None, "it is no Zarr group")
 
 
-def _unknown(path: Path, store: Store) -> Iterator[str]:
-    """Files that no log mentions."""
+def _unknown(path: Path, store: Store, faults: list[Fault]) -> Iterator[str]:
+    """Files that no log mentions; without those of streams whose log is at fault."""
     known = {path / layout.DATASET, path / layout.DATA / DOCUMENT, path / quarantine.LIST}
     for stream in store.streams.values():
         directory = layout.stream_directory(path, stream.name)
@@ -226,12 +246,13 @@ def _unknown(path: Path, store: Store) -> Iterator[str]:
         for name, described in layout.fields(store.spec).items():
             known.add(directory / name / DOCUMENT)
             known |= {directory / name / described.chunk_key(number) for number in range(stream.shards)}
+    lost_ones = {fault.stream for fault in faults if fault.lost}
     for folder, _, files in os.walk(path):
         inside = Path(folder).relative_to(path).parts
-        if inside[:1] in ((quarantine.FOLDER,), ("preview",)):
+        if inside[:1] in ((quarantine.FOLDER,), ("preview",)) or (inside[1:2] and inside[1] in lost_ones):
             continue
         for name in files:
-            if not inside and layout.COLLECT_LOG.fullmatch(name):
+            if not inside and layout.COLLECT_FILE.fullmatch(name):
                 continue
             if Path(folder) / name not in known:
                 yield _relative(path, Path(folder) / name)

@@ -55,7 +55,7 @@ class StreamWriter:
         self.name = f"{host_name()}-w{worker:02d}-{secrets.token_hex(4)}"
         self.rows_committed = 0
         self.bytes_committed = 0
-        self._spec = spec
+        self._spec, self._run = spec, run
         self._fields = layout.fields(spec)
         self._directory = layout.stream_directory(path, self.name)
         self._shards = 0
@@ -141,7 +141,7 @@ class StreamWriter:
         staging = path / f".{self.name}.partial"
         try:
             staging.mkdir()
-            write_file(staging / "zarr.json", [layout.stream_document(self._spec, self.name)])
+            write_file(staging / "zarr.json", [layout.stream_document(self._spec, self.name, self._run)])
             for name, field in self._fields.items():
                 (staging / name).mkdir()
                 write_file(staging / name / "zarr.json", [layout.array_document(field, self._spec, 0)])

@@ -6,18 +6,18 @@ Importing this module also registers ``tinyjepa/CarRacing-v0`` and its like with
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import os
 from typing import Any
 
 import gymnasium as gym
 
-from shared.errors import TinyJEPAError, brief
+from shared.errors import TinyJEPAError
 from shared.registry import Registry
 from shared.worlds.base import World
+from shared.worlds.finding import full_id
 
-__all__ = ["WORLDS", "World", "canonical_name", "gymnasium_id", "make_world"]
+__all__ = ["WORLDS", "World", "canonical_name", "check_world", "gymnasium_id", "make_world", "world_class"]
 
 os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # pygame would turn SIGTERM into an event that nobody reads
 
@@ -58,8 +58,9 @@ for _name in WORLDS:
 
 
 def canonical_name(name: str) -> str:
-    """The name a store keeps: the registry's for our own worlds, else the gymnasium id itself.
+    """The name a store keeps: the registry's for our own worlds, else the gymnasium id.
 
+    An id that an installed package registers gets that package's module in front (``ale_py:ALE/Pong-v5``).
     Raises ``TinyJEPAError`` with the closest match for a name that is neither.
     """
     own = {gymnasium_id(known): known for known in WORLDS}
@@ -67,23 +68,7 @@ def canonical_name(name: str) -> str:
         return name
     if name in own:
         return own[name]
-    module, _, identifier = name.rpartition(":")
-    if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise TinyJEPAError(f"world '{name}': cannot import '{module}' ({error}); install it first") from None
-        except (Exception, SystemExit) as error:  # it is not our code: a SyntaxError, a call of sys.exit, anything
-            raise TinyJEPAError(
-                f"world '{name}': importing '{module}' fails ({brief(error)}): mend it first"
-            ) from error
-    if identifier in gym.registry:
-        return name
-    choices = [*WORLDS, *own, *gym.registry]
-    lowered = {choice.lower(): choice for choice in choices}
-    match = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
-    hint = f" Did you mean '{lowered[match[0]]}'?" if match else ""
-    raise TinyJEPAError(f"unknown world '{name}'.{hint} Choices: {', '.join(WORLDS)}, or any installed gymnasium id")
+    return full_id(name, [*WORLDS])
 
 
 def make_world(name: str, frame_size: int | None = None, **options: Any) -> World:
@@ -125,6 +110,34 @@ def make_world(name: str, frame_size: int | None = None, **options: Any) -> Worl
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         raise TinyJEPAError(f"world '{name}' refuses its options ({given}): {error}") from error
     return made
+
+
+def world_class(name: str) -> type[World]:
+    """What is declared of a world, by the name that stores keep: its class.
+
+    ``World`` itself, with its defaults, for a gymnasium id, a world that is no longer registered, and one that cannot
+    be imported here.
+    """
+    if name not in WORLDS:
+        return World
+    try:
+        found: type[World] = WORLDS.get(name)
+    except ImportError:
+        return World
+    return found
+
+
+def check_world(world: World, twin: World | None = None) -> None:
+    """Check a world of your own against the contract of ``World``, as gymnasium's ``check_env`` does.
+
+    It is reset and stepped. ``twin`` is a second instance, made in the same way: with it, episodes must not depend on
+    the instance either. Checked are gymnasium's own rules; frames, states and actions of the shapes and types that the
+    class declares; that what it declares of its states and axes exists; and that an episode depends on its seed alone.
+    Raises ``TinyJEPAError``, one line on the first rule that is broken.
+    """
+    from shared.worlds.check import check_world as check
+
+    check(world, twin)
 
 
 def _same_kind(value: object, default: bool | int | float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import gymnasium as gym
@@ -27,10 +28,23 @@ class Dataset(NamedTuple):
     """One line on what it is."""
 
 
+class Subset(NamedTuple):
+    """Rows of a world's episodes that deserve figures of their own."""
+
+    label: str
+    """One word for tables."""
+    summary: str
+    """Which rows these are, for people: "rows in which the car is ..."."""
+    states: tuple[str, ...]
+    """The states that decide."""
+    rows: Callable[[np.ndarray], np.ndarray]
+    """``states`` (N, len(states)) to a mask, bool (N,)."""
+
+
 class World(gym.Env[np.ndarray, Any]):
     """A ``gymnasium.Env`` whose observation is one frame, plus what probes and the store need.
 
-    Contract (checked for every registered world by ``tests/shared/worlds/test_worlds.py``):
+    Contract (``shared.worlds.check_world`` checks it):
 
     * ``observation_space`` is ``Box(0, 255, (H, W, C), uint8)``: one frame, not a stack.
     * ``reset(seed=s)`` makes the episode a pure function of ``s`` and the constructor's options: nothing
@@ -41,6 +55,24 @@ class World(gym.Env[np.ndarray, Any]):
 
     state_names: tuple[str, ...] = ()
     """Names of the privileged state's columns; empty where the world exposes none."""
+
+    angles: ClassVar[tuple[str, ...]] = ()
+    """States on a circle, rad: networks see and predict their sine and cosine, and errors wrap around."""
+
+    headline_states: ClassVar[tuple[str, ...]] = ()
+    """The states whose probes are main figures; empty: the first two."""
+
+    absolute_states: ClassVar[tuple[str, ...]] = ()
+    """States that say where things are and not how they move: the upper bound's predictor does without them."""
+
+    typical: ClassVar[Subset | None] = None
+    """The rows that a driver would call normal, probed on their own; None: all rows are alike."""
+
+    default_recipe: ClassVar[str] = ""
+    """Stock recipe of ``brain train`` for a store of this world; empty: the default recipe."""
+
+    default_dataset: ClassVar[str] = ""
+    """Which of ``datasets`` its recipes learn from; empty: what ``factory collect`` makes without ``--dataset``."""
 
     control_rate: float = 50.0
     """Actions per simulated second (Hz)."""

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from factory.cli import COMMANDS, cli
-from factory.commands.collect import default_store
 from shared.cli.console import run
 from shared.store.reader import Store
 from tests import ROOT
@@ -98,6 +97,8 @@ def test_worlds_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_default_store() -> None:
+    from shared.store.source import default_store
+
     assert default_store("ale_py:ALE/Pong-v5").name == "ale_py-ALE-Pong-v5"
 
 

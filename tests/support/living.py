@@ -32,7 +32,7 @@ def make_run(folder: Path) -> Path:
     energies = [moment.energy for moment in (scene.advance() for _ in range(300)) if moment.energy is not None]
     threshold = 1.5 * float(np.quantile(energies, 0.99))  # no false alarm shall fail a test
     spec = Store(store).spec.model_dump(mode="json")
-    energy = {"form": "scaled", "validation": {"scaled": {"thresholds": {"1": threshold}}}}
+    energy = {"form": "scaled", "kinds": {}, "validation": {"scaled": {"thresholds": {"1": threshold}}}}
     (path / "judge.json").write_text(json.dumps({"store": {"path": str(store)} | spec, "energy": energy}))
     return path
 

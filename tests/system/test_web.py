@@ -75,7 +75,12 @@ def rooms_run(folder: Path) -> Path:
 
 def judge(path: Path, spec: StoreSpec, form: str, threshold: float) -> None:
     """What an export reads of ``judge.json``, without judging."""
-    energy = {"form": form, "false_alarm_target": 0.01, "validation": {form: {"thresholds": {"1": threshold}}}}
+    energy = {
+        "form": form,
+        "kinds": {},
+        "false_alarm_target": 0.01,
+        "validation": {form: {"thresholds": {"1": threshold}}},
+    }
     Run(path).judgement.write_text(json.dumps({"energy": energy, "store": spec.model_dump(mode="json")}))
 
 

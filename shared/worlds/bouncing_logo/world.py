@@ -36,6 +36,7 @@ class BouncingLogo(World):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 - gymnasium declares it per instance
     state_names = ("x", "y", "vx", "vy")
+    default_recipe: ClassVar[str] = "bouncing-logo"
     control_rate = 25.0
     max_episode_steps = 63
     default_frame_size: ClassVar[int] = 16

@@ -14,7 +14,7 @@ from gymnasium.envs.box2d import car_racing as reference
 
 from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, Band
-from shared.worlds.base import World
+from shared.worlds.base import Subset, World
 from shared.worlds.car_racing.car import DT, Car
 from shared.worlds.car_racing.renderer import FULL_ZOOM, Renderer
 from shared.worlds.car_racing.track import CentreLine, Track
@@ -29,6 +29,17 @@ OFFSET_CELLS = (-24.0, -12.0, -6.7, -3.0, -1.0, 1.0, 3.0, 6.7, 12.0, 24.0)
 HEADING_CELLS = (-2.1, -1.05, -0.5, -0.2, -0.07, 0.07, 0.2, 0.5, 1.05, 2.1)
 SPEED_CELLS = (2.0, 6.0, 12.0, 18.0, 25.0, 32.0, 40.0, 48.0, 56.0, 65.0)
 """Borders of the cells that data should reach: lateral offset, heading error, speed."""
+
+
+def driving(states: np.ndarray) -> np.ndarray:
+    """Lateral offset and heading error (N, 2) to a mask (N,): on the road and facing along it.
+
+    Facing backwards, the offset to the centre line has the other sign than in the picture, and no picture shows
+    which way the track runs: such rows (a spun car) would hide what a latent knows about its place on the road.
+    """
+    mask: np.ndarray = (np.abs(states[:, 0]) < ROAD_HALF_WIDTH) & (np.cos(states[:, 1]) > 0)
+    return mask
+
 
 VELOCITY_SWEEPS, POSITION_SWEEPS = 6 * 30, 2 * 30
 
@@ -79,6 +90,14 @@ class CarRacing(World):
         "progress",
         "wheel_angle",
     )
+    angles: ClassVar[tuple[str, ...]] = ("angle", "heading_error")
+    headline_states: ClassVar[tuple[str, ...]] = ("lateral_offset", "forward_speed", "angular_velocity")
+    absolute_states: ClassVar[tuple[str, ...]] = ("x", "y", "progress")
+    typical: ClassVar[Subset | None] = Subset(
+        "driving", f"on the road (less than {ROAD_HALF_WIDTH:.2f} units from its centre line) and facing along it",
+        ("lateral_offset", "heading_error"), driving,
+    )  # fmt: skip
+    default_recipe: ClassVar[str] = "car-racing"
     max_episode_steps = 400
     """8 seconds: more tracks per frame collected than with gymnasium's 1000, at little cost for the resets."""
     shard_rows: ClassVar[int] = 4096

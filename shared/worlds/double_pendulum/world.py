@@ -78,6 +78,8 @@ class DoublePendulum(World):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - gymnasium declares it per instance
     state_names = ("theta1", "theta2", "omega1", "omega2")
+    angles: ClassVar[tuple[str, ...]] = ("theta1", "theta2")
+    default_recipe: ClassVar[str] = "double-pendulum"
     control_rate = 1 / (SUBSTEPS * SUBSTEP)
     max_episode_steps = 200
     default_policy: ClassVar[str] = "mixed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import pytest
 import torch
 
 from brain import recipes
-from brain.evaluation.judge import assess, judge, to_json
-from brain.evaluation.summary import headline
+from brain.evaluation.judge import assess, to_json
 from brain.models.latents import embed_episodes
 from brain.models.world_model import WorldModel
+from brain.reports.evidence import judge
+from brain.reports.report import write_report
+from brain.runs.figures import headline
+from brain.runs.folder import Run
 from brain.training.predictor import fit_scale
 from shared.errors import TinyJEPAError
 from shared.store.dataset import create_store
@@ -69,6 +73,7 @@ def model(store: Store) -> WorldModel:
 @pytest.fixture(scope="module")
 def run(store: Store, model: WorldModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run")
+    _begin(path, model, store)
     lines = [
         {"stage": stage, "step": step, "time": 1.0, "loss": 2.0 / (step + 1), "effective_rank": 5.0 + step}
         for stage in ("encoder", "predictor")
@@ -76,8 +81,14 @@ def run(store: Store, model: WorldModel, tmp_path_factory: pytest.TempPathFactor
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"stage": "encod'  # the last line is cut short
     (path / "metrics.jsonl").write_text(text, encoding="utf-8")
-    judge(model, store, path, quiet=True)
+    judge(model, store, Run(path), quiet=True)
     return path
+
+
+def _begin(path: Path, model: WorldModel, store: Store) -> Run:
+    run = Run(path)
+    run.begin(model.recipe, store.spec, store.address, 0)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +100,14 @@ def figures(run: Path) -> dict[str, Any]:
     return result
 
 
-def test_every_kind_stands_beside_its_floors_and_ceiling(figures: dict[str, Any]) -> None:
+def test_every_kind_stands_beside_its_baselines_and_upper_bound(figures: dict[str, Any]) -> None:
     kinds = figures["energy"]["kinds"]
-    floors = {"pixel", "no-predictor", "random-encoder"}
+    baselines = {"pixel", "no-predictor", "random-encoder"}
     shown = ("teleport", "far", "near-16", "near+16", "frozen", "reversed", "wrong-action-1", "wrong-action-4", "hard")
     for kind in shown:
         for figure in ("auc", "pair_accuracy"):
             values = kinds[kind][figure]
-            assert floors | {"model", "plain", "scaled"} <= set(values)
+            assert baselines | {"model", "plain", "scaled"} <= set(values)
             assert ("state-oracle" in values) == (kind not in ("frozen", "reversed"))
             assert all(0 <= value <= 1 for value in values.values())
     near = [kinds[f"near{shift:+d}"]["auc"]["model"] for shift in (-16, -12, -8, -4, 4, 8, 12, 16)]
@@ -110,7 +121,7 @@ def test_form_is_the_one_validation_prefers(figures: dict[str, Any]) -> None:
     assert figures["energy"]["form"] == max(found, key=lambda form: found[form]["hard_auc"])
 
 
-def test_probes_and_rollouts_stand_beside_their_floors(figures: dict[str, Any]) -> None:
+def test_probes_and_rollouts_stand_beside_their_baselines(figures: dict[str, Any]) -> None:
     scores = figures["probes"]["all"]
     assert set(scores) == {"model", "random-encoder", "pca", "mean"}
     assert set(scores["model"]) == {"x", "y", "vx", "vy"} and set(scores["mean"].values()) == {0.0}
@@ -141,12 +152,39 @@ def test_report_is_one_self_contained_page(run: Path) -> None:
     assert page.count("<image") >= 13  # the film strip
 
 
-def test_headline_names_the_best_floor(run: Path, figures: dict[str, Any]) -> None:
+def test_headline_names_the_best_baseline(run: Path, figures: dict[str, Any]) -> None:
     lines = headline(run)
     teleport = figures["energy"]["kinds"]["teleport"]["auc"]
     best = max(("pixel", "no-predictor", "random-encoder"), key=lambda name: teleport[name])
     assert best in lines[0] and lines[0].startswith("AUC, teleport")
-    assert figures["headline"]["teleport_auc"]["beats_floor"] == (teleport["model"] > teleport[best])
+    assert figures["headline"]["teleport_auc"]["beats_baseline"] == (teleport["model"] > teleport[best])
+
+
+def test_the_page_can_be_written_again_from_the_folder(run: Path, tmp_path: Path) -> None:
+    """``brain report`` shows what the judge drew, on a page of its own whose ids are unique."""
+    out = tmp_path / "page.html"
+    write_report(run, out)
+    page = out.read_text(encoding="utf-8")
+    identities = re.findall(r'\bid="([^"]+)"', page)
+    assert len(identities) == len(set(identities)) and page.count("<image") >= 13
+
+
+def test_figures_of_earlier_versions_can_be_read(run: Path, figures: dict[str, Any], tmp_path: Path) -> None:
+    """Main figures had other keys, kinds no principle, and the judge kept no pictures."""
+    old = json.loads(json.dumps(figures))
+    renamed = {"baseline": "floor", "baseline_name": "floor_name", "beats_baseline": "beats_floor"}
+    old["headline"] = {
+        key: {renamed.get(name, name): value for name, value in row.items()} for key, row in old["headline"].items()
+    }
+    for kind in old["energy"]["kinds"].values():
+        del kind["principle"]
+    for name in ("run.json", "recipe.toml"):
+        shutil.copy(run / name, tmp_path / name)
+    (tmp_path / "judge.json").write_text(json.dumps(old), encoding="utf-8")
+    assert headline(tmp_path) == headline(run)
+    write_report(tmp_path, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "An earlier version judged this run" in page and "not above" in page
 
 
 def test_judging_again_gives_the_same_figures(
@@ -185,11 +223,13 @@ def _assess(model: WorldModel, store: Store) -> dict[str, Any]:
 def test_a_world_without_actions_and_states(tmp_path: Path) -> None:
     spec = dot_spec().model_copy(update={"action_dim": 0, "state_names": ()})
     store = _store(tmp_path / "store", spec)
-    figures = judge(_model(store), store, tmp_path, quiet=True)
+    model = _model(store)
+    run = _begin(tmp_path / "run", model, store)
+    figures = judge(model, store, run, quiet=True)
     assert "probes" not in figures and {"teleport", "hard", "frozen"} <= set(figures["energy"]["kinds"])
     assert not any(kind.startswith("wrong-action") for kind in figures["energy"]["kinds"])
     assert "state-oracle" not in figures["energy"]["kinds"]["teleport"]["auc"]
-    assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert run.report.stat().st_size > 10_000
 
 
 def test_refusals_are_one_line_and_write_nothing(store: Store, model: WorldModel, tmp_path: Path) -> None:
@@ -197,8 +237,8 @@ def test_refusals_are_one_line_and_write_nothing(store: Store, model: WorldModel
     create_store(tmp_path / "few", few)
     with StreamWriter(tmp_path / "few", few, RUN, 0) as writer:
         writer.append(dot_episode(0, ROWS))
-    run = tmp_path / "run"
-    run.mkdir()
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
     with pytest.raises(TinyJEPAError, match=r"has world few, but the model was trained with dots"):
         judge(model, Store(tmp_path / "few"), run, quiet=True)
     with pytest.raises(TinyJEPAError, match=r"has no \w+ episode of 9 frames or more \(1 episodes in all\).* collect"):
@@ -209,8 +249,8 @@ def test_refusals_are_one_line_and_write_nothing(store: Store, model: WorldModel
     with pytest.raises(TinyJEPAError, match="not finite, so its training diverged"):
         judge(broken, store, run, quiet=True)
     with pytest.raises(TinyJEPAError, match="not judged yet"):
-        headline(run)
-    assert list(run.iterdir()) == []
+        headline(run.path)
+    assert list(run.path.iterdir()) == []
 
 
 def _model_for(model: WorldModel, spec: StoreSpec) -> WorldModel:

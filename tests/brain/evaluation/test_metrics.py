@@ -11,11 +11,13 @@ from sklearn.decomposition import PCA as ExactPCA
 from sklearn.linear_model import Ridge as ReferenceRidge
 from sklearn.metrics import r2_score
 
+from brain.data.states import States
 from brain.evaluation.baselines import PCA, oracle_features
 from brain.evaluation.metrics import auc, calibrate, pair_accuracy, r2
-from brain.evaluation.probes import PENALTIES, Ridge, Rows, driving, probe
-from brain.evaluation.summary import figure_text
+from brain.evaluation.probes import PENALTIES, Ridge, Rows, linear_probe
 from brain.objectives.collapse import effective_rank
+from brain.runs.figures import confidence, figure_text
+from shared.store.schema import StoreSpec
 
 ENERGIES = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=30).map(np.array)
 
@@ -95,31 +97,43 @@ def _rows(seed: int, n: int, noise: float = 0.0) -> Rows:
 
 
 def test_probe_reads_what_is_there_and_nothing_else() -> None:
-    scores = probe(("speed", "angle", "unknown"), _rows(0, 400), _rows(1, 200), _rows(2, 300))
-    assert scores["speed"] > 0.999 and scores["angle"] > 0.999
-    assert scores["unknown"] < 0.05
+    states = States(("speed", "angle", "unknown"), angles=("angle",))
+    scores = linear_probe(states, _rows(0, 400), _rows(1, 200), _rows(2, 300))
+    assert scores["speed"].r2 > 0.999 and scores["angle"].r2 > 0.999
+    assert scores["unknown"].r2 < 0.05
 
 
 def test_probe_chooses_its_penalty_on_validation_rows_only() -> None:
     """With few noisy training rows the penalty matters; the score is the one of the penalty validation prefers."""
     train, validation, test = _rows(20, 9, 0.5), _rows(21, 40, 0.5), _rows(22, 300, 0.5)
-    fit = Ridge(train.latents, train.states[:, :1])
+    fit = Ridge(train.features, train.states[:, :1])
 
     def by_penalty(rows: Rows) -> list[float]:
-        return [r2_score(rows.states[:, 0], fit.predict(rows.latents, penalty)[:, 0]) for penalty in PENALTIES]
+        return [r2_score(rows.states[:, 0], fit.predict(rows.features, penalty)[:, 0]) for penalty in PENALTIES]
 
     expected = by_penalty(test)[int(np.argmax(by_penalty(validation)))]
     assert expected != pytest.approx(max(by_penalty(test)))  # the choice is not the test's own
-    speeds = [Rows(rows.latents, rows.states[:, :1]) for rows in (train, validation, test)]
-    assert probe(("speed",), *speeds)["speed"] == pytest.approx(expected)
+    speeds = [Rows(rows.features, rows.states[:, :1]) for rows in (train, validation, test)]
+    assert linear_probe(States(("speed",)), *speeds)["speed"].r2 == pytest.approx(expected)
+
+
+def _spec(world: str, *names: str) -> StoreSpec:
+    return StoreSpec(world=world, frame_shape=(8, 8, 3), action_dim=1, state_names=names, control_rate=50.0)
 
 
 def test_driving_rows_are_on_the_road_and_face_along_it() -> None:
-    names = ("heading_error", "lateral_offset")
-    states = np.array([[0.1, 1.0], [0.1, 7.0], [3.1, 1.0], [-6.2, -6.0]])
-    mask = driving(names, states)
+    values = np.array([[0.1, 1.0], [0.1, 7.0], [3.1, 1.0], [-6.2, -6.0]])
+    mask = States.of(_spec("car-racing", "heading_error", "lateral_offset")).typical(values)
     assert mask is not None and mask.tolist() == [True, False, False, True]
-    assert driving(("x", "y"), states) is None
+    assert States.of(_spec("car-racing", "x", "y")).typical(values) is None, "a store without these states"
+    assert States.of(_spec("CartPole-v1", "heading_error", "lateral_offset")).typical(values) is None
+
+
+@pytest.mark.parametrize("world", ["CartPole-v1", "a-world-that-is-gone", "ale_py:ALE/Pong-v5"])
+def test_worlds_that_declare_nothing_have_the_defaults(world: str) -> None:
+    states = States.of(_spec(world, "theta1", "x", "v"))
+    assert states.angles == () and states.headline == ("theta1", "x") and states.absolute == ()
+    assert states.columns(np.array([[9.0, 1.0, 2.0]])).tolist() == [[9.0, 1.0, 2.0]]
 
 
 def test_pca_is_scikit_learns() -> None:
@@ -134,10 +148,18 @@ def test_pca_is_scikit_learns() -> None:
 
 
 def test_the_oracle_knows_motion_not_place() -> None:
-    names = ("x", "angle", "forward_speed", "lateral_offset")
-    features = oracle_features(names, np.array([[5.0, np.pi / 2, 3.0, 1.0]]))
+    states = States.of(_spec("car-racing", "x", "angle", "forward_speed", "lateral_offset"))
+    features = oracle_features(states, np.array([[5.0, np.pi / 2, 3.0, 1.0]]))
     assert features[0] == pytest.approx([1.0, 0.0, 3.0, 1.0], abs=1e-6)
-    assert oracle_features(("x", "y"), np.array([[5.0, 6.0]])).tolist() == [[5.0, 6.0]]
+    assert oracle_features(States(("x", "y")), np.array([[5.0, 6.0]])).tolist() == [[5.0, 6.0]]
+
+
+@pytest.mark.parametrize(("count", "t"), [(2, 12.7062), (3, 4.30265), (11, 2.22814), (40, 2.02269)])
+def test_confidence_intervals_are_students(count: int, t: float) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    mean, half = confidence(values.tolist())
+    assert mean == pytest.approx(values.mean())
+    assert half == pytest.approx(t * values.std(ddof=1) / count**0.5, rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from brain.evaluation.energies import Films, LatentRater, PixelRater, rate
-from brain.evaluation.episodes import Embedded, Timing, choose, dense, embed, strided
+from brain.data.sampling import choose, dense, strided
+from brain.data.windows import Timing
+from brain.evaluation.energies import Clips, LatentScorer, PixelScorer, score
 from brain.evaluation.negatives import FAR, HARD, KINDS, SHIFTS, Anchors, draw_anchors, propose
+from brain.models.latents import LatentTable, embed
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import Episode, RunSpec, StoreSpec, split_by_seed
@@ -61,9 +63,9 @@ def _read(observations: np.ndarray) -> np.ndarray:
     return np.concatenate([marks[..., 0], 256 * marks[..., 1] + marks[..., 2]], axis=1)
 
 
-def _table(store: Store, timing: Timing) -> Embedded:
+def _table(store: Store, timing: Timing) -> LatentTable:
     refs = choose(store.split("test"), timing, 10**6)
-    table = Embedded(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
+    table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
     embed(store, table, {"marks": _read})
     return table
 
@@ -74,8 +76,8 @@ def test_every_kind_shows_the_frames_it_says(store: Store, timing: Timing) -> No
     table = _table(store, timing)
     anchors = draw_anchors(table, 400, np.random.default_rng(0))
     proposals = {kind: propose(kind, anchors, table, seed=3) for kind in KINDS}
-    films = Films(anchors, proposals, {"marks": _read})
-    embed(store, table, {}, visitors=(films.visit,))
+    clips = Clips(anchors, proposals, {"marks": _read})
+    embed(store, table, {}, visitors=(clips.visit,))
     index = np.array([ref.index for ref in table.refs])[anchors.episode]
     t = anchors.row
     length = table.rows[anchors.episode]
@@ -83,16 +85,16 @@ def test_every_kind_shows_the_frames_it_says(store: Store, timing: Timing) -> No
     def shown(kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Indices (N,) and rows (N, stack) that the proposals of a kind show, checked to be of one episode."""
         proposal = proposals[kind]
-        if proposal.film is not None:
-            marks = films.of("marks")[kind]
+        if proposal.clip is not None:
+            marks = clips.of("marks")[kind]
         else:
             assert proposal.observation is not None
-            marks = table.latents["marks"][table.index(*proposal.observation)]
+            marks = table.latents["marks"][table.place(*proposal.observation)]
         marks = marks[proposal.valid]
         assert (marks[:, :s] == marks[:, :1]).all()
         return marks[:, 0], marks[:, s:]
 
-    def film(*rows: np.ndarray) -> np.ndarray:
+    def clip(*rows: np.ndarray) -> np.ndarray:
         return np.stack([*([t - d * k for k in range(s, 0, -1)]), *rows], axis=1)[:, -s:]
 
     backwards = (s - 1) * d
@@ -110,10 +112,10 @@ def test_every_kind_shows_the_frames_it_says(store: Store, timing: Timing) -> No
         assert (who == index[ok]).all() and (rows[:, -1] == (t + d + shift)[ok]).all()
         assert (ok == ((t + d + shift >= backwards) & (t + d + shift < length))).all()
     who, rows = shown("frozen")
-    assert (who == index).all() and (rows == film(t, t)).all()
+    assert (who == index).all() and (rows == clip(t, t)).all()
     ok = proposals["reversed"].valid
     who, rows = shown("reversed")
-    assert (who == index[ok]).all() and (rows == film(t, t - d)[ok]).all() and (ok == (t >= d)).all()
+    assert (who == index[ok]).all() and (rows == clip(t, t - d)[ok]).all() and (ok == (t >= d)).all()
     for kind, steps in (("wrong-action-1", 1), ("wrong-action-4", 4)):
         proposal = proposals[kind]
         assert proposal.steps == steps and proposal.action is not None and proposal.observation is None
@@ -180,29 +182,29 @@ def test_a_perfect_model_scores_one_and_a_blind_one_half(store: Store) -> None:
     table = _table(store, Timing(1, 4))
     anchors = draw_anchors(table, 700, np.random.default_rng(0))
     proposals = {kind: propose(kind, anchors, table, 0) for kind in KINDS}
-    raters = {
-        "perfect": LatentRater(table, anchors, table.state, {}, Perfect()),
-        "blind": LatentRater(table, anchors, table.state, {}, Blind()),
-        "no-predictor": LatentRater(table, anchors, table.state, {}, None),
+    scorers = {
+        "perfect": LatentScorer(table, anchors, table.state, {}, Perfect()),
+        "blind": LatentScorer(table, anchors, table.state, {}, Blind()),
+        "no-predictor": LatentScorer(table, anchors, table.state, {}, None),
     }
-    rated = rate(raters, proposals, list(KINDS))
-    assert set(KINDS) - set(rated) == set() and rated["frozen"] == {} and rated["reversed"] == {}
+    scored = score(scorers, proposals, list(KINDS))
+    assert set(KINDS) - set(scored) == set() and scored["frozen"] == {} and scored["reversed"] == {}
     for kind in set(KINDS) - {"frozen", "reversed"}:
-        assert rated[kind]["perfect"].auc == 1.0, kind
-        assert rated[kind]["perfect"].pair_accuracy == 1.0, kind
-        assert rated[kind]["blind"].auc == pytest.approx(0.5, abs=0.06), kind
+        assert scored[kind]["perfect"].auc == 1.0, kind
+        assert scored[kind]["perfect"].pair_accuracy == 1.0, kind
+        assert scored[kind]["blind"].auc == pytest.approx(0.5, abs=0.06), kind
     # Without a predictor the current observation looks like the best of futures, and actions do not count.
-    assert rated["near-4"]["no-predictor"].pair_accuracy == 0.0
-    assert rated["wrong-action-1"]["no-predictor"].auc == 0.5
-    assert rated["wrong-action-4"]["no-predictor"].auc == 0.5
+    assert scored["near-4"]["no-predictor"].pair_accuracy == 0.0
+    assert scored["wrong-action-1"]["no-predictor"].auc == 0.5
+    assert scored["wrong-action-4"]["no-predictor"].auc == 0.5
 
 
-def test_pixel_floor_is_the_distance_of_the_frames(store: Store) -> None:
+def test_pixel_baseline_is_the_distance_of_the_frames(store: Store) -> None:
     timing = Timing(2, 4)
     table = _table(store, timing)
     anchors = draw_anchors(table, 60, np.random.default_rng(1))
     proposals = {kind: propose(kind, anchors, table, 1) for kind in KINDS}
-    pixels = PixelRater(table, anchors, proposals)
+    pixels = PixelScorer(table, anchors, proposals)
     embed(store, table, {}, visitors=(pixels.visit,))
     frames = [store.read_episode(ref, "frame")["frame"].astype(float) / 255 for ref in table.refs]
 
@@ -214,8 +216,8 @@ def test_pixel_floor_is_the_distance_of_the_frames(store: Store) -> None:
         energies = pixels.impossible(kind, proposal)
         assert energies is not None
         for n in np.flatnonzero(proposal.valid):
-            if proposal.film is not None:
-                expected = distance(n, anchors.episode[n], proposal.film[n, -1])
+            if proposal.clip is not None:
+                expected = distance(n, anchors.episode[n], proposal.clip[n, -1])
             elif proposal.observation is not None:
                 expected = distance(n, *(int(side[n]) for side in proposal.observation))
             else:
@@ -228,7 +230,7 @@ def test_pixel_floor_is_the_distance_of_the_frames(store: Store) -> None:
 def test_one_episode_has_no_teleports(store: Store) -> None:
     timing = Timing(2, 4)
     refs = store.split("test")[:1]
-    table = Embedded(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
+    table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
     anchors = Anchors(np.zeros(5, np.int64), np.arange(20, 25))
     for kind in ("teleport", "wrong-action-1", "wrong-action-4"):
         assert not propose(kind, anchors, table, 0).valid.any()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from brain.cli import cli
-from brain.evaluation.probe import Sample, _from_columns, _linear
+from brain.data.states import States
+from brain.evaluation.probes import score_columns
 from shared.cli.console import run
 from shared.store.reader import Store
 
@@ -19,20 +20,13 @@ def test_scores_are_in_the_states_own_unit() -> None:
     rng = np.random.default_rng(0)
     states = rng.normal(size=(500, 2)).astype(np.float32) * [3.0, 1.0]
     columns = np.stack([states[:, 0] + 0.5, np.sin(states[:, 1] + 0.1), np.cos(states[:, 1] + 0.1)], 1)
-    scores = _from_columns(("x", "angle"), states, columns)
+    scores = score_columns(States(("x", "angle"), angles=("angle",)), states, columns)
     assert scores["x"].rmse == pytest.approx(0.5, rel=1e-5) and scores["x"].r2 == pytest.approx(1 - 0.25 / 9, abs=0.01)
     assert scores["angle"].rmse == pytest.approx(0.1, rel=1e-4) and scores["angle"].r2 > 0.97
-
-
-def test_a_linear_probe_finds_what_is_linear_and_nothing_else() -> None:
-    rng = np.random.default_rng(0)
-    features = {split: rng.normal(size=(400, 5)) for split in ("train", "validation", "test")}
-    samples = {
-        split: Sample(np.zeros(0), np.stack([values @ [1, 2, 0, 0, 0], rng.normal(size=400)], 1).astype(np.float32))
-        for split, values in features.items()
-    }
-    scores = _linear(("known", "unknown"), features, samples)
-    assert scores["known"].r2 > 0.999 and scores["unknown"].r2 < 0.05
+    turned = states + [0.0, 2 * np.pi]
+    assert score_columns(States(("x", "angle"), ("angle",)), turned, columns)["angle"].rmse == pytest.approx(
+        0.1, rel=1e-4
+    )
 
 
 def test_probe_of_a_run(dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

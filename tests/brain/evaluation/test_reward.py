@@ -1,4 +1,4 @@
-"""The reward head: what it is taught, that it beats the floors where the latent knows, and that it is kept."""
+"""The reward head: what it is taught, that it beats the baselines where the latent knows, and that it is kept."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ import torch
 
 from brain import recipes
 from brain.cli import cli
-from brain.evaluation.episodes import Timing
-from brain.evaluation.reward import RewardHead, draw_steps, probe_reward
+from brain.data.sampling import dense
+from brain.data.windows import Timing
+from brain.evaluation.probe import Probe
+from brain.evaluation.reward import SAMPLES, Steps
+from brain.evaluation.samples import draw_samples
+from brain.models.latents import LatentTable, embed
+from brain.models.reward_head import RewardHead
 from brain.models.world_model import WorldModel
 from brain.runs.folder import Run
 from shared.cli.console import run
@@ -42,29 +47,32 @@ def paid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_step_earns_the_sum_over_its_frames(paid: Path) -> None:
     store, timing = Store(paid), Timing(stack=2, stride=3)
-    steps = draw_steps(store, "test", timing, 100_000, seed=0)
-    assert len(steps.rewards) == sum(ref.rows - 3 - 3 for ref in store.split("test"))
-    wanted = set()
-    for ref in store.split("test"):
+    refs = store.split("test")
+    table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
+    embed(store, table, {})
+    steps = Steps.of(table, 100_000)
+    assert len(steps.rewards) == sum(ref.rows - 3 - 3 for ref in refs)
+    wanted = []
+    for ref in refs:
         read = store.read_episode(ref)
         for t in range(3, ref.rows - 3):
-            whole = (read["frame"][[t - 3, t]], read["state"][t], read["action"][t : t + 3].ravel())
-            wanted.add((*(part.tobytes() for part in whole), f"{read['reward'][t : t + 3].sum():.4f}"))
-    parts = zip(steps.frames, steps.states, steps.chunks, steps.rewards)
-    assert {(f.tobytes(), s.tobytes(), c.tobytes(), f"{r:.4f}") for f, s, c, r in parts} == wanted
+            whole = (read["state"][t], read["action"][t : t + 3].ravel())
+            wanted.append((*(part.tobytes() for part in whole), f"{read['reward'][t : t + 3].sum():.4f}"))
+    parts = zip(table.state[steps.rows], steps.chunks, steps.rewards)
+    assert [(s.tobytes(), c.tobytes(), f"{r:.4f}") for s, c, r in parts] == wanted
 
 
 def test_it_reads_what_the_latent_knows(paid: Path, dots: Path) -> None:
     store, recipe = Store(paid), recipes.load("car-racing", SMALL)
     torch.manual_seed(0)
     model = WorldModel(recipe, store.spec).eval()
-    found = probe_reward(model, store, 300, 0, lambda line: None)
+    found = Probe(model, store, 0, lambda line: None).reward(300)
     assert found is not None
     scores, _ = found
     assert list(scores) == ["model", "mean", "actions", "random-encoder", "pca", "state"]
     assert scores["state"].r2 > 0.9 and scores["mean"].r2 <= 0 and scores["actions"].r2 < 0.5
     assert scores["state"].r2 > scores["model"].r2 > scores["actions"].r2 + 0.1
-    assert probe_reward(model, Store(dots), 10, 0, lambda line: None) is None  # these pay nothing
+    assert Probe(model, Store(dots), 0, lambda line: None).reward(10) is None  # these pay nothing
 
 
 def test_the_command_keeps_it(paid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +89,12 @@ def test_the_command_keeps_it(paid: Path, tmp_path: Path, capsys: pytest.Capture
     assert "R2 of a model step's reward: model " in capsys.readouterr().out
     rewards = json.loads((folder / "probe.json").read_text())["reward"]
     head = RewardHead.load(Run(folder), model)
-    steps = draw_steps(Store(paid), "test", Timing(2, 4), 2000, int(Run(folder).facts()["seed"]))
+    store, timing = Store(paid), Timing(2, 4)
+    table = draw_samples(store, timing, 0, every=4).test
+    frames: list[np.ndarray] = []
+    embed(store, table, {}, visitors=(lambda episode, shown: frames.append(shown),))
+    steps = Steps.of(table, SAMPLES["test"])
+    observations = np.concatenate(frames)[timing.window(steps.rows)]
     with torch.no_grad():
-        guess = head(model.encode(torch.from_numpy(steps.frames))[:, 0], torch.from_numpy(steps.chunks)).numpy()
+        guess = head(model.encode(torch.from_numpy(observations))[:, 0], torch.from_numpy(steps.chunks)).numpy()
     assert np.sqrt(np.mean((guess - steps.rewards) ** 2)) == pytest.approx(rewards["model"]["rmse"], rel=1e-3)

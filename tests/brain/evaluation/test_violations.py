@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from brain import recipes
+from brain.data.states import States
+from brain.data.windows import Timing
 from brain.evaluation.baselines import Fitted
-from brain.evaluation.episodes import Timing
-from brain.evaluation.judge import judge, to_json
+from brain.evaluation.judge import assess
 from brain.evaluation.pairs import Suite, draw_suites, fresh_seeds
 from brain.evaluation.violations import (
-    UPPER_BOUND,
     Observers,
     Surprise,
     assess_violations,
@@ -28,6 +28,9 @@ from brain.evaluation.violations import (
     scores,
 )
 from brain.models.world_model import WorldModel
+from brain.reports.evidence import judge
+from brain.runs.figures import UPPER_BOUND, read_judgement
+from brain.runs.folder import Run
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, StoreSpec, split_by_seed
@@ -117,7 +120,7 @@ def test_who_knows_what_an_action_does_sees_what_is_wrong_with_it() -> None:
     names = ("stopped-in-free-space", "against-the-action", "jumps-12-pixels", "through-the-wall")
     violations = [violation for violation in world.violations if violation.name in names]
     pairs = draw_pairs(world, violations, itertools.count(1), 12, steps=6, past=3)
-    observers = Observers(Rooms(), "plain", state_names=world.state_names)  # type: ignore[arg-type]
+    observers = Observers(Rooms(), "plain", states=States(world.state_names))  # type: ignore[arg-type]
     seen, honest = observe(pairs, observers)
     assert honest.shape[1] == 6
     for violation, told in zip((one.violation.name for one in pairs), seen):
@@ -156,7 +159,7 @@ class TrueState(Fitted):
 def test_the_upper_bound_is_right_wherever_the_state_tells() -> None:
     world = make_world("two-room")
     pairs = draw_pairs(world, world.violations, itertools.count(5), 8, steps=8, past=3)
-    observers = Observers(Rooms(), "plain", oracle=TrueState(), state_names=world.state_names)  # type: ignore[arg-type]
+    observers = Observers(Rooms(), "plain", oracle=TrueState(), states=States(world.state_names))  # type: ignore[arg-type]
     seen, _ = observe(pairs, observers)
     told = {one.violation.name: surprises.get(UPPER_BOUND) for one, surprises in zip(pairs, seen)}
     silent = {name for name, surprise in told.items() if surprise is None}
@@ -214,8 +217,9 @@ def judged(dots: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[
     small = ["encoder.dim=8", "encoder.width=4", "prediction.steps=30", "prediction.batch=64", "energy.anchors=90"]
     recipe = recipes.load("car-racing", [*small, "observation.stride=2", "energy.violation_pairs=10"])
     torch.manual_seed(0)
-    run = tmp_path_factory.mktemp("run")
-    return judge(WorldModel(recipe, dots.spec).eval(), dots, run, quiet=True), run
+    run = Run(tmp_path_factory.mktemp("run"))
+    run.begin(recipe, dots.spec, dots.address, 0)
+    return judge(WorldModel(recipe, dots.spec).eval(), dots, run, quiet=True), run.path
 
 
 def test_the_judge_writes_generic_violations_for_a_world_of_frames(judged: tuple[dict[str, Any], Path]) -> None:
@@ -227,8 +231,11 @@ def test_the_judge_writes_generic_violations_for_a_world_of_frames(judged: tuple
         for key in ("relative_accuracy", "auc", "detection_rate"):
             low, high = found["intervals"][key]
             assert 0 <= low <= found[key] <= high <= 1
-        assert set(found["baselines"]) == {"pixels", "no-predictor", "persistence", "free-motion", "untrained-encoder"}
+        assert set(found["baselines"]) == {"pixel", "no-predictor", "persistence", "free-motion", "random-encoder"}
         assert found["upper_bound"] is None
+    typed = read_judgement(Run(run))
+    assert typed is not None and typed.violations_setup is not None and typed.violations_mean is not None
+    assert typed.violations.keys() == kept["violations"].keys()
     assert set(kept["violations_mean"]) >= {"relative_accuracy", "auc", "detection_rate", "principles"}
     assert kept["violations_setup"]["aggregate"] in ("max", "mean") and not kept["violations_setup"]["simulated"]
 
@@ -240,13 +247,12 @@ def test_the_report_shows_a_row_and_a_strip_for_each(judged: tuple[dict[str, Any
     for name, found in figures["violations"].items():
         assert f"<h3>{name.replace('-', ' ')}</h3>" in section and found["summary"] in section
     frames = 2 + figures["violations_setup"]["steps"]
-    assert section.count('href="data:image/png;base64,') == 2 * frames * len(figures["violations"])
+    assert section.count("image-rendering: pixelated") == 2 * frames * len(figures["violations"])
 
 
-def test_no_pairs_no_violations(dots: Store, tmp_path: Path) -> None:
+def test_no_pairs_no_violations(dots: Store) -> None:
     small = ["encoder.dim=8", "encoder.width=4", "prediction.steps=30", "prediction.batch=64", "energy.anchors=90"]
     recipe = recipes.load("car-racing", [*small, "energy.violation_pairs=0"])
     torch.manual_seed(0)
-    figures = judge(WorldModel(recipe, dots.spec).eval(), dots, tmp_path, quiet=True)
-    assert "violations" not in json.loads(to_json(figures))
-    assert "Violations of expectation" not in (tmp_path / "report.html").read_text()
+    figures, evidence = assess(WorldModel(recipe, dots.spec).eval(), dots, quiet=True)
+    assert "violations" not in figures and not evidence.strips

@@ -18,6 +18,7 @@ from brain.export.graphs import describe, write_graphs
 from brain.models.world_model import WorldModel
 from brain.parts import ENCODERS, PREDICTORS
 from brain.runs import checkpoint
+from brain.runs.figures import Judgement
 from brain.runs.folder import Run
 from shared.cli.console import run
 from shared.errors import TinyJEPAError
@@ -87,10 +88,11 @@ def test_the_threshold_is_the_judges() -> None:
         "energy": {
             "form": "plain",
             "false_alarm_target": 0.02,
+            "kinds": {},
             "validation": {"plain": {"thresholds": {"1": 0.5, "4": 0.9}}, "scaled": {"thresholds": {"1": 7.0}}},
         }
     }
-    facts = describe(make_model(dot_spec()), judgement)
+    facts = describe(make_model(dot_spec()), Judgement.model_validate(judgement))
     assert facts["energy"] == {"form": "plain", "threshold": 0.5, "false_alarm_target": 0.02}
     assert (facts["world"], facts["stack"], facts["stride"], facts["action_dim"]) == ("dots", 2, 4, 2)
 

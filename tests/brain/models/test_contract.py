@@ -115,10 +115,16 @@ TOO_SMALL = {
 
 
 def made(overrides: list[str]) -> Recipe:
-    first = [] if any(override.startswith("objective.views=") for override in overrides) else [*PREDICTIVE]
-    first += [] if first == [] else predictor("residual-mlp", ["objective"])
-    first += predictor("residual-mlp", ["prediction"])
-    return recipes.load("car-racing", [*SMALL, *encoder("cnn"), *first, *overrides])
+    """The recipe car-racing in small; the default parts where ``overrides`` choose no others."""
+    defaults = [("objective.views=", PREDICTIVE), ("encoder.kind=", encoder("cnn"))]
+    if not any(override.startswith("objective.views=") for override in overrides):
+        defaults.append(("objective.predictor.kind=", predictor("residual-mlp", ["objective"])))
+    defaults.append(("prediction.predictor.kind=", predictor("residual-mlp", ["prediction"])))
+    small = [*SMALL]
+    for key, values in defaults:
+        if not any(override.startswith(key) for override in overrides):
+            small += values
+    return recipes.load("car-racing", [*small, *overrides])
 
 
 @pytest.fixture(scope="module")

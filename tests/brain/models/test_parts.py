@@ -19,7 +19,13 @@ from brain.models.world_model import WorldModel
 from brain.objectives.base import make_objective
 from brain.objectives.target import EMATarget
 from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
+from brain.recipes.schema import PartOptions
 from shared.store.reader import Store
+
+
+def small(options: type[PartOptions], **values: int) -> PartOptions:
+    """Options with those of ``values`` that the part has."""
+    return options(**{key: value for key, value in values.items() if key in options.model_fields})
 
 
 @pytest.mark.parametrize("part", ENCODERS.names())
@@ -27,7 +33,7 @@ from shared.store.reader import Store
 def test_encoder(part: str, channels: int, stack: int, size: int) -> None:
     torch.manual_seed(0)
     kind = ENCODERS.get(part)
-    encoder = kind(kind.Options(dim=24, width=8), Frames(size, size, channels // stack, stack))
+    encoder = kind(small(kind.Options, dim=24, width=8), Frames(size, size, channels // stack, stack))
     observation = torch.rand(4, channels, size, size) * 2 - 1
     latent = encoder(observation)
     assert latent.shape == (4, 24) and latent.dtype == torch.float32
@@ -46,7 +52,7 @@ def test_resnet18_is_the_standard_size() -> None:
 @pytest.mark.parametrize("action_dim", [0, 6])
 def test_predictor(part: str, action_dim: int) -> None:
     torch.manual_seed(0)
-    predictor = PREDICTORS.get(part)(PREDICTORS.get(part).Options(width=32), 16, action_dim)
+    predictor = PREDICTORS.get(part)(small(PREDICTORS.get(part).Options, width=32), 16, action_dim)
     z, actions = torch.randn(5, 16), torch.randn(5, 4, action_dim)
     future = predictor.rollout(z, actions)
     assert future.shape == (5, 4, 16)
@@ -79,16 +85,15 @@ def test_objective_learns(views: str, target: str, regularise: str, dots: Path) 
         "encoder.kind=video", "encoder.depth=1",
         "objective.predictor.kind=transformer", "objective.predictor.width=8", "objective.predictor.depth=1",
     ]  # fmt: skip
+    two_views = [
+        "objective.expander=32", 'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]'
+    ]  # fmt: skip
     own = {
         "predictive": [*joint[target], "objective.rollout=2"],
         "masked": masked,
-    }.get(
-        views,
-        [
-            "objective.expander=32",
-            'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]',
-        ],
-    )
+        "augment": two_views,
+        "temporal": two_views,
+    }.get(views, [])
     chosen = [f"objective.views={views}"]
     if views == "predictive":
         chosen += [f"objective.target={target}", f"objective.regularise={regularise}"]

@@ -35,7 +35,7 @@ def test_the_page_can_be_followed(tmp_path: Path) -> None:
             place = before.index(f"\n{told['before']}") + 1 if "before" in told else len(before)
             target.write_text(before[:place] + text + before[place:], encoding="utf-8")
             written += 1
-    assert written == 5 and len(commands) == 4
+    assert written == 7 and len(commands) == 5
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
     for command in commands:
         program, *arguments = shlex.split(command)
@@ -44,7 +44,11 @@ def test_the_page_can_be_followed(tmp_path: Path) -> None:
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        if arguments[0] == "recipes":
+            for key in ("encoder.side", "objective.temperature", "prediction.predictor.spread"):
+                assert re.search(rf"^{key} +\S+ +\w", done.stdout, re.M), done.stdout
+            assert "objective.covariance" not in done.stdout  # only what this objective reads
         if program == "pytest":
             passed = re.search(r"(\d+) passed", done.stdout)
-            assert passed and int(passed[1]) >= 9 and "failed" not in done.stdout
+            assert passed and int(passed[1]) >= 40 and "failed" not in done.stdout
     assert (tmp_path / "runs" / "orbit" / "report.html").exists()

@@ -30,7 +30,7 @@ def made_run(path: Path, seed: int, auc: float | None, *overrides: str) -> Path:
                 "teleport_auc": {"label": "AUC, teleport", "value": auc, "floor": 0.5},
                 "rollout_4_nmse": {"label": "rollout error", "value": 1 - auc, "floor": 1.0},
             },
-            "energy": {"kinds": {"teleport": found}},
+            "energy": {"form": "scaled", "validation": {}, "kinds": {"teleport": found}},
             "rollout": {"steps": [1, 2], "model": [0.1, 0.2], "persistence": [0.5, 1.0]},
         }
         made.judgement.write_text(json.dumps(judgement))

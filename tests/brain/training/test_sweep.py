@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from brain.cli import cli
-from brain.training.sweep import combined, interval, product, read_settings, split_values
+from brain.runs.figures import interval_text
+from brain.training.sweep import combined, product, read_settings, split_values
 from shared.cli.console import run
 from shared.errors import TinyJEPAError
 
@@ -49,8 +50,8 @@ def test_named_settings_are_combined_with_varied_ones(tmp_path: Path) -> None:
 
 
 def test_intervals_are_students() -> None:
-    assert interval([1.0, 2.0, 3.0]) == "2 ± 2.5"  # 4.303 * 1 / sqrt(3)
-    assert interval([0.5]) == "0.5" and interval([]) == "–"
+    assert interval_text([1.0, 2.0, 3.0]) == "2 ± 2.5"  # 4.303 * 1 / sqrt(3)
+    assert interval_text([0.5]) == "0.5" and interval_text([]) == "–"
 
 
 def test_a_sweep_trains_every_setting_and_keeps_what_is_there(

@@ -2,81 +2,123 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 from shared.errors import TinyJEPAError
-from shared.worlds import WORLDS, canonical_name, gymnasium_id, make_world
-from shared.worlds.base import World, action_dim, flat_action
+from shared.worlds import WORLDS, canonical_name, check_world, gymnasium_id, make_world
+from shared.worlds.base import World
+from shared.worlds.check import drive, same
 
 GYMNASIUM_IDS = ["CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0", "FrozenLake-v1", "CarRacing-v3"]
 EVERY = [*WORLDS, *GYMNASIUM_IDS]
-STEPS = 8
-
-
-def drive(world: World, seed: int, steps: int = STEPS) -> dict[str, np.ndarray]:
-    """Frames, states, rewards and ends of an episode under actions that depend on the seed alone."""
-    world.action_space.seed(seed)
-    frame, _ = world.reset(seed=seed)
-    frames, states, rewards, ends = [frame.copy()], [world.state()], [], []
-    for _ in range(steps):
-        frame, reward, terminated, truncated, _ = world.step(world.action_space.sample())
-        frames.append(frame.copy())
-        states.append(world.state())
-        rewards.append(reward)
-        ends.append((terminated, truncated))
-        if terminated or truncated:
-            break
-    return {k: np.array(v) for k, v in zip(("frames", "states", "rewards", "ends"), (frames, states, rewards, ends))}
-
-
-def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
-    return all(np.array_equal(a[key], b[key]) for key in a)
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_gymnasiums_own_check_passes(name: str) -> None:
-    world = gym.make(gymnasium_id(name)).unwrapped if name in WORLDS else make_world(name)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*not having a spec.*")
-        check_env(world)
+def test_every_world_keeps_the_contract(name: str) -> None:
+    world, twin = (make_world(name, frame_size=32) for _ in range(2))
+    check_world(world, twin)
+    assert not same(drive(world, 3), drive(world, 4)), "another seed is another episode"
     world.close()
+    twin.close()
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_frames_and_state_are_what_the_world_says(name: str) -> None:
-    world = make_world(name, frame_size=32)
-    episode = drive(world, 5)
-    shape = world.observation_space.shape
-    assert shape is not None and shape[:2] == (32, 32) and shape[2] in (1, 2, 3)
-    assert episode["frames"].dtype == np.uint8 and episode["frames"].shape[1:] == shape
-    assert episode["frames"].std() > 0
-    assert episode["states"].dtype == np.float32 and episode["states"].shape[1:] == (len(world.state_names),)
-    assert np.isfinite(episode["states"]).all()
-    assert len(set(world.state_names)) == len(world.state_names)
-    assert world.control_rate > 0 and world.max_episode_steps > 0 and world.shard_rows > 0
-    stored = flat_action(world.action_space, world.action_space.sample())
-    assert stored.dtype == np.float32 and stored.shape == (action_dim(world.action_space),)
-    world.close()
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_contract_holds_as_the_world_comes(name: str) -> None:
+    made = gym.make(gymnasium_id(name)).unwrapped
+    assert isinstance(made, World)
+    check_world(made)
+    made.close()
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_an_episode_is_a_pure_function_of_its_seed(name: str) -> None:
-    world, other = make_world(name), make_world(name)
-    first = drive(world, 3)
-    assert not same(first, drive(world, 4))
-    assert same(first, drive(world, 3))
-    drive(world, 11)
-    drive(other, 12, steps=3)
-    assert same(first, drive(world, 3))
-    assert same(first, drive(other, 3))
-    world.close()
-    other.close()
+class Sound(World):
+    """Keeps the contract; each subclass below breaks one rule of it."""
+
+    observation_space = gym.spaces.Box(0, 255, (8, 8, 1), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    state_names = ("x", "theta")
+    angles = ("theta",)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.x = float(self.np_random.uniform(0, 200))
+        return self.frame(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.x += float(action[0])
+        return self.frame(), 0.0, False, False, {}
+
+    def frame(self) -> np.ndarray:
+        frame = np.zeros((8, 8, 1), np.uint8)
+        frame[0] = int(abs(self.x)) % 256
+        return frame
+
+    def state(self) -> np.ndarray:
+        return np.array([self.x, 0.0], np.float32)
+
+
+class Remembers(Sound):
+    """Its episodes depend on how many there were."""
+
+    count = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        Remembers.count += 1
+        self.x += 0.125 * Remembers.count
+        return self.frame(), {}
+
+
+class Stacked(Sound):
+    observation_space = gym.spaces.Box(0, 255, (8, 8, 4), np.uint8)
+
+    def frame(self) -> np.ndarray:
+        return np.repeat(super().frame(), 4, 2)
+
+
+class Vague(Sound):
+    def state(self) -> np.ndarray:
+        return np.array([self.x, np.nan], np.float32)
+
+
+class Wide(Sound):
+    def state(self) -> np.ndarray:
+        return np.zeros(3, np.float32)
+
+
+class Turning(Sound):
+    angles = ("heading",)
+
+
+class Doubled(Sound):
+    state_names = ("x", "x")
+    angles = ()
+
+
+class Steered(Sound):
+    keys: ClassVar[dict[str, tuple[float, ...]]] = {"left": (1.0,)}
+
+
+@pytest.mark.parametrize(
+    ("world", "words"),
+    [
+        (Stacked, "1, 2 or 3 channels, not 4"),
+        (Remembers, "check_env refuses it: Deterministic"),
+        (Vague, "not finite"),
+        (Wide, r"state\(\) gives float32 \(3,\)"),
+        (Turning, "angles names heading"),
+        (Doubled, "named twice"),
+        (Steered, "the key left adds 1 numbers to 2 actions"),
+    ],
+)
+def test_a_broken_rule_is_named(world: type[World], words: str) -> None:
+    check_world(Sound(), Sound())
+    with pytest.raises(TinyJEPAError, match=words) as caught:
+        check_world(world(), world())
+    assert str(caught.value).startswith(f"{world.__name__}: ") and "\n" not in str(caught.value)
 
 
 def test_registered_ids_reach_the_same_worlds() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from brain import recipes
 from brain.cli import cli
-from brain.reports.overview import changed, collapse, commands
+from brain.reports.report import changed, collapse, commands
 from brain.runs.figures import read_run
 from brain.runs.folder import Run
 from shared.cli.console import run
@@ -37,14 +37,14 @@ def self_contained(page: str) -> bool:
 def test_a_page_for_every_stock_recipe(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = begun(tmp_path / "run", name)
     assert run(cli, "brain", ["report", "--run", str(path)]) == 0
-    page = (path / "overview.html").read_text()
+    page = (path / "report.html").read_text()
     assert self_contained(page) and "encoder: effective rank" in page and "No collapse" in page
     for key, _, _ in recipes.explain(recipes.load(name)):
         assert f"<td>{key}</td>" in page
     command = f"brain train --store &#39;data/with space&#39; --run {path} --recipe {name} --seed 3"
     assert command in page and f"brain judge --run {path}" in page and "not trained to its end" in page
     shown = capsys.readouterr().out
-    assert shown.count("missing:") == 5 and str(path / "overview.html") in shown
+    assert shown.count("missing:") == 5 and str(path / "report.html") in shown
 
 
 def test_collapse_is_called_so(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_collapse_is_called_so(tmp_path: Path) -> None:
     assert changed(found) == {"encoder.width": recipes.load("car-racing").encoder.width}
     assert f"--recipe {path}/recipe.toml" in commands(found)["train"], "no stock recipe makes this run"
     assert run(cli, "brain", ["report", "--run", str(path)]) == 0
-    page = (path / "overview.html").read_text()
+    page = (path / "report.html").read_text()
     assert "has collapsed" in page and "Other than in the stock recipe" in page
 
 
@@ -78,7 +78,7 @@ def test_dreams_are_in_the_page(logo: Path, tmp_path: Path) -> None:
     shutil.copytree(logo, path)
     (path / "judge.json").unlink()  # the fixture's holds a threshold and no figures
     assert run(cli, "brain", ["report", "--run", str(path)]) == 0
-    page = (path / "overview.html").read_text()
+    page = (path / "report.html").read_text()
     assert "data:video/mp4;base64," in page and "data:image/png;base64," in page and self_contained(page)
     assert "Nothing dreamed" not in page and "Not probed" in page
 
@@ -97,4 +97,4 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
             error = capsys.readouterr().err
             assert f"brain {command} --run" in error and error.count("\n") == 1, error[:300]
         (path / f"{name}.json").unlink()
-    assert not (path / "overview.html").exists()
+    assert not (path / "report.html").exists()

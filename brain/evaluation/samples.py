@@ -1,0 +1,102 @@
+"""The observations that a run is evaluated on: the same for energies, probes and rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from brain.data.sampling import choose, dense, strided
+from brain.data.windows import Timing
+from brain.evaluation.baselines import PCA, random_encoder
+from brain.evaluation.probes import Rows
+from brain.models.latents import Encoder, LatentTable, encoder_of, sample_observations
+from brain.models.world_model import WorldModel
+from shared.errors import TinyJEPAError
+from shared.store.reader import Store
+from shared.store.schema import EpisodeRef, Split
+
+TRAIN_OBSERVATIONS = 8_000
+"""Train observations, one model step apart, that fit probes and baselines."""
+
+HELD_OUT_OBSERVATIONS = 12_000
+"""Validation, and test, observations at most: every row of episodes evenly spread over the split."""
+
+BASELINE_OBSERVATIONS = 1_500
+"""Train observations that fit PCA and set the random encoder's BatchNorm."""
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Tables of the three splits, not embedded yet."""
+
+    refs: Mapping[Split, list[EpisodeRef]]
+    """all episodes of each split"""
+    tables: Mapping[Split, LatentTable]
+    baseline: np.ndarray
+    """uint8 (N, stack, H, W, C): train observations for what needs a few of them as they are"""
+    rng: np.random.Generator
+    """for what is drawn next"""
+    probed: int
+    """each so many-th held-out observation of an episode is probed, so that they are a model step apart"""
+
+    def rows(self, split: Split, space: str) -> Rows:
+        """One split's rows for probing, a model step apart, under a representation that the tables hold."""
+        table = self.tables[split]
+        flat = table.observed(1 if split == "train" else self.probed)
+        return Rows(table.latents[space][table.at(flat)].reshape(len(flat), -1), table.state[flat])
+
+    @property
+    def train(self) -> LatentTable:
+        return self.tables["train"]
+
+    @property
+    def validation(self) -> LatentTable:
+        return self.tables["validation"]
+
+    @property
+    def test(self) -> LatentTable:
+        return self.tables["test"]
+
+
+def draw_samples(store: Store, timing: Timing, seed: int, *, every: int = 1) -> Samples:
+    """The samples of a store; a function of its content, ``timing`` and ``seed``.
+
+    With ``every`` set to the stride, only those held-out observations are taken that are probed. Raises
+    ``TinyJEPAError`` where a split has no episode that holds a transition.
+    """
+    rng = np.random.default_rng(seed)
+    refs = _splits(store, timing)
+    chosen = choose(refs["train"], timing, TRAIN_OBSERVATIONS, every=timing.stride)
+    train = LatentTable(store.spec, chosen, timing, [strided(ref, timing, rng) for ref in chosen])
+    tables: dict[Split, LatentTable] = {"train": train}
+    for split in ("validation", "test"):
+        chosen = choose(refs[split], timing, HELD_OUT_OBSERVATIONS)
+        tables[split] = LatentTable(store.spec, chosen, timing, [dense(ref, timing)[::every] for ref in chosen])
+    sample = sample_observations(store, train, BASELINE_OBSERVATIONS, rng)
+    return Samples(refs, tables, sample, rng, max(1, timing.stride // every))
+
+
+def representations(model: WorldModel, store: Store, samples: Samples, seed: int) -> dict[str, Encoder]:
+    """What reads an observation: the ``model``, and the baselines ``random-encoder`` and ``pca`` (of its width)."""
+    untrained = random_encoder(model.recipe, store.spec, samples.baseline, seed, model.device)
+    return {
+        "model": encoder_of(model),
+        "random-encoder": encoder_of(untrained),
+        "pca": PCA(samples.baseline, model.latent_dim, seed),
+    }
+
+
+def _splits(store: Store, timing: Timing) -> dict[Split, list[EpisodeRef]]:
+    refs = {split: store.split(split) for split in SPLITS}
+    for split, episodes in refs.items():
+        if not any(ref.rows >= timing.shortest for ref in episodes):
+            raise TinyJEPAError(
+                f"{store.path} has no {split} episode of {timing.shortest} frames or more ({len(store.episodes)} "
+                "episodes in all): judging needs at least 1 validation and 2 test episodes, which 50 episodes or "
+                "more nearly always hold; collect more frames"
+            )
+    return refs

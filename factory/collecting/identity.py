@@ -1,0 +1,73 @@
+"""What a stream's files do not say of its episodes: the seed, the policy and, in older stores, the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from factory.collecting.episodes import episode_seeds, make_episode
+from factory.policies import MIXED, resolve_policy
+from shared.errors import StoreError, TinyJEPAError
+from shared.store.reader import Store
+from shared.store.rebuild import Found, rebuild_log
+from shared.store.schema import RunSpec
+from shared.worlds import make_world
+from shared.worlds.base import World
+
+
+def rebuild(path: Path, stream: str, trust_world: bool = False) -> str:
+    """Make the lost log of a stream anew; returns a line on what came back. Raises what ``rebuild_log`` raises."""
+    identity = Identity(Store(path, on_corrupt="skip"), trust_world)
+    back = rebuild_log(path, stream, identity.identify, identity.prove)
+    ends = f"; it ends there: {back.ends}" if back.ends else ""
+    return f"stream {stream}: {back.rows:,} rows in {back.shards} shards are back, {back.episodes:,} episodes{ends}"
+
+
+class Identity:
+    """Seeds and policies of a store's episodes, computed as the factory draws them.
+
+    The store's world is made for a ``mixed`` run and for ``prove`` only. Where the store names a module to import it
+    from, that needs ``trust_world``: importing runs its code. Raises ``TinyJEPAError`` then, and for a world that
+    cannot be made.
+    """
+
+    def __init__(self, store: Store, trust_world: bool = False) -> None:
+        self._spec, self._runs, self._trust = store.spec, store.runs, trust_world
+        self._made: World | None = None
+
+    def identify(self, run: RunSpec, k: int) -> tuple[int, str]:
+        """Seed and policy of episode ``k``."""
+        seed, rng = episode_seeds(run.seed, k)
+        return seed, resolve_policy(run.policy, self._world, rng) if run.policy == MIXED else run.policy
+
+    def prove(self, found: Found) -> RunSpec:
+        """The one run among the store's others that makes this very episode, bit for bit. Raises ``StoreError``."""
+        fitting = [run for run in self._runs if found.rows <= run.max_episode_steps + 1 and self._makes(run, found)]
+        if len(fitting) == 1:
+            return fitting[0]
+        why = "several runs of the store make" if fitting else "no run of the store's other streams makes"
+        raise StoreError(
+            f"{why} the stream's first episode, and its own run (policy, seed, episode limit) stood only in the lost "
+            "log: restore that from a copy, or remove the stream with factory gc --stream"
+        )
+
+    def _makes(self, run: RunSpec, found: Found) -> bool:
+        try:
+            made = make_episode(self._world, self._spec.world, run, found.index)
+        except TinyJEPAError:
+            return False  # such as policy human, which nobody can repeat
+        names = ("frame", "action", "reward", "state")
+        return all(np.array_equal(found.columns[name], getattr(made, name)) for name in names if name in found.columns)
+
+    @property
+    def _world(self) -> World:
+        if self._made is None:
+            spec = self._spec
+            if ":" in spec.world and not self._trust:
+                raise TinyJEPAError(
+                    f"the store names a module to import, in '{spec.world}', and importing runs its code: "
+                    "add --trust-world if you know it"
+                )
+            self._made = make_world(spec.world, spec.frame_shape[0], **spec.world_options)
+        return self._made

@@ -1,0 +1,106 @@
+"""A lost log, from the command line: seeds and policies come from the run, and an older store's run from its data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from factory.cli import cli
+from factory.collecting.collect import collect
+from factory.collecting.job import Job
+from shared.cli.console import run
+from shared.store import layout
+from shared.store.reader import Store
+from tests.factory.test_collect import assert_same_episodes
+from tests.support.collecting import small_run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs, a stream each, whose episodes fit into a shard."""
+    path, (spec, first) = tmp_path_factory.mktemp("lost") / "store", small_run()
+    collect(path, Job(spec, first), episodes=6)
+    collect(path, Job(spec, replace(first, seed=8)), episodes=4, append=True)
+    return path
+
+
+def lose(store: Path, seed: int) -> str:
+    """Delete the log of the stream of that run; its name."""
+    (name,) = [stream.name for stream in Store(store).streams.values() if stream.run and stream.run.seed == seed]
+    layout.log_file(store, name).unlink()
+    return name
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    error = capsys.readouterr().err
+    assert error.startswith("factory: error: ") and error.count("\n") == 1, error
+    return error
+
+
+def test_every_command_names_it_and_the_way_back_works(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "store"
+    shutil.copytree(whole, path)
+    name = lose(path, 5)
+    for command in (["status"], ["preview"], ["export", "--format", "npz", "--out", str(tmp_path / "npz")]):
+        assert run(cli, "factory", [command[0], str(path), *command[1:]]) == 2
+        assert name in one_line(capsys)
+    again = ["collect", "--frame-size", "16", "--max-episode-steps", "40", "--seed", "5", "--local", "--quiet"]
+    assert run(cli, "factory", [*again, "--episodes", "6", "--store", str(path)]) == 2
+    assert f"--rebuild-log {name}" in one_line(capsys)
+    assert run(cli, "factory", ["gc", str(path), "--older-than", "0"]) == 0
+    assert "in 0 places" in capsys.readouterr().out
+    assert run(cli, "factory", ["verify", str(path), "--quiet"]) == 1
+    assert f"WRONG stream {name}" in capsys.readouterr().out
+    assert run(cli, "factory", ["verify", str(path), "--quiet", "--json", "--rebuild-log", name]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["faults"] == [] and "6 episodes" in output.err
+    assert_same_episodes(path, whole)
+    assert Store(path).episodes == Store(whole).episodes, "runs, seeds, policies and places too"
+
+
+def test_the_run_of_an_older_stream_is_proven_by_its_first_episode(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Streams did not always name their run in ``zarr.json``: one that makes the same episode is the one."""
+    path = tmp_path / "store"
+    shutil.copytree(whole, path)
+    spec, first = small_run()
+    collect(path, Job(spec, first), episodes=9)
+    names = [stream.name for stream in Store(path).streams.values() if stream.run == first]
+    for name in names:
+        document = layout.stream_directory(path, name) / "zarr.json"
+        document.write_bytes(layout.stream_document(spec, name, None))
+    lost = next(name for name in names if Store(path).streams[name].episodes[0].index == 6)
+    before = Store(path).episodes
+    layout.log_file(path, lost).unlink()
+    assert run(cli, "factory", ["verify", str(path), "--quiet", "--rebuild-log", lost]) == 0, capsys.readouterr().out
+    assert Store(path).episodes == before
+    capsys.readouterr()
+    for name in names:
+        layout.log_file(path, name).unlink()
+    assert run(cli, "factory", ["verify", str(path), "--quiet", "--rebuild-log", lost]) == 2
+    assert "no run of the store's other streams makes" in one_line(capsys)
+    assert not layout.log_file(path, lost).exists()
+
+
+def test_a_module_that_a_store_names_is_imported_only_when_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from factory.collecting.job import make_job
+    from tests.support import hostile
+
+    collect(tmp_path / "store", make_job(hostile.ID, "mixed", frame_size=16), episodes=3)
+    (name,) = Store(tmp_path / "store").streams
+    before = Store(tmp_path / "store").episodes
+    layout.log_file(tmp_path / "store", name).unlink()
+    command = ["verify", str(tmp_path / "store"), "--quiet", "--rebuild-log", name]
+    assert run(cli, "factory", command) == 2
+    assert "--trust-world" in one_line(capsys)
+    assert run(cli, "factory", [*command, "--trust-world"]) == 0
+    assert Store(tmp_path / "store").episodes == before
