@@ -114,7 +114,10 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "policy": scene.policy,
         "policies": [[name, _policy_label(name, loaded.simulated)] for name in loaded.policies],
         "keys": list(loaded.keys),
-        "tricks": [[name, trick.label, trick.summary, scene.why_not(name)] for name, trick in INTERVENTIONS.items()],
+        "tricks": [
+            [name, trick.label, trick.summary, scene.why_not(name), name not in INTERVENTIONS]
+            for name, trick in scene.interventions.items()
+        ],
         "decoder": loaded.decoder is not None,
         "threshold": loaded.calibration.threshold,
         "form": loaded.calibration.kind,

@@ -43,7 +43,7 @@ def judge(model: WorldModel, store: Store, run: Run, *, quiet: bool = False, see
 
 
 def pictures(store: Store, figures: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
-    """SVGs by name: ``timeline``, ``kinds`` (by panel), ``planes``, ``strips`` (by violation); what the timeline shows."""
+    """SVGs by name: ``timeline``, ``kinds`` (by panel), ``planes``, ``strips`` (by violation); and what it is of."""
     line = watch(
         store, evidence.test, evidence.latents, evidence.dynamics, evidence.form, evidence.seed, evidence.device
     )

@@ -96,6 +96,8 @@ class FrameViolation:
     summary: str
     make: Callable[[np.ndarray, np.ndarray, int, np.random.Generator], np.ndarray]
     """See ``shared.worlds.frame_violations``."""
+    framewise: bool = False
+    """Whether it changes each frame by itself, so that a video can be changed while it runs."""
 
 
 @dataclass(frozen=True)

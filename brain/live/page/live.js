@@ -110,18 +110,20 @@ function options(select, pairs) {
 }
 
 function tricks() {
-  at("tricks").replaceChildren(
-    ...state.tricks.map(([name, label, summary, why]) => {
-      const button = element("button", `${label} `);
+  const made = state.tricks.map(([name, label, summary, why, own]) => {
+    const button = element("button", own ? label : `${label} `);
+    button.dataset.trick = name;
+    button.disabled = Boolean(why);
+    button.title = why || summary;
+    if (!own) {
       button.append(element("kbd", label[0]));
-      button.dataset.trick = name;
-      button.disabled = Boolean(why);
-      button.title = why || summary;
       button.setAttribute("aria-keyshortcuts", label[0].toLowerCase());
-      button.onclick = () => ask("trick", name);
-      return button;
-    }),
-  );
+    }
+    button.onclick = () => ask("trick", name);
+    return [own, button];
+  });
+  at("tricks").replaceChildren(...made.filter(([own]) => !own).map(([, button]) => button));
+  at("violations").replaceChildren(...made.filter(([own]) => own).map(([, button]) => button));
 }
 
 function pad() {
@@ -201,7 +203,7 @@ function texts() {
   const alarm = state.threshold !== null && energy !== null && energy > state.threshold;
   verdict.className = `verdict ${alarm ? "alarm" : energy !== null && state.threshold !== null ? "fine" : ""}`;
   verdict.textContent = energy === null ? "looking" : state.threshold === null ? "no threshold" : alarm ? "✕ impossible" : "✓ plausible";
-  for (const button of at("tricks").children) button.classList.toggle("on", button.dataset.trick === trick);
+  for (const button of document.querySelectorAll("[data-trick]")) button.classList.toggle("on", button.dataset.trick === trick);
   const dream = view.dream;
   if (!dream) blank(at("dream"));
   if (dream) at("dream-text").textContent = `step ${dream.done} of ${dream.steps}, error ${figure(dream.error)}`;
@@ -249,7 +251,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.repeat && key !== ".") return;
   if (key === " " && event.target.closest("button")) return;
-  const trick = state.tricks.find(([, label]) => label[0].toLowerCase() === key);
+  const trick = state.tricks.find(([, label, , , own]) => !own && label[0].toLowerCase() === key);
   if (trick) ask("trick", trick[0]);
   else if (SHORTCUTS[key]) SHORTCUTS[key]();
   else return;
