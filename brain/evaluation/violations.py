@@ -303,6 +303,7 @@ def assess_violations(suites: Sequence[Suite], observers: Observers, false_alarm
                 "pairs": len(pairs),
                 "episodes": len(np.unique(seen["model"].episode)),
                 **own,
+                "false_alarm_rate": float((told["model"][0] > threshold).mean()),
                 "upper_bound": others.pop(UPPER_BOUND, None),
                 "baselines": others,
             }

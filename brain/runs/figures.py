@@ -139,6 +139,8 @@ class ViolationFigures(PairScores):
     unseen: bool = False
     """whether in scenes never trained on"""
     pairs: int = 0
+    false_alarm_rate: float | None = None
+    """share of its true continuations above the threshold"""
     intervals: dict[str, tuple[float | None, float | None]] = {}
     baselines: dict[str, PairScores] = {}
     upper_bound: PairScores | None = None
