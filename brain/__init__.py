@@ -42,4 +42,4 @@ def load(run: Path | str, *, store: Path | str | None = None, device: str = "aut
     from brain.runs.folder import Run
 
     folder = Run(Path(run))
-    return WorldModel.load(folder.path, spec_of(folder, store), pick(device))
+    return WorldModel.load(folder.path, spec_of(folder, None if store is None else str(store)), pick(device))

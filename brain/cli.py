@@ -12,6 +12,7 @@ COMMANDS.register("train", "brain.commands.train:command", "Train a world model 
 COMMANDS.register("judge", "brain.commands.judge:command", "Calibrate the energy and score test episodes.")
 COMMANDS.register("probe", "brain.commands.probe:command", "Measure what the latents know of the true state.")
 COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecasts beside the true frames.")
+COMMANDS.register("plan", "brain.commands.plan:command", "Let an agent plan with the model, and measure it.")
 COMMANDS.register("live", "brain.commands.live:command", "Watch a model watch its world, in a web page.")
 COMMANDS.register("export", "brain.commands.export:command", "Write a run as ONNX graphs or as a web page.")
 COMMANDS.register("report", "brain.commands.report:command", "Put everything a run holds on one page.")

@@ -5,7 +5,9 @@ An encoder is a ``brain.models.encoders.base.Encoder(options, frames)``, a predi
 ``brain.objectives.base.Objective(options, encoder, action_dim)``, named by the views it compares. Each class declares
 its options, the keys of its section in a recipe, as ``Options``: a subclass of ``EncoderOptions``, ``PredictorOptions``
 or ``ObjectiveOptions`` (``brain.recipes.schema``) in the part's own file.
-A decoder is a ``brain.models.decoders.base.Decoder(latent_shape, frame_shape)``.
+A decoder is a ``brain.models.decoders.base.Decoder(latent_shape, frame_shape)``. A planner is a
+``brain.planning.planners.base.Planner(options, space, setting)``, a cost a ``brain.planning.costs.base.Cost(options,
+setting)``; their options are chosen by ``brain plan``, not by a recipe.
 """
 
 from __future__ import annotations
@@ -35,3 +37,21 @@ OBJECTIVES.register("predictive", "brain.objectives.predictive:Predictive", "pre
 OBJECTIVES.register("augment", "brain.objectives.views:AugmentViews", "two augmentations of one observation")
 OBJECTIVES.register("temporal", "brain.objectives.views:TemporalViews", "neighbours in time")
 OBJECTIVES.register("masked", "brain.objectives.masked:Masked", "hidden and visible times of a clip")
+
+PLANNERS = Registry("planner")
+PLANNERS.register("cem", "brain.planning.planners.cem:CEM", "cross-entropy method")
+PLANNERS.register("icem", "brain.planning.planners.icem:ICEM", "CEM with coloured noise and kept elites")
+PLANNERS.register("mppi", "brain.planning.planners.mppi:MPPI", "path integral control: softly weighted samples")
+PLANNERS.register("gradient", "brain.planning.planners.gradient:Gradient", "gradient descent through the rollout")
+PLANNERS.register("shooting", "brain.planning.planners.shooting:Shooting", "the best of random plans")
+PLANNERS.register("inverse", "brain.planning.planners.inverse:Inverse", "a learned (state, goal) -> action; no search")
+
+COSTS = Registry("cost")
+COSTS.register("goal-distance", "brain.planning.costs.distance:GoalDistance", "distance to the goal's latent")
+COSTS.register("control", "brain.planning.costs.control:Control", "mean square of the actions")
+COSTS.register("true-distance", "brain.planning.costs.state:TrueDistance", "way left to the goal, on the true state")
+COSTS.register("true-reward", "brain.planning.costs.state:TrueReward", "minus the reward, in copies of the world")
+COSTS.register("goal-steps", "brain.planning.costs.learned:GoalSteps", "learned number of steps to the goal")
+COSTS.register("reward", "brain.planning.costs.learned:Reward", "minus the learned reward of the plan")
+COSTS.register("value", "brain.planning.costs.learned:Value", "minus the learned reward after the plan's end")
+COSTS.register("surprise", "brain.planning.costs.surprise:Surprise", "expected energy above the calibrated threshold")

@@ -47,6 +47,15 @@ def labelled(picture: np.ndarray, text: str) -> np.ndarray:
     return np.pad(both, ((0, 0), (0, width % 2), (0, 0)), constant_values=BACKGROUND)
 
 
+def heads(texts: Sequence[str], width: int) -> np.ndarray:
+    """A line with a text above each column of ``width`` pixels, as wide as a ``labelled`` row of them."""
+    total = width * len(texts)
+    line = np.full((LABEL_PIXELS, total + total % 2, 3), BACKGROUND, np.uint8)
+    for column, text in enumerate(texts):
+        cv2.putText(line, text, (column * width + 4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, INK, 1, cv2.LINE_AA)
+    return line
+
+
 def grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
     """Tiles of one size, row by row."""
     missing = [np.full_like(tiles[0], BACKGROUND)] * (-len(tiles) % columns)

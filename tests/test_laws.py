@@ -41,6 +41,50 @@ def test_no_file_imports_across_the_border(package: str) -> None:
     assert not guilty
 
 
+ORDER: dict[str, list[set[str]]] = {
+    "brain": [
+        {"device", "parts", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"}, {"training"},
+        {"evaluation", "planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"},
+    ],
+    "factory": [
+        {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"doctor"}, {"commands"}, {"cli"},
+    ],
+    "shared": [
+        {"errors", "home", "lifetime", "links", "registry", "video"}, {"worlds", "store"}, {"cli", "doctor"},
+    ],
+}  # fmt: skip
+"""The folders of a package are steps: each imports only earlier ones, and of its own step itself alone."""
+
+
+def steps_imported(path: Path, package: str) -> set[str]:
+    """The folders, or modules at the top, of its own package that a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == package:
+            names |= {f"{package}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_a_folder_imports_only_steps_before_it(package: str) -> None:
+    step = {name: number for number, names in enumerate(ORDER[package]) for name in names}
+    back = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        own = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        assert own in step, f"{path}: give {own} its place in ORDER"
+        for other in steps_imported(path, package) - {own}:
+            assert other in step, f"{path} imports {package}.{other}: give it its place in ORDER"
+            if step[other] > step[own] or (step[other] == step[own] and (ROOT / package / other).is_dir()):
+                back.append(f"{path.relative_to(ROOT)} imports {package}.{other}")
+    assert not back
+
+
 @pytest.mark.parametrize(
     ("module", "absent"), [("factory.cli", "torch"), ("brain.cli", "ray"), ("shared.worlds", "ray")]
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from shared.errors import TinyJEPAError
+from shared.errors import MissingStoreError, TinyJEPAError
 
 if TYPE_CHECKING:
     from brain.recipes.schema import Recipe
@@ -35,10 +35,11 @@ StorePlace = Annotated[
     ),
 ]
 RecipeName = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="RECIPE",
         autocompletion=recipe_names,
+        show_default="the one of the store's world, else car-racing",
         rich_help_panel=EXPERIMENT,
         help="Name of a recipe (see `brain recipes`), or a .toml file.",
     ),
@@ -53,14 +54,32 @@ Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or 
 
 
 def store_of(recipe: Recipe) -> Path:
-    """``DATA/WORLD`` of the recipe's world, where ``factory collect --world WORLD`` writes."""
+    """``DATA/WORLD[-DATASET]`` of the recipe's world and its default dataset, where ``factory collect`` writes."""
     from shared.store.source import default_store
+    from shared.worlds import world_class
 
     if not recipe.world:
         raise TinyJEPAError(
             f'recipe {recipe.name} names no world: give --store, or add a line such as world = "car-racing" to it'
         )
-    return default_store(recipe.world)
+    return default_store(recipe.world, dataset=world_class(recipe.world).default_dataset or None)
+
+
+def default_recipe(store: str | None) -> str:
+    """The recipe that the world of ``store`` declares; the default one without a store, or where it is not there yet.
+
+    Raises what ``Store`` raises for what is no store.
+    """
+    from brain import recipes
+    from shared.store.reader import Store
+    from shared.worlds import world_class
+
+    if store is None:
+        return recipes.DEFAULT
+    try:
+        return world_class(Store(store).spec.world).default_recipe or recipes.DEFAULT
+    except MissingStoreError:
+        return recipes.DEFAULT
 
 
 def need_torch() -> None:
@@ -80,14 +99,11 @@ def show_summary(run_path: Path) -> None:
         typer.echo(f"report: {report.resolve()}")
 
 
-def open_store(run: Run, place: Path | str | None) -> Store:
-    """The store at ``place``, or the one a run was trained on, as its recipe sees it; refused where it shows another
-    world."""
-    from brain.data.state_mode import reader, standardise
-    from brain.runs.folder import check_fit
+def open_store(run: Run, place: str | None) -> Store:
+    """The store at ``place``, or the one a run was trained on; says where a moved one is remembered."""
+    from brain.data import place as places
 
-    facts = run.facts()
-    opened = reader(run.recipe())(place or facts["store"])
-    check_fit(facts, opened.spec, str(opened.path), "give its --store")
-    standardise(opened, run)
+    opened, line = places.open_store(run, place)
+    if line:
+        typer.echo(line, err=True)
     return opened

@@ -99,7 +99,7 @@ def command(
         typer.echo(f"python -m http.server --directory {web}   then open http://localhost:8000")
 
 
-def spec_of(run: Run, store: Path | str | None) -> StoreSpec:
+def spec_of(run: Run, store: str | None) -> StoreSpec:
     """The run's world: as its judge saw it, so that the store may be elsewhere by now, or from the store."""
     from brain.runs.figures import damaged, read_judgement
 

@@ -53,10 +53,10 @@ def command(
     if video is None:
         show_summary(run_path)
         return
-    from brain.live.film import write_film
     from brain.live.loaded import load
+    from brain.live.video import record
 
-    lines = write_film(load(run_path, opened, pick(device), replay=True), video, seconds, seed=int(run.facts()["seed"]))
+    lines = record(load(run_path, opened, pick(device), replay=True), video, seconds, seed=int(run.facts()["seed"]))
     for line in lines:
         typer.echo(line)
     typer.echo(str(video.resolve()))

@@ -28,7 +28,7 @@ def command(
     bound (the same network trained on the state), and the error of the linear probe in the state's own unit. If the
     reward varies: R2 of the reward of a model step, predicted from latent and actions, next to baselines (actions
     alone, untrained encoder, PCA) and an upper bound (the true state). Probes are fitted on train episodes and scored
-    on test episodes.
+    on test episodes, the same that brain judge takes.
 
     Writes probe.json, probe.png, latents.png (PCA and t-SNE of test latents, coloured by state) and the reward head,
     reward.safetensors, into the run folder.

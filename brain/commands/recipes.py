@@ -20,11 +20,12 @@ def command(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe. Repeatable."),
     ] = None,
 ) -> None:
-    """List the recipes, or print one with all its keys, their values and what they mean.
+    """List the recipes, or print one as TOML with all its keys, and what they mean as comments.
 
     Examples:
       brain recipes
       brain recipes car-racing
+      brain recipes car-racing > mine.toml # then brain train --recipe mine.toml
       brain recipes mine.toml --set objective.rollout=4
     """
     if name is None:
@@ -32,5 +33,4 @@ def command(
             typer.echo(f"{stock:16} {recipes.summary(stock)}")
         return
     need_torch()
-    for key, value, why in recipes.explain(recipes.load(name, overrides or [])):
-        typer.echo(f"{key:28} {value!s:24} {why}")
+    typer.echo(recipes.annotated(recipes.load(name, overrides or [])), nl=False)

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, need_torch, store_of
+from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_recipe, need_torch, store_of
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 
 
 def command(
-    recipe: RecipeName = recipes.DEFAULT,
+    recipe: RecipeName = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -88,6 +88,7 @@ def command(
     if not all(number.isdecimal() for number in numbers):
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
     need_torch()
+    recipe = recipe or default_recipe(store)
     base = recipes.load(recipe)
     from brain.training.sweep import check_columns, combined, product, read_settings, sweep, table, write
     from shared.store.reader import Store

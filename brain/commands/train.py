@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, need_torch, show_summary, store_of
-from shared.cli.options import duration
+from brain.commands.common import (
+    EXPERIMENT,
+    TRAINING,
+    Clock,
+    RecipeName,
+    default_recipe,
+    need_torch,
+    show_summary,
+    store_of,
+)
+from shared.cli.options import count, duration
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
@@ -25,7 +34,7 @@ FOLLOWING, HARDWARE, LOGGING = "Following a collection", "Data and hardware", "L
 
 
 def command(
-    recipe: RecipeName = recipes.DEFAULT,
+    recipe: RecipeName = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,7 +70,7 @@ def command(
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            parser=count,
             metavar="N",
             show_default="the recipe's",
             rich_help_panel=TRAINING,
@@ -98,7 +107,7 @@ def command(
     ] = False,
     min_frames: Annotated[
         int,
-        typer.Option(min=1, metavar="N", rich_help_panel=FOLLOWING, help="Training frames to wait for."),
+        typer.Option(parser=count, metavar="N", rich_help_panel=FOLLOWING, help="Training frames to wait for."),
     ] = 10_000,
     follow_idle: Annotated[
         float,
@@ -188,7 +197,7 @@ def command(
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")
     need_torch()
-    resolved = recipes.load(recipe, overrides or [])
+    resolved = recipes.load(recipe or default_recipe(store), overrides or [])
     from brain.training.train import Curves, Data, Effort
     from brain.training.train import train as run_training
     from shared.cli.runlog import keep

@@ -115,6 +115,11 @@ def standardise(store: Store, run: Run) -> None:
             f"{store.path} has the states {', '.join(store.spec.state_names)}, but the run was trained with "
             f"{', '.join(scale.names)}: give its --store"
         )
+    if not len(scale.mean) == len(scale.std) == store.spec.frame_shape[2]:
+        raise TinyJEPAError(
+            f"{run.path} was trained with {len(scale.mean)} coordinates, and world {store.spec.world} has "
+            f"{store.spec.frame_shape[2]} here: it was installed with other angles then; train another --run"
+        )
     store.scale = scale
 
 

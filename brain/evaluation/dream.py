@@ -28,7 +28,7 @@ from brain.training.loop import Budget, Loop
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef
-from shared.video import grid, labelled, tile, write_video
+from shared.video import grid, heads, labelled, tile, write_video
 
 SMALL_FRAME = 32 * 32
 """Pixels up to which the decoder is an MLP."""
@@ -211,7 +211,7 @@ def write_dreams(run: Run, found: list[Dream], step_seconds: float, shown: int) 
     errors = {name: np.mean([one.errors()[name] for one in found], 0) for name in found[0].errors()}
     files = [run.path / name for name in ("forecast.mp4", "reconstruction.png", "dream.png", "dream.json")]
     write_video(files[0], _pictures(found[:shown], step_seconds), min(1 / step_seconds, 25.0) / 2)
-    sheet = _sheet(found[:shown])
+    sheet = _sheet(found[:shown], step_seconds)
     if not cv2.imwrite(str(files[1]), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
         raise TinyJEPAError(f"cannot write {files[1]}: check the path, its rights and free space")
     _curve(errors, step_seconds, files[2])
@@ -239,11 +239,14 @@ def _pictures(found: list[Dream], step_seconds: float) -> Iterator[np.ndarray]:
         yield grid(tiles, 3)
 
 
-def _sheet(found: list[Dream]) -> np.ndarray:
-    """Truth above reconstruction, evenly spread over each clip."""
-    rows = []
+def _sheet(found: list[Dream], step_seconds: float) -> np.ndarray:
+    """Truth, reconstruction and forecast, evenly spread over each clip; the head numbers the model steps."""
+    rows: list[np.ndarray] = []
     for one in found:
         times = spread(len(one.truth), SHEET_STEPS)
+        if not rows:
+            texts = [f"step {k}: {k * step_seconds:.2g} s" if k else "step 0: now" for k in times.tolist()]
+            rows.append(heads(texts, tile(one.truth[0]).shape[1]))
         for clip, name in ((one.truth, "truth"), (one.reconstruction, "reconstruction"), (one.forecast, "forecast")):
             strip = np.concatenate([tile(clip[k]) for k in times], 1)
             rows.append(labelled(strip, f"{name}, episode {one.episode.index}"))

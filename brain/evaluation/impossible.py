@@ -1,9 +1,10 @@
 """Impossible events, all in one registry: what a model should be surprised by, and the principle it breaks.
 
-There are several ways to show one. A *negative* is proposed to the model in place of the true next observation
+There are three ways to show one. A *negative* is proposed to the model in place of the true next observation
 (``brain.evaluation.negatives``), so that energies can be compared; an *intervention* is played on a world while it runs
-(``brain.evaluation.interventions``), so that people can watch. A new event is one function and one ``register`` line in
-the file of its kind.
+(``brain.evaluation.interventions``), so that people can watch. Negatives and interventions go with every world: a new
+one is one function and one ``register`` line in the file of its kind. A *violation* is made by the simulator of one
+world, which declares it (``shared.worlds.violations``). All have a name, a summary and a principle.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 PRINCIPLES = {
-    "continuity": "things move along a path: nothing is here now and elsewhere a moment later",
-    "pace": "what moves gets as far in a step as its speed carries it",
-    "motion": "what moves goes on moving",
-    "direction of time": "a recording played backwards is no recording of the world",
-    "causation": "an action has its own effects, not those of another",
+    "permanence": "things do not vanish or appear",
+    "immutability": "things keep their colour, shape and size",
+    "continuity": "things do not jump from one place to another",
+    "solidity": "things do not pass through each other",
+    "inertia": "things keep their momentum",
+    "agency": "things do what the action does",
+    "time": "nothing runs backwards",
 }
-"""What holds in every world, by name. An event names the one that it breaks."""
+"""What holds in every world, by name; those of ``shared.worlds.violations``, and time. An event names the one that it
+breaks."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,13 +91,13 @@ register(Intervention(
     principle="continuity", play=_teleport,
 ))  # fmt: skip
 register(Intervention(
-    name="freeze", label="Freeze", summary="the picture stops", principle="motion", play=_freeze,
+    name="freeze", label="Freeze", summary="the picture stops", principle="inertia", play=_freeze,
 ))  # fmt: skip
 register(Intervention(
     name="reverse", label="Reverse", summary="the video runs backwards",
-    principle="direction of time", play=_reverse,
+    principle="time", play=_reverse,
 ))  # fmt: skip
 register(Intervention(
     name="wrong-action", label="Wrong action", summary="the model is told other actions",
-    principle="causation", play=_wrong_action, needs_actions=True,
+    principle="agency", play=_wrong_action, needs_actions=True,
 ))  # fmt: skip

@@ -170,19 +170,19 @@ register(Negative(
 ))  # fmt: skip
 for _shift in SHIFTS:
     register(Negative(
-        name=f"near{_shift:+d}", summary=f"the true next, {_shift:+d} frames", principle="pace",
+        name=f"near{_shift:+d}", summary=f"the true next, {_shift:+d} frames", principle="inertia",
         propose=partial(_near, _shift),
     ))  # fmt: skip
-register(Negative(name="frozen", summary="the picture stops", principle="motion", propose=_frozen))
+register(Negative(name="frozen", summary="the picture stops", principle="inertia", propose=_frozen))
 register(Negative(
-    name="reversed", summary="the video runs backwards", principle="direction of time", propose=_reversed,
+    name="reversed", summary="the video runs backwards", principle="time", propose=_reversed,
 ))  # fmt: skip
 register(Negative(
-    name="wrong-action-1", summary="the true next, but another episode's action", principle="causation",
+    name="wrong-action-1", summary="the true next, but another episode's action", principle="agency",
     propose=partial(_wrong_action, 1),
 ))  # fmt: skip
 register(Negative(
-    name=f"wrong-action-{LONG}", summary=f"the truth {LONG} steps on, other actions", principle="causation",
+    name=f"wrong-action-{LONG}", summary=f"the truth {LONG} steps on, other actions", principle="agency",
     propose=partial(_wrong_action, LONG), steps=LONG,
 ))  # fmt: skip
 

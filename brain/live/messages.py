@@ -27,10 +27,10 @@ LARGEST = 128
 BARS = 128
 """Dimensions of the latent that are sent at most."""
 
-COMMANDS = ("play", "pause", "step", "speed", "trick", "policy", "run", "dream", "restart", "keys")
+COMMANDS = ("play", "pause", "step", "speed", "intervention", "policy", "run", "dream", "restart", "keys")
 
 Point = list[Any]
-"""[frame number, energy, energy elsewhere, trick, whether an episode begins, x, y]; null for what is not known"""
+"""[frame number, energy, energy elsewhere, intervention, whether an episode begins, x, y]; null for what is unknown"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def pack(moment: Moment) -> Packed:
     }
     x, y = moment.place or (None, None)
     point = [
-        moment.number, _round(moment.energy), _round(moment.elsewhere_energy), moment.trick, int(moment.cut),
+        moment.number, _round(moment.energy), _round(moment.elsewhere_energy), moment.intervention, int(moment.cut),
         _round(x), _round(y),
     ]  # fmt: skip
     return Packed(point, json.dumps(view).encode(), b"".join(parts))
@@ -114,9 +114,15 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "policy": scene.policy,
         "policies": [[name, _policy_label(name, loaded.simulated)] for name in loaded.policies],
         "keys": list(loaded.keys),
+<<<<<<< HEAD
         "tricks": [
             [name, trick.label, trick.summary, scene.why_not(name), name not in INTERVENTIONS]
             for name, trick in scene.interventions.items()
+=======
+        "interventions": [
+            [name, intervention.label, intervention.summary, scene.why_not(name)]
+            for name, intervention in INTERVENTIONS.items()
+>>>>>>> main
         ],
         "decoder": loaded.decoder is not None,
         "threshold": loaded.calibration.threshold,

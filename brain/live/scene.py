@@ -1,4 +1,4 @@
-"""One run, watched frame by frame: the course that is shown, another beside it, tricks, events and dreams."""
+"""One run, watched frame by frame: the course that is shown, another beside it, interventions, events and dreams."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from shared.worlds.base import World
 PAST = 64
 """Frames that can be played backwards."""
 
-TRICK_FRAMES = 12
-"""Frames that a trick lasts at least."""
+INTERVENTION_FRAMES = 12
+"""Frames that an intervention lasts at least."""
 
-TRICK_STEPS = 3
-"""Model steps that a trick lasts at least."""
+INTERVENTION_STEPS = 3
+"""Model steps that an intervention lasts at least."""
 
 EVENTS = 5
 """Events that are remembered."""
@@ -92,8 +92,8 @@ class Moment:
     """of the other course, uint8 (H, W, C)"""
     energy: float | None
     elsewhere_energy: float | None
-    trick: str | None
-    """the trick that made this frame"""
+    intervention: str | None
+    """the intervention that made this frame"""
     cut: bool
     """whether an episode begins here"""
     z: np.ndarray | None
@@ -120,13 +120,21 @@ class Scene:
         self.policy = self.loaded.policies[0]
         self.number = 0
         timing = self.loaded.timing
+<<<<<<< HEAD
         self.trick_frames = max(TRICK_FRAMES, TRICK_STEPS * timing.stride)
         self.interventions = offered(self.loaded)
+=======
+        self.intervention_frames = max(INTERVENTION_FRAMES, INTERVENTION_STEPS * timing.stride)
+>>>>>>> main
         self.past: list[Shown] = []
         self.other_action = np.zeros(self.loaded.spec.action_dim, np.float32)
         self._watcher = Watcher(self.loaded.model, timing, self.loaded.calibration.kind)
         self._held: frozenset[str] = frozenset()
+<<<<<<< HEAD
         self._trick: tuple[str, Iterator[Shown | Lead]] | None = None
+=======
+        self._intervention: tuple[str, Iterator[Shown]] | None = None
+>>>>>>> main
         self._waiting: str | None = None
         self._dream: Dream | None = None
         self._dream_error = 0.0
@@ -142,9 +150,15 @@ class Scene:
     def title(self) -> str:
         return self._ride.title
 
+<<<<<<< HEAD
     def why_not(self, trick: str) -> str | None:
         """Why a trick cannot be played in this world; None where it can."""
         if self.interventions[trick].needs_actions and self.loaded.spec.action_dim == 0:
+=======
+    def why_not(self, intervention: str) -> str | None:
+        """Why an intervention cannot be played in this world; None where it can."""
+        if INTERVENTIONS[intervention].needs_actions and self.loaded.spec.action_dim == 0:
+>>>>>>> main
             return "nobody acts in this world"
         return None
 
@@ -160,14 +174,14 @@ class Scene:
         """Begin another episode with the next frame."""
         self._starting = True
 
-    def play(self, trick: str) -> bool:
-        """Begin a trick with the next frame, or when the one that runs is over; of several that wait, the last counts.
+    def play(self, intervention: str) -> bool:
+        """Begin an intervention with the next frame, or when the one that runs is over; the last that waits counts.
 
         Where an episode has just begun it waits for the second frame. False where it cannot be played in this world.
         """
-        if self.why_not(trick):
+        if self.why_not(intervention):
             return False
-        self._waiting = trick
+        self._waiting = intervention
         return True
 
     def dream(self, steps: int) -> bool:
@@ -185,11 +199,19 @@ class Scene:
         self._held = held
         self.number += 1
         self._step_other()
+<<<<<<< HEAD
         trick, shown = self._next()
         frame, action = shown or (self._begin(), None)
         cut = action is None
         if action is None:
             self._forget(frame)
+=======
+        intervention, shown = self._next()
+        cut = shown is None
+        if shown is None:
+            self._begin()
+            frame, action = self._ride.frame, None
+>>>>>>> main
         else:
             self.past = [*self.past[1 - PAST :], (frame, action)]
         reading = self._watcher.see(frame, action, self._other_window.observation())
@@ -197,8 +219,8 @@ class Scene:
         if self._dream and action is not None and self._dream.hear(action):
             self._dream_frame = self._draw(self._dream.z)
             self._dream_error = self._dream.error(reading.z) if reading.z is not None else 0.0
-        if trick:
-            self._mark(trick)
+        if intervention:
+            self._mark(intervention)
         for event in self.events:
             if event.open:
                 event.follow(self.number, reading.energy, self.loaded.calibration.threshold, timing)
@@ -209,7 +231,7 @@ class Scene:
             elsewhere=self._other.frame,
             energy=reading.energy,
             elsewhere_energy=reading.elsewhere,
-            trick=trick,
+            intervention=intervention,
             cut=cut,
             z=z,
             foreseen=None if reading.foreseen is None else reading.foreseen[0].cpu().numpy(),
@@ -228,37 +250,56 @@ class Scene:
         for frame, _ in self.past:
             self._other_window.add(frame)
 
+<<<<<<< HEAD
     @property
     def world(self) -> World | None:
         return self._ride.world
 
     def _next(self) -> tuple[str | None, Shown | Lead | None]:
         """The trick that is on and what is shown next; nothing where an episode has to begin."""
+=======
+    def _next(self) -> tuple[str | None, Shown | None]:
+        """The intervention that is on and what is shown next; nothing where an episode has to begin."""
+>>>>>>> main
         if self._starting:
             return None, None
-        if self._trick:
-            name, frames = self._trick
+        if self._intervention:
+            name, frames = self._intervention
             shown = next(frames, None)
             if shown is not None:
+<<<<<<< HEAD
                 return None if isinstance(shown, Lead) else name, shown
             self._trick = None
+=======
+                return name, shown
+            self._intervention = None
+>>>>>>> main
         if self._waiting and len(self.past) >= 2:
-            self._trick, self._waiting = self._start(self._waiting), None
+            self._intervention, self._waiting = self._start(self._waiting), None
             return self._next()
         return None, self.drive()
 
+<<<<<<< HEAD
     def _start(self, trick: str) -> tuple[str, Iterator[Shown | Lead]]:
         return trick, self.interventions[trick].play(self, self.trick_frames)
+=======
+    def _start(self, intervention: str) -> tuple[str, Iterator[Shown]]:
+        return intervention, INTERVENTIONS[intervention].play(self, self.intervention_frames)
+>>>>>>> main
 
     def _begin(self) -> np.ndarray:
         """Begin an episode: its first frame."""
         self._ride.begin(self.policy)
+<<<<<<< HEAD
         self._starting, self._trick = False, None
         return self._ride.frame
 
     def _forget(self, frame: np.ndarray) -> None:
         """Nothing leads from the frames before to this one."""
         self._dream = None
+=======
+        self._starting, self._intervention, self._dream = False, None, None
+>>>>>>> main
         self._watcher.forget()
         self.past = [(frame, np.zeros(self.loaded.spec.action_dim, np.float32))]
         for event in self.events:
@@ -289,15 +330,15 @@ class Scene:
         """Nobody steers the other course by hand."""
         return self.policy if self.policy != KEYS else self.loaded.policies[0]
 
-    def _mark(self, trick: str) -> None:
-        """A frame of a trick: the event it belongs to begins, or goes on."""
+    def _mark(self, intervention: str) -> None:
+        """A frame of an intervention: the event it belongs to begins, or goes on."""
         latest = self.events[-1] if self.events else None
-        if latest and latest.name == trick and latest.stop == self.number:
+        if latest and latest.name == intervention and latest.stop == self.number:
             latest.stop = self.number + 1
             return
         if latest:
             latest.end(self.number)
-        self.events.append(Event(trick, self.number, self.number + 1))
+        self.events.append(Event(intervention, self.number, self.number + 1))
 
     def _draw(self, z: Tensor) -> np.ndarray | None:
         return None if self.loaded.decoder is None else decode(self.loaded.decoder, z)[0]

@@ -25,6 +25,9 @@ MOST_VIEWERS = 32
 STALLED = 20.0
 """Seconds that a viewer may take for one message before it is left behind."""
 
+LEAVING = 1.0
+"""Seconds that viewers have to go when the server ends; a page that is open would hold it for a minute."""
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -58,7 +61,7 @@ class Server:
         for file in sorted(PAGE.iterdir()):
             app.router.add_get(f"/{file.name}", self._file)
         self._cookie = f"tinyjepa-live-{listening.getsockname()[1]}"
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=LEAVING)
         await self._runner.setup()
         await web.SockSite(self._runner, listening).start()
         self.url = self._address(listening.getsockname()[1])

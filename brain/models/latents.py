@@ -100,6 +100,12 @@ class LatentTable:
             self.latents[name] = np.full((size, *latents.shape[1:]), np.nan, np.float32)
         self.latents[name][self.place(np.full(len(rows), episode), rows)] = latents
 
+    def fill(self, episode: int, columns: Mapping[str, np.ndarray]) -> None:
+        """Keep columns (rows, ...) of one episode, by the names in ``FIELDS``."""
+        first = self.start[episode]
+        for name, values in columns.items():
+            getattr(self, name)[first : first + len(values)] = values
+
     def windows(self, latents: np.ndarray, device: torch.device) -> LatentWindows:
         """Latents float32 (N, *shape), one for each sampled observation, with the actions between, on ``device``."""
         return LatentWindows(
@@ -170,14 +176,18 @@ def embed(
     """
     for episode, ref in enumerate(table.refs):
         read = store.read_episode(ref, "frame", *fields)
-        first = table.start[episode]
-        for field in fields:
-            getattr(table, field)[first : first + ref.rows] = read[field]
+        table.fill(episode, {field: read[field] for field in fields})
         for name, encoder in encoders.items():
             rows = table.sampled[episode][:: (thin or {}).get(name, 1)]
             table.put(name, episode, rows, encode(encoder, read["frame"], table.timing.window(rows)))
         for visit in visitors:
             visit(episode, read["frame"])
+
+
+def read_actions(store: Store, table: LatentTable) -> None:
+    """Fills the table's actions alone, for what looks at them before anything is embedded."""
+    for episode, ref in enumerate(table.refs):
+        table.fill(episode, store.read_episode(ref, "action"))
 
 
 def embed_episodes(

@@ -86,6 +86,21 @@ def explain(recipe: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str
             yield f"{prefix}{name}", value, field.description or ""
 
 
+def annotated(recipe: BaseModel, section: str = "") -> str:
+    """The recipe as TOML with every key's explanation as a comment; ``load`` of it gives the same recipe."""
+    values = {name: getattr(recipe, name) for name in type(recipe).model_fields}
+    lines = [f"\n[{section}]"] if section else []
+    for name, value in values.items():
+        if not isinstance(value, BaseModel):
+            said = tomli_w.dumps({name: recipe.model_dump(mode="json")[name]}).strip()
+            lines.append(f"{said:<34}  # {type(recipe).model_fields[name].description or ''}")
+    parts = ["\n".join(lines) + "\n"]  # a table's own keys come before the tables in it
+    for name, value in values.items():
+        if isinstance(value, BaseModel):
+            parts.append(annotated(value, f"{section}.{name}" if section else name))
+    return "".join(parts)
+
+
 def differences(recipe: Recipe, other: Recipe) -> Iterator[tuple[str, Any, Any]]:
     """(dotted key, value, other value) of every leaf that differs; None where one of them has no such key."""
     ours, theirs = ({key: value for key, value, _ in explain(one)} for one in (recipe, other))

@@ -106,6 +106,9 @@ def commands(run: Record) -> dict[str, str]:
     recipe = run.recipe.name if stock else shlex.quote(str(run.path / "recipe.toml"))
     store = shlex.quote(str(run.facts["store"]))
     train = f"brain train --store {store} --run {folder} --recipe {recipe} --seed {run.facts['seed']}"
+    flags = run.facts.get("flags")
+    if isinstance(flags, list) and flags:
+        train += " " + shlex.join(map(str, flags))
     return {"train": train} | {name: f"brain {name} --run {folder}" for name in ("judge", "probe", "dream")}
 
 

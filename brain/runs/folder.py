@@ -2,8 +2,9 @@
 
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
 ``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` with
-``judge-pictures.json``, ``report.html``, ``reward.safetensors`` (of ``brain probe``); with ``tensorboard`` or
-``wandb``, their files in a folder of that name; in mode state ``coordinates.json`` (what standardises the state).
+``judge-pictures.json``, ``report.html``, ``reward.safetensors`` (of ``brain probe``), ``plan.json`` and
+``planning-*.safetensors`` (of ``brain plan``); with ``tensorboard`` or ``wandb``, their files in a folder of that name;
+in mode state ``coordinates.json`` (what standardises the state).
 ``train.log`` is for people (``shared.cli.runlog``).
 """
 
@@ -13,7 +14,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,10 +39,15 @@ _JUDGED = (
     "judge.json", "judge-pictures.json", "report.html", "dream.json", "dream.png", "forecast.mp4",
     "overview.html",  # of earlier versions
 )  # fmt: skip
-_READ = ("decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png")
+_READ = (
+    "decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png",
+    "planning-inverse.safetensors", "planning-goal-steps.safetensors", "planning-reward.safetensors",
+    "planning-value.safetensors",
+)  # fmt: skip
+_PLANNED = ("plan.json", "plan.html", "plan.mp4")
 MADE_WITH = {
-    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED),
-    "predictor": _JUDGED,
+    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED, *_PLANNED),
+    "predictor": (*_JUDGED, *_PLANNED),
 }
 """What a stage's weights went into: worth nothing once they are trained anew."""
 
@@ -110,8 +116,19 @@ class Run:
     def checkpoint(self, stage: str) -> Path:
         return self.path / f"{stage}.checkpoint.safetensors"
 
-    def begin(self, recipe: Recipe, spec: StoreSpec, store: str, seed: int, compute: Compute | None = None) -> None:
-        """Create the folder, or check that an earlier run in it was this one."""
+    def begin(
+        self,
+        recipe: Recipe,
+        spec: StoreSpec,
+        store: str,
+        seed: int,
+        compute: Compute | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
+        """Create the folder, or check that an earlier run in it was this one.
+
+        ``flags`` are those of the first ``brain train`` that nothing else in ``run.json`` says.
+        """
         facts = {
             "store": store,
             "world": spec.world,
@@ -119,6 +136,7 @@ class Run:
             "action_dim": spec.action_dim,
             "seed": seed,
             "compute": asdict(compute or Compute()),
+            "flags": list(flags),
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -145,6 +163,14 @@ class Run:
         check_fit(before, spec, store, f"{self.path} is of another world, give another --run")
         if before["seed"] != seed:
             raise TinyJEPAError(f"{self.path} was trained with seed {before['seed']}, not {seed}: give another --run")
+
+    def moved(self, store: str) -> None:
+        """Remember where the run's store is now; ``run.json`` keeps where it was."""
+        facts = self.facts()
+        before = facts.get("earlier_stores")
+        facts["earlier_stores"] = [*(before if isinstance(before, list) else []), facts["store"]]
+        facts["store"] = store
+        write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
 
     def recipe(self) -> Recipe:
         """The resolved recipe that the run was made with."""

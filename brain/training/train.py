@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from brain.data.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
+from brain.data.place import remember
 from brain.data.source import Feed
 from brain.data.state_mode import reader, standardise
 from brain.device import PrecisionChoice, describe, pick, pick_pool, pick_precision
@@ -123,17 +124,19 @@ def train(
         run = Run(run_path)
         try:
             wanted = _compute(effort, target)
-            run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted)
+            run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, _flags(data, effort, device, curves))
             begun(run.path)
             compute, changes = _settle(run, effort, wanted)
-            before = run.facts()["store"]
+            before, moved = run.facts()["store"], remember(run, feed.store)
             LOG.info("store %s on %s, frames held on %s, %s", feed.store.address, describe(target), feed.pool, compute)
             _open_logs(run, curves)
             for line in changes:
                 LOG.info(line)
             stages = _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge)
             lines = changes + stages
-            if before != feed.store.address:
+            if moved:
+                lines.append(f"note: {moved}")
+            elif before != feed.store.address:
                 lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
             for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
                 lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} did nothing")
@@ -148,6 +151,28 @@ def train(
             LOG.warning(loss)
         feed.close()
     return lines + feed.losses()
+
+
+def _flags(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) -> list[str]:
+    """The flags of ``brain train`` that say this, where it is not the default."""
+    plain, words = Data(), list[str]()
+    for flag, value, default in (
+        ("--steps", effort.steps, None),
+        ("--budget", effort.seconds and f"{effort.seconds:g}s", None),
+        ("--clock", effort.clock, "wall"),
+        ("--precision", effort.precision, "auto"),
+        ("--threads", effort.threads, None),
+        ("--device", device, "auto"),
+        ("--min-frames", data.min_frames, plain.min_frames),
+        ("--follow-idle", f"{data.idle:g}s", f"{plain.idle:g}s"),
+        ("--poll", f"{data.poll:g}s", f"{plain.poll:g}s"),
+        ("--on-corrupt", data.on_corrupt, plain.on_corrupt),
+        ("--pool-device", data.pool, plain.pool),
+        ("--memory", f"{data.memory / (1 << 30):g}", f"{plain.memory / (1 << 30):g}"),
+    ):
+        if value != default:
+            words += [flag, str(value)]
+    return words + ["--follow"] * data.follow + [f"--{name}" for name in curves]
 
 
 def _compute(effort: Effort, target: torch.device) -> Compute:

@@ -18,6 +18,7 @@ from shared.store.claim import Claim
 from shared.store.dataset import agree, create_store
 from shared.store.reader import Store
 from shared.store.schema import RunSpec
+from shared.worlds.finding import called_from
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def collect(
             if address is None and min(workers or 1, plan.parallel) == 1:
                 _collect_here(path, job, plan, interrupt, tally, screen)
             else:
-                from factory.cluster.fleet import collect_on_ray
+                from factory.collecting.fleet import collect_on_ray
 
                 collect_on_ray(path, job, plan, workers, address, interrupt, tally, screen)
             store.refresh()
@@ -102,7 +103,7 @@ def collect(
 
 
 def _collect_here(path: Path, job: Job, plan: Plan, interrupt: Interrupt, tally: Tally, screen: Display) -> None:
-    simulator = Simulator(path, job.spec, job.run, worker=0, folder=Path.cwd())
+    simulator = Simulator(path, job.spec, job.run, worker=0, folder=called_from())
     simulator.start()
     try:
         while (k := plan.take()) is not None:

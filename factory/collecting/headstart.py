@@ -18,6 +18,7 @@ from shared.cli.runlog import LOG
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with
 from shared.store.reader import Store
+from shared.worlds.finding import called_from
 
 MOST_EPISODES = 64
 """Given to the process at once; what it has not begun when it is told to stop goes back to the plan."""
@@ -44,7 +45,7 @@ class HeadStart:
         self._records, theirs = context.Pipe(duplex=False)
         self._process = context.Process(
             target=_simulate,
-            args=(path, job, episodes, self._stop, theirs, os.getpid()),
+            args=(path, job, episodes, self._stop, theirs, os.getpid(), called_from()),
             name="head-start",
             daemon=True,
         )
@@ -105,12 +106,18 @@ class HeadStart:
 
 
 def _simulate(
-    path: Path, job: Job, episodes: list[int], stop: multiprocessing.synchronize.Event, records: Connection, parent: int
+    path: Path,
+    job: Job,
+    episodes: list[int],
+    stop: multiprocessing.synchronize.Event,
+    records: Connection,
+    parent: int,
+    folder: Path,
 ) -> None:
     end_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the driver decides when to stop
-    simulator = Simulator(path, job.spec, job.run, worker=0, folder=Path.cwd())
+    simulator = Simulator(path, job.spec, job.run, worker=0, folder=folder)
     try:
         simulator.start()
         for k in episodes:

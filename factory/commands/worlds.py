@@ -19,6 +19,6 @@ def command() -> None:
         for dataset, named in WORLDS.get(name).datasets.items():
             typer.echo(f"{'':<{width}}    --dataset {dataset}: {named.summary}")
     typer.echo(
-        "Any installed gymnasium id works too (--world CartPole-v1, or module:id as in ale_py:ALE/Pong-v5): "
+        "Any installed Gymnasium id works too (--world CartPole-v1, ALE/Pong-v5, or module:id for a module of yours): "
         "its image observation or its rgb_array render, resized, without privileged state."
     )

@@ -38,7 +38,7 @@ def count(text: str | int) -> int:
         plain = plain.replace(",", "")
     try:
         number = Decimal(plain)
-        if number == int(number) >= 1 and len(str(int(number))) < 19:
+        if number.adjusted() < 18 and number == int(number) >= 1:
             return int(number)
     except (ArithmeticError, ValueError):
         pass

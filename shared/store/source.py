@@ -39,7 +39,7 @@ def data_folder() -> Path:
 
 
 def default_store(world: str, data: Path | None = None, dataset: str | None = None) -> Path:
-    """``DATA/WORLD`` or ``DATA/WORLD-DATASET``; DATA is ``$TINYJEPA_DATA`` or ``data``.
+    """``DATA/WORLD`` or ``DATA/WORLD-DATASET``; DATA is ``data_folder`` unless given.
 
     What cannot be in a file name becomes a dash.
     """

@@ -29,23 +29,28 @@ class Actions:
         self._space = space
         self._box = space if isinstance(space, gym.spaces.Box) else None
         self._exact = self._box is not None and self._box.dtype == np.float32
+        self._plain = self._exact and len(space.shape or ()) == 1
 
     def row(self, action: Any) -> np.ndarray:
         """float32 ``(A,)``"""
+        if self._plain:
+            return np.array(action, np.float32)
         if self._box is not None:
             return np.array(action, np.float32).reshape(-1)
         return flat_action(self._space, action)
 
     def action(self, row: np.ndarray) -> Any:
         """The action that ``row`` stands for, of the space's own dtype and shape."""
+        if self._plain:
+            return np.array(row, np.float32)
         if self._box is None:
             return gym.spaces.unflatten(self._space, row)
         if self._exact:
             return np.array(row, np.float32).reshape(self._box.shape)
         values = np.asarray(row, np.float64).reshape(self._box.shape)
         if not np.issubdtype(self._box.dtype, np.floating):
-            values = np.clip(np.rint(values), -LARGEST_INTEGER, LARGEST_INTEGER)
-            values = np.clip(values, self._box.low.astype(np.float64), self._box.high.astype(np.float64))
+            values = np.clip(np.rint(values), self._box.low.astype(np.float64), self._box.high.astype(np.float64))
+            values = np.clip(values, -LARGEST_INTEGER, LARGEST_INTEGER)
         return np.clip(values.astype(self._box.dtype), self._box.low, self._box.high)
 
 

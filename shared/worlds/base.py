@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import gymnasium as gym
@@ -14,6 +14,7 @@ from shared.worlds.axes import Axis
 if TYPE_CHECKING:
     from typing import Self
 
+    from shared.worlds.tasks import Task
     from shared.worlds.violations import Violation
 
 
@@ -107,8 +108,13 @@ class World(gym.Env[np.ndarray, Any]):
     unseen_episodes: ClassVar[bool] = False
     """Whether every seed shows a scene of its own, so that held-out episodes are scenes never trained on."""
 
+<<<<<<< HEAD
     drawing: bool = True
     """Whether steps draw. While it is False, a world whose pictures are costly may return an earlier frame instead."""
+=======
+    tasks: ClassVar[Mapping[str, Task]] = {}
+    """What an agent can be asked to do, by name, the default first: see ``shared.worlds.tasks``."""
+>>>>>>> main
 
     @classmethod
     def axes(cls, frame_size: int) -> tuple[Axis, ...]:
@@ -124,6 +130,14 @@ class World(gym.Env[np.ndarray, Any]):
 
     def frame(self) -> np.ndarray:
         """What is seen now, drawn anew: uint8 ``(H, W, C)``. Needed only where there are ``violations``."""
+        raise NotImplementedError
+
+    def next_states(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """One step from many true states at once, wherever the world is now: planning's upper bound.
+
+        States float64 ``(N, S)`` and actions float ``(N, A)`` to the next states, float64 ``(N, S)``. Needed only where
+        the state determines the future; elsewhere ``fork`` does.
+        """
         raise NotImplementedError
 
     def fork(self) -> Self:

@@ -70,18 +70,19 @@ def record(world: World, steps: Iterable[Step], max_steps: int) -> Recording:
     """All ``steps`` of an episode as arrays."""
     frames = np.empty((max_steps + 1, *(world.observation_space.shape or ())), np.uint8)
     states = np.empty((max_steps + 1, len(world.state_names)), np.float32)
-    actions = np.zeros((max_steps + 1, action_dim(world.action_space)), np.float32)
-    rewards = np.zeros(max_steps + 1, np.float32)
-    rows = 0
-    for step in steps:
-        frames[rows], states[rows] = step.frame, step.state
-        if rows:
-            actions[rows - 1], rewards[rows - 1] = step.action, step.reward
-        rows += 1
+    actions, rewards = list[np.ndarray](), list[float]()
+    for row, step in enumerate(steps):
+        frames[row], states[row] = step.frame, step.state
+        actions.append(step.action)
+        rewards.append(step.reward)
+    rows = row + 1
+    acted = np.zeros((rows, action_dim(world.action_space)), np.float32)
+    earned = np.zeros(rows, np.float32)
+    acted[:-1], earned[:-1] = np.reshape(actions[1:], acted[1:].shape), rewards[1:]
     return Recording(
         frame=frames[:rows],
-        action=actions[:rows],
-        reward=rewards[:rows],
+        action=acted,
+        reward=earned,
         state=states[:rows],
         terminated=step.terminated,
         truncated=step.truncated or not step.terminated,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -38,6 +39,15 @@ GROUP = "gymnasium.envs"
 """Entry points of packages that register environments."""
 
 
+@functools.cache
+def called_from() -> Path:
+    """The directory that this process was called from: the current one when it is first asked for.
+
+    That is before an environment is imported, which may change it.
+    """
+    return Path.cwd()
+
+
 def search_in(folder: Path) -> None:
     """Find the modules of this folder, after all that is installed."""
     if str(folder) not in sys.path:
@@ -55,7 +65,7 @@ def full_id(name: str, others: Sequence[str]) -> str:
     """
     module, _, identifier = name.rpartition(":")
     if module:
-        search_in(Path.cwd())
+        search_in(called_from())
         _import(module, name)
         if identifier not in gym.registry:
             raise TinyJEPAError(_unregistered(module, identifier))

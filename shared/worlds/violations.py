@@ -58,13 +58,13 @@ class Ride:
 
     def step(self, action: Any, drawn: bool = True) -> None:
         """``drawn``: whether the frame may be looked at; the last ``before`` frames of a moment's past are."""
+        self.actions.append(flat_action(self.world.action_space, action))  # before the world has it
         self.world.drawing = drawn
         frame, _, terminated, truncated, _ = self.world.step(action)
         self.world.drawing = True
         self.over = self.over or terminated or truncated
         self.frames.append(frame.copy())
         self.states.append(self.world.state())
-        self.actions.append(flat_action(self.world.action_space, action))
 
 
 Situation = Callable[[Ride], Iterator[Act]]

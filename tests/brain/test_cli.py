@@ -110,15 +110,19 @@ def test_a_corrupt_shard_stops_training_and_says_where(
     assert shard.read_bytes() == content
 
 
-def test_recipes_list_and_explain_every_key(capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipes_list_and_explain_every_key(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(cli, "brain", ["recipes"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == recipes.names()
     for name in recipes.names():
         assert run(cli, "brain", ["recipes", name]) == 0
-        lines = capsys.readouterr().out.splitlines()
-        explained = [key for key, _, _ in recipes.explain(recipes.load(name))]
-        assert [line.split()[0] for line in lines] == explained and "encoder.dim" in explained
-        assert all(why for _, _, why in recipes.explain(recipes.load(name)))
+        mine = tmp_path / "mine.toml"
+        mine.write_text(capsys.readouterr().out)
+        assert recipes.load(str(mine)) == recipes.load(name), "what is printed is a recipe"
+        explained = list(recipes.explain(recipes.load(name)))
+        text = mine.read_text()
+        assert any(key == "encoder.dim" for key, _, _ in explained)
+        for key, _, why in explained:
+            assert why and f"  # {why}\n" in text and f"\n{key.split('.')[-1]} = " in f"\n{text}"
 
 
 @pytest.mark.parametrize("name", recipes.names())

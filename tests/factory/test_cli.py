@@ -90,7 +90,7 @@ def test_status_of_a_store_that_is_being_written_or_was_left(store: Path, tmp_pa
 def test_worlds_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli, "factory", ["worlds"]) == 0
     output = capsys.readouterr().out
-    assert "car-racing" in output and "tinyjepa/CarRacing-v0" in output and "gymnasium id" in output
+    assert "car-racing" in output and "tinyjepa/CarRacing-v0" in output and "Gymnasium id" in output
     for command in COMMANDS:
         assert run(cli, "factory", [command, "--help"]) == 0
         assert f"  factory {command}" in capsys.readouterr().out
@@ -111,7 +111,7 @@ def test_default_store() -> None:
         (["--option", "hud"], ["key=value"]),
         (["--option", "hdu=1"], ["unknown option 'hdu'", "Did you mean 'hud'?"]),
         (["--option", "hud=perhaps"], ["'perhaps'", "bool"]),
-        (["--frames", "0"], ["--frames", "greater than or equal to 1", "'0'"]),
+        (["--frames", "0"], ["--frames", "not a whole number of at least 1", "'0'"]),
         (["--frames", "many"], ["--frames", "'many'"]),
         (["--seed", "-1"], ["--seed"]),
         (["--frame-size", "2"], ["frame size 2"]),

@@ -290,18 +290,6 @@ def test_a_killed_head_start_costs_nothing_but_time(tmp_path: Path, undisturbed:
     assert sum(not stream.closed for stream in Store(path).streams.values()) == 1
 
 
-def test_a_head_start_of_a_killed_driver_ends_and_commits(tmp_path: Path) -> None:
-    path = tmp_path / "store"
-    command = [sys.executable, "-m", "tests.support.collecting", str(path), "100000", "2"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
-        await_commits(path, 1, driver)
-        (early,) = writers(path)
-        driver.kill()
-    while Path(f"/proc/{early}").exists():
-        time.sleep(0.01)
-    assert [stream.closed for stream in Store(path).streams.values()] == [True]
-
-
 def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, undisturbed: Path) -> None:
     path = tmp_path / "store"
     command = [sys.executable, "-m", "tests.support.collecting", str(path), "100000", "2"]

@@ -108,14 +108,14 @@ def test_the_page(logo: Path, bare: Path) -> None:
         assert all(a != b for a, b in zip(before, after)), dict(zip(names, zip(before, after)))
 
         # the teleport button begins an event; the page shows what the energies made of it, whatever that is
-        await page.do("document.querySelector('[data-trick=teleport]').click()")
+        await page.do("document.querySelector('[data-intervention=teleport]').click()")
         event = await page.until(
             "live.state.events.length && !live.state.events.at(-1).open && live.state.events.at(-1)"
         )
         found = await page.do("live.points.map(p => [p[0], p[1] > live.state.threshold, p[3]])")
         above = {number: over for number, over, _ in found}
         assert event["name"] == "teleport" and event["stop"] == event["start"] + 1
-        assert [n for n, _, trick in found if trick == "teleport"] == [event["start"]]
+        assert [n for n, _, intervention in found if intervention == "teleport"] == [event["start"]]
         row = await page.until("document.querySelector('#events tr').innerText")
         assert "Teleport" in row
         if event["seen"] is None:
@@ -143,7 +143,7 @@ def test_the_page(logo: Path, bare: Path) -> None:
         await page.do("document.getElementById('dream-steps').value = 6; document.getElementById('dream-go').click()")
         await page.until("document.getElementById('dream-text').textContent.startsWith('step 6 of 6')")
         assert await page.do(canvas("dream")) > 0
-        assert await page.do("document.querySelector('[data-trick=wrong-action]').disabled"), "nobody acts here"
+        assert await page.do("document.querySelector('[data-intervention=wrong-action]').disabled"), "nobody acts here"
 
         # another run, without decoder and threshold, says so
         await page.do(CHOOSE.format(id="run", value="1"))
@@ -167,7 +167,9 @@ def test_the_page(logo: Path, bare: Path) -> None:
         reached = set()
         for _ in range(20):
             await phone.key("Tab")
-            reached.add(await phone.do("document.activeElement.id || document.activeElement.dataset.trick || ''"))
+            reached.add(
+                await phone.do("document.activeElement.id || document.activeElement.dataset.intervention || ''")
+            )
         assert {"run", "play", "step", "restart", "teleport", "freeze", "reverse", "dream-go", "policy"} <= reached
 
     browse({"0": logo, "1": bare}, logo.parent / "store", None, visit)

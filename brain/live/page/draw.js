@@ -6,7 +6,7 @@ const TRAIL = 70; // points of the path
 let colours = {};
 export function readColours() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["ink", "soft", "faint", "line", "true", "other", "trick", "trick-fill", "panel", "good"]) {
+  for (const name of ["ink", "soft", "faint", "line", "true", "other", "intervention", "intervention-fill", "panel", "good"]) {
     colours[name] = style.getPropertyValue(`--${name}`).trim();
   }
 }
@@ -114,21 +114,21 @@ export function chart(canvas, points, state) {
 }
 
 function bands(context, points, state, x, top, bottom, right) {
-  const labels = Object.fromEntries(state.tricks);
+  const labels = Object.fromEntries(state.interventions);
   let free = 44; // where the next label may begin
   for (let i = 0; i < points.length; i++) {
-    const trick = points[i][3];
-    if (!trick) continue;
+    const intervention = points[i][3];
+    if (!intervention) continue;
     const first = i;
-    while (i + 1 < points.length && points[i + 1][3] === trick && points[i + 1][0] === points[i][0] + 1) i++;
+    while (i + 1 < points.length && points[i + 1][3] === intervention && points[i + 1][0] === points[i][0] + 1) i++;
     const start = Math.max(x(points[first][0] - 0.5), 44);
     const stop = Math.min(Math.max(x(points[i][0] + 0.5), start + 2), right);
     if (stop < 46) continue;
-    context.fillStyle = colours["trick-fill"];
+    context.fillStyle = colours["intervention-fill"];
     context.fillRect(start, top, stop - start, bottom - top);
-    context.fillStyle = colours.trick;
+    context.fillStyle = colours.intervention;
     context.fillRect(start, top, Math.max(stop - start, 2), 2);
-    const text = `▾ ${labels[trick] || trick}`;
+    const text = `▾ ${labels[intervention] || intervention}`;
     const half = context.measureText(text).width / 2;
     const centre = Math.max(Math.min((start + stop) / 2, right - half), free + half);
     if (centre + half > right + 1) continue;

@@ -69,7 +69,7 @@ function hear(news) {
     options(at("run"), state.runs.map(([key, name, world]) => [key, name === world ? name : `${name} (${world})`]));
     options(at("policy"), state.policies);
     options(at("speed"), state.speeds.map((speed) => [String(speed), `${speed}×`]));
-    tricks();
+    interventions();
     pad();
     at("dream-steps").max = state.longest_dream;
     at("notes").replaceChildren(...state.notes.map((note) => element("li", note)));
@@ -109,6 +109,7 @@ function options(select, pairs) {
   select.replaceChildren(...pairs.map(([value, label]) => Object.assign(element("option", label), { value })));
 }
 
+<<<<<<< HEAD
 function tricks() {
   const made = state.tricks.map(([name, label, summary, why, own]) => {
     const button = element("button", own ? label : `${label} `);
@@ -124,6 +125,21 @@ function tricks() {
   });
   at("tricks").replaceChildren(...made.filter(([own]) => !own).map(([, button]) => button));
   at("violations").replaceChildren(...made.filter(([own]) => own).map(([, button]) => button));
+=======
+function interventions() {
+  at("interventions").replaceChildren(
+    ...state.interventions.map(([name, label, summary, why]) => {
+      const button = element("button", `${label} `);
+      button.append(element("kbd", label[0]));
+      button.dataset.intervention = name;
+      button.disabled = Boolean(why);
+      button.title = why || summary;
+      button.setAttribute("aria-keyshortcuts", label[0].toLowerCase());
+      button.onclick = () => ask("intervention", name);
+      return button;
+    }),
+  );
+>>>>>>> main
 }
 
 function pad() {
@@ -142,7 +158,7 @@ function pad() {
 }
 
 function events() {
-  const labels = Object.fromEntries(state.tricks);
+  const labels = Object.fromEntries(state.interventions);
   const rows = [...state.events].reverse().map((event) => {
     const row = document.createElement("tr");
     const times = state.threshold ? ` (${FEW.format(event.peak / state.threshold)}×)` : "";
@@ -196,14 +212,18 @@ function draw() {
 }
 
 function texts() {
-  const [, energy, other, trick] = points[points.length - 1];
+  const [, energy, other, intervention] = points[points.length - 1];
   at("now").textContent = energy === null ? "–" : figure(energy);
   at("other").textContent = other === null ? "–" : figure(other);
   const verdict = at("verdict");
   const alarm = state.threshold !== null && energy !== null && energy > state.threshold;
   verdict.className = `verdict ${alarm ? "alarm" : energy !== null && state.threshold !== null ? "fine" : ""}`;
   verdict.textContent = energy === null ? "looking" : state.threshold === null ? "no threshold" : alarm ? "✕ impossible" : "✓ plausible";
+<<<<<<< HEAD
   for (const button of document.querySelectorAll("[data-trick]")) button.classList.toggle("on", button.dataset.trick === trick);
+=======
+  for (const button of at("interventions").children) button.classList.toggle("on", button.dataset.intervention === intervention);
+>>>>>>> main
   const dream = view.dream;
   if (!dream) blank(at("dream"));
   if (dream) at("dream-text").textContent = `step ${dream.done} of ${dream.steps}, error ${figure(dream.error)}`;
@@ -251,8 +271,13 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.repeat && key !== ".") return;
   if (key === " " && event.target.closest("button")) return;
+<<<<<<< HEAD
   const trick = state.tricks.find(([, label, , , own]) => !own && label[0].toLowerCase() === key);
   if (trick) ask("trick", trick[0]);
+=======
+  const intervention = state.interventions.find(([, label]) => label[0].toLowerCase() === key);
+  if (intervention) ask("intervention", intervention[0]);
+>>>>>>> main
   else if (SHORTCUTS[key]) SHORTCUTS[key]();
   else return;
   event.preventDefault();

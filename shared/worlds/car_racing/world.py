@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from Box2D import b2World
-from Box2D.b2 import contactListener, fixtureDef, polygonShape
+from Box2D.b2 import fixtureDef, polygonShape
 from gymnasium import spaces
 from gymnasium.envs.box2d import car_racing as reference
 
@@ -16,30 +17,20 @@ from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, Band
 from shared.worlds.base import Subset, World
 from shared.worlds.car_racing.car import DT, Car
+from shared.worlds.car_racing.contacts import Contacts
 from shared.worlds.car_racing.renderer import FULL_ZOOM, Renderer
+from shared.worlds.car_racing.road import DRIVING, ROAD_HALF_WIDTH
 from shared.worlds.car_racing.track import CentreLine, Track
 from shared.worlds.car_racing.violations import VIOLATIONS
+from shared.worlds.tasks import Score, Task
 from shared.worlds.violations import Violation
 
-ROAD_HALF_WIDTH = 40 / 6
-"""Half the width of gymnasium's track, units."""
 PLAYFIELD = 2000 / 6
 """From the middle of the playfield to its border, units."""
 OFFSET_CELLS = (-24.0, -12.0, -6.7, -3.0, -1.0, 1.0, 3.0, 6.7, 12.0, 24.0)
 HEADING_CELLS = (-2.1, -1.05, -0.5, -0.2, -0.07, 0.07, 0.2, 0.5, 1.05, 2.1)
 SPEED_CELLS = (2.0, 6.0, 12.0, 18.0, 25.0, 32.0, 40.0, 48.0, 56.0, 65.0)
 """Borders of the cells that data should reach: lateral offset, heading error, speed."""
-
-
-def driving(states: np.ndarray) -> np.ndarray:
-    """Lateral offset and heading error (N, 2) to a mask (N,): on the road and facing along it.
-
-    Facing backwards, the offset to the centre line has the other sign than in the picture, and no picture shows
-    which way the track runs: such rows (a spun car) would hide what a latent knows about its place on the road.
-    """
-    mask: np.ndarray = (np.abs(states[:, 0]) < ROAD_HALF_WIDTH) & (np.cos(states[:, 1]) > 0)
-    return mask
-
 
 VELOCITY_SWEEPS, POSITION_SWEEPS = 6 * 30, 2 * 30
 
@@ -93,15 +84,15 @@ class CarRacing(World):
     angles: ClassVar[tuple[str, ...]] = ("angle", "heading_error")
     headline_states: ClassVar[tuple[str, ...]] = ("lateral_offset", "forward_speed", "angular_velocity")
     absolute_states: ClassVar[tuple[str, ...]] = ("x", "y", "progress")
-    typical: ClassVar[Subset | None] = Subset(
-        "driving", f"on the road (less than {ROAD_HALF_WIDTH:.2f} units from its centre line) and facing along it",
-        ("lateral_offset", "heading_error"), driving,
-    )  # fmt: skip
+    typical: ClassVar[Subset | None] = DRIVING
     default_recipe: ClassVar[str] = "car-racing"
     max_episode_steps = 400
     """8 seconds: more tracks per frame collected than with gymnasium's 1000, at little cost for the resets."""
     shard_rows: ClassVar[int] = 4096
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    tasks: ClassVar[Mapping[str, Task]] = {
+        "race": Score("100 tracks of 1,000 frames; gymnasium counts a mean of 900 as solved", 1000, 100, 900.0)
+    }
     unseen: ClassVar[dict[str, dict[str, Any]]] = {"colours": {"domain_randomize": True}}
     unseen_episodes: ClassVar[bool] = True
     keys: ClassVar[dict[str, tuple[float, ...]]] = {
@@ -346,32 +337,3 @@ class CarRacing(World):
                 car.hull.angularVelocity,
             )
         return frame
-
-
-class Contacts(contactListener):
-    """Counts the tiles under each wheel and reports touched and visited tiles to the world."""
-
-    def __init__(self, world: CarRacing) -> None:
-        super().__init__()
-        self.world = world
-        self.tiles = [0] * 4
-
-    def BeginContact(self, contact: Any) -> None:
-        tile, wheel = self._parts(contact)
-        self.world.touch(tile)
-        if wheel is not None:
-            self.tiles[wheel] += 1
-            self.world.visit(tile)
-
-    def EndContact(self, contact: Any) -> None:
-        tile, wheel = self._parts(contact)
-        self.world.touch(tile)
-        if wheel is not None:
-            self.tiles[wheel] -= 1
-
-    @staticmethod
-    def _parts(contact: Any) -> tuple[int, int | None]:
-        """Tile index and wheel index; None for the hull."""
-        a, b = contact.fixtureA.userData, contact.fixtureB.userData
-        tile, other = (a, b) if a is not None and a >= 0 else (b, a)
-        return tile, None if other is None else -1 - other

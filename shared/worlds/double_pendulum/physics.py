@@ -52,7 +52,7 @@ def accelerations(
 def advance(
     state: State,
     substeps: int,
-    torques: tuple[float, float] = (0.0, 0.0),
+    torques: tuple[Any, Any] = (0.0, 0.0),
     sin: Callable = math.sin,
     cos: Callable = math.cos,
 ) -> State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import cv2
@@ -15,7 +15,9 @@ from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, around, even
 from shared.worlds.base import World
 from shared.worlds.double_pendulum.physics import START, SUBSTEP, State, advance
+from shared.worlds.double_pendulum.tasks import TASKS
 from shared.worlds.double_pendulum.violations import VIOLATIONS
+from shared.worlds.tasks import Task
 from shared.worlds.violations import Violation
 
 SUBSTEPS = 20
@@ -84,6 +86,7 @@ class DoublePendulum(World):
     max_episode_steps = 200
     default_policy: ClassVar[str] = "mixed"
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    tasks: ClassVar[Mapping[str, Task]] = TASKS
     maps: ClassVar[tuple[tuple[str, str], ...]] = (("theta1", "omega1"), ("theta2", "omega2"), ("theta1", "theta2"))
 
     @classmethod
@@ -131,6 +134,11 @@ class DoublePendulum(World):
         theta1, theta2, omega1, omega2 = self.motion
         wrapped = math.remainder(theta1, math.tau), math.remainder(theta2, math.tau)
         return np.array([*wrapped, omega1, omega2], np.float32)
+
+    def next_states(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        torques = MAX_TORQUE * np.clip(actions, -1.0, 1.0) if self.torque else np.zeros((len(states), 2))
+        motion = advance((*states.T,), SUBSTEPS, (torques[:, 0], torques[:, 1]), np.sin, np.cos)
+        return np.stack([*(np.remainder(angle + np.pi, 2 * np.pi) - np.pi for angle in motion[:2]), *motion[2:]], 1)
 
     def render(self) -> np.ndarray | None:
         """The frame at a higher resolution: RGB uint8 ``(480, 480, 3)``; None without ``render_mode``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import cv2
@@ -13,8 +13,10 @@ from gymnasium import spaces
 from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, even
 from shared.worlds.base import Dataset, World
+from shared.worlds.tasks import Task
 from shared.worlds.two_room import geometry
 from shared.worlds.two_room.geometry import DOT_STD, HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP, SIZE
+from shared.worlds.two_room.tasks import TASKS
 from shared.worlds.two_room.violations import VIOLATIONS
 from shared.worlds.violations import Violation
 
@@ -32,7 +34,8 @@ class TwoRoom(World):
     * Action: the step (dx, dy) in pixels, float32, ``Box(-2.45, 2.45, (2,))``; a step longer than 2.45 is shortened.
       Reward: always 0. It never terminates.
     * State: ``x``, ``y`` of the dot, in (4, 60); ``wall_x``, the middle of the wall; ``door_y``, that of the door.
-    * Start: uniform in both rooms, or ``reset(options={"start": (x, y)})``, which leaves everything else as it was.
+    * Start: uniform in both rooms, or ``reset(options={"start": (x, y)})``, which leaves everything else as it was;
+      ``wall`` (x) and ``door`` (y) choose the layout.
 
     Options: ``walls`` chooses the layouts, uniformly: ``seen`` (x 20 to 44 without 36 to 40, door y 10 to 54: 900
     layouts), ``held-out`` (x 36 to 40), ``random`` (all 1,125), ``fixed`` (x 32, door 10). ``collision``: ``stay`` (a
@@ -56,6 +59,7 @@ class TwoRoom(World):
     }
     maps: ClassVar[tuple[tuple[str, str], ...]] = (("x", "y"), ("wall_x", "door_y"))
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    tasks: ClassVar[Mapping[str, Task]] = TASKS
     unseen: ClassVar[dict[str, dict[str, Any]]] = {"held-out": {"walls": "held-out"}}
     datasets: ClassVar[dict[str, Dataset]] = {
         "normal": Dataset("mixed", 16, {"walls": "seen"}, "17 frames of wandering, every tenth through the door"),
@@ -94,6 +98,8 @@ class TwoRoom(World):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         wall, door = (self.np_random.choice(choices, 1) for choices in (self._wall_choices, self._door_choices))
+        if options:
+            wall, door = (np.array([options.get(key, at[0])]) for key, at in (("wall", wall), ("door", door)))
         start = geometry.outside_walls(self.np_random.uniform(LOW, HIGH, (1, 2)), wall, door, self.np_random)[0]
         if options and "start" in options:
             start = np.clip(np.asarray(options["start"], np.float64), LOW + 0.01, HIGH - 0.01)
@@ -118,6 +124,10 @@ class TwoRoom(World):
 
     def state(self) -> np.ndarray:
         return np.array([self.x, self.y, self.wall, self.door], np.float32)
+
+    def next_states(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        at = geometry.advance(states[:, :2], actions, states[:, 2], states[:, 3], self._collision)
+        return np.concatenate([at, states[:, 2:]], 1)
 
     def render(self) -> np.ndarray | None:
         """The rooms, enlarged: RGB uint8 ``(480, 480, 3)``, the dot red on white; None without ``render_mode``."""

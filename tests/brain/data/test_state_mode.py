@@ -31,12 +31,12 @@ TRAIN = PLAIN + [word for change in SMALL for word in ("--set", change)]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The dots, their first state called an angle."""
+    """The dots under the name of a world whose first state is an angle."""
     return make(tmp_path_factory.mktemp("store") / "angles", ("theta1", "y", "vx", "vy"))
 
 
 def make(path: Path, names: tuple[str, ...]) -> Path:
-    spec = create_store(path, dot_spec().model_copy(update={"state_names": names}))
+    spec = create_store(path, dot_spec().model_copy(update={"state_names": names, "world": "double-pendulum"}))
     with StreamWriter(path, spec, RUN, 0) as writer:
         for index in range(40):
             episode = dot_episode(index, 41)
@@ -125,6 +125,9 @@ def test_a_run_of_coordinates_goes_through_every_command(
 
     others = make(tmp_path / "others", ("theta1", "y", "vx", "wind"))
     assert "has the states" in said(capsys, "judge", "--run", str(folder), "--store", str(others), "--quiet")
+    narrow = {name: values[: 3 + (name == "names")] for name, values in kept.items()}
+    Run(folder).coordinates.write_text(json.dumps(narrow))
+    assert "other angles" in said(capsys, "judge", "--run", str(folder), "--quiet")
     Run(folder).coordinates.write_text("{")
     assert "is damaged" in said(capsys, "judge", "--run", str(folder), "--quiet")
 

@@ -50,7 +50,7 @@ def test_a_teleport_is_noticed_and_overcome(loaded: Loaded) -> None:
     moments += [scene.advance() for _ in range(20)]
     energies = [moment.energy for moment in moments]
     assert all(energy < threshold for energy in energies[3:20]), "the world as it is is plausible"
-    assert energies[20] > threshold and moments[20].trick == "teleport"
+    assert energies[20] > threshold and moments[20].intervention == "teleport"
     assert all(energy < threshold for energy in energies[23:]), "two frames on it sees an honest film again"
     (event,) = scene.events
     assert (event.start, event.seen, event.over, event.open) == (21, 21, 23, False) and event.peak >= energies[20]
@@ -74,23 +74,23 @@ def test_the_energy_is_the_models(loaded: Loaded) -> None:
 
 
 @pytest.mark.parametrize("replay", [False, True])
-def test_tricks_show_what_they_say(loaded: Loaded, logo: Path, replay: bool) -> None:
+def test_interventions_show_what_they_say(loaded: Loaded, logo: Path, replay: bool) -> None:
     scene = Scene(opened(logo, logo.parent / "store", replay=True) if replay else loaded, seed=2)
     before = [scene.advance() for _ in range(20)]
     assert scene.play("teleport") and scene.play("freeze"), "the last one counts"
-    frozen = [scene.advance() for _ in range(scene.trick_frames)]
+    frozen = [scene.advance() for _ in range(scene.intervention_frames)]
     assert all(np.array_equal(moment.frame, before[-1].frame) for moment in frozen)
     after = scene.advance()
-    assert after.trick is None and not np.array_equal(after.frame, frozen[-1].frame)
+    assert after.intervention is None and not np.array_equal(after.frame, frozen[-1].frame)
     assert scene.play("reverse")
     film = [*before, *frozen, after]
-    backwards = [scene.advance() for _ in range(scene.trick_frames)]
-    for shown, past in zip(backwards, reversed(film[-1 - scene.trick_frames : -1])):
+    backwards = [scene.advance() for _ in range(scene.intervention_frames)]
+    for shown, past in zip(backwards, reversed(film[-1 - scene.intervention_frames : -1])):
         assert np.array_equal(shown.frame, past.frame)
     assert scene.play("freeze"), "it waits until the film is an honest one again"
-    there_and_back = [scene.advance() for _ in range(scene.trick_frames)]
-    assert np.array_equal(there_and_back[-1].frame, after.frame) and there_and_back[-1].trick == "reverse"
-    assert scene.advance().trick == "freeze"
+    there_and_back = [scene.advance() for _ in range(scene.intervention_frames)]
+    assert np.array_equal(there_and_back[-1].frame, after.frame) and there_and_back[-1].intervention == "reverse"
+    assert scene.advance().intervention == "freeze"
     assert scene.why_not("wrong-action") and not scene.play("wrong-action"), "nobody acts here"
 
 
@@ -135,10 +135,10 @@ def test_an_event_ends_with_its_episode(loaded: Loaded) -> None:
     for _ in range(63):
         scene.advance()
     assert scene.play("freeze")
-    for _ in range(scene.trick_frames):
+    for _ in range(scene.intervention_frames):
         scene.advance()
     (event,) = scene.events
-    assert event.start == 64 and event.stop == 64 + scene.trick_frames and event.open
+    assert event.start == 64 and event.stop == 64 + scene.intervention_frames and event.open
     event.seen = event.start  # whatever the model makes of it
     event.follow = lambda *_: None  # type: ignore[method-assign]
     while not (moment := scene.advance()).cut:
@@ -151,7 +151,7 @@ def test_a_click_between_two_episodes_is_not_lost(loaded: Loaded) -> None:
     while scene.number < 65:
         moment = scene.advance()
     assert moment.cut and scene.play("teleport"), "one frame is no film yet"
-    assert [scene.advance().trick for _ in range(3)] == [None, "teleport", None]
+    assert [scene.advance().intervention for _ in range(3)] == [None, "teleport", None]
 
 
 def test_keys_steer_a_world() -> None:

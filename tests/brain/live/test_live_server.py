@@ -108,14 +108,14 @@ def test_viewers_command_and_one_that_stalls_costs_nothing(loaded: Loaded) -> No
             await viewer.send_json({"do": "speed", "value": max(SPEEDS)})
             await until(viewer, lambda found: "points" in found and found["points"][-1][0] > 60)
             assert len(server.hall.mailboxes) == 2
-            await viewer.send_json({"do": "trick", "value": "teleport"})
+            await viewer.send_json({"do": "intervention", "value": "teleport"})
             state = await until(viewer, lambda found: bool(found.get("events")) and found["events"][-1]["over"])
             assert state["events"][-1]["seen"] == state["events"][-1]["start"]
             await viewer.send_json({"do": "pause"})
             await until(viewer, lambda found: found.get("playing") is False)
             for what, value in (
                 ("speed", 99), ("speed", []), ("dream", "x"), ("dream", True), ("run", "../x"), ("run", []),
-                ("trick", {}), ("policy", "x"), ("policy", None), ("trick", "rm"),
+                ("intervention", {}), ("policy", "x"), ("policy", None), ("intervention", "rm"),
             ):  # fmt: skip
                 wrong = {"do": what, "value": value}
                 await viewer.send_json(wrong)

@@ -22,6 +22,7 @@ from factory.collecting.simulator import Record, Simulator
 from shared.cli.runlog import LOG
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
+from shared.worlds.finding import called_from
 
 MOST_DEATHS = 3
 """Simulators that may die on one episode, or before their first one, until the collection gives up."""
@@ -107,7 +108,7 @@ class Fleet:
     def staff(self, count: int) -> None:
         """Start actors until there are ``count``; each opens a stream of its own."""
         while len(self._workers) < count:
-            actor = self._actor.remote(self._path, self._spec, self._run, self._hired, Path.cwd())
+            actor = self._actor.remote(self._path, self._spec, self._run, self._hired, called_from())
             self._workers.append(Worker(self._hired, actor, actor.start.remote()))
             self._hired += 1
 

@@ -22,14 +22,14 @@ CHART = (380, 56, WIDTH - 24, HEIGHT - 62)
 SHOWN = 300
 """Frames of the curves."""
 FASTEST = 50.0
-"""Frames per second of the film at most."""
+"""Frames per second of the video at most."""
 
 BACKGROUND, INK, SOFT, GRID = (22, 30, 40), (231, 237, 243), (154, 168, 182), (48, 60, 74)
-TRUE, OTHER, TRICK, GOOD = (98, 172, 242), (255, 125, 102), (240, 181, 64), (95, 208, 160)
+TRUE, OTHER, MARKED, GOOD = (98, 172, 242), (255, 125, 102), (240, 181, 64), (95, 208, 160)
 
 
-def write_film(loaded: Loaded, file: Path, seconds: float, seed: int) -> list[str]:
-    """Plays every trick in turn, evenly over ``seconds`` of the world's time; returns a line per event.
+def record(loaded: Loaded, file: Path, seconds: float, seed: int) -> list[str]:
+    """Plays every intervention in turn, evenly over ``seconds`` of the world's time; returns a line per event.
 
     Deterministic for a seed. Raises ``OSError`` where the file cannot be written.
     """
@@ -45,13 +45,13 @@ def write_film(loaded: Loaded, file: Path, seconds: float, seed: int) -> list[st
 
 
 def _pictures(scene: Scene, frames: int) -> Iterator[np.ndarray]:
-    tricks = [name for name in INTERVENTIONS if scene.why_not(name) is None]
-    waiting = deque(round(frames * (n + 1) / (len(tricks) + 1)) for n in range(len(tricks)))
-    names = deque(tricks)
+    interventions = [name for name in INTERVENTIONS if scene.why_not(name) is None]
+    waiting = deque(round(frames * (n + 1) / (len(interventions) + 1)) for n in range(len(interventions)))
+    names = deque(interventions)
     moments: deque[Moment] = deque(maxlen=SHOWN)
     low, high = _range(scene)
     for number in range(frames):
-        if waiting and number >= waiting[0] and len(scene.past) > scene.trick_frames and scene.play(names[0]):
+        if waiting and number >= waiting[0] and len(scene.past) > scene.intervention_frames and scene.play(names[0]):
             waiting.popleft()
             names.popleft()
         moments.append(scene.advance())
@@ -82,7 +82,7 @@ def _picture(scene: Scene, moments: deque[Moment], low: float, high: float) -> n
             _text(picture, name, (20 + n * (TILE + 12), HEIGHT - 6), SOFT, 0.38)
     _text(picture, verdict, (244, 392), OTHER if alarm else GOOD, 0.55)
     _text(picture, f"frame {now.number}", (244, 416), SOFT, 0.42)
-    _text(picture, INTERVENTIONS[now.trick].label if now.trick else "", (244, 440), TRICK, 0.5)
+    _text(picture, INTERVENTIONS[now.intervention].label if now.intervention else "", (244, 440), MARKED, 0.5)
     _chart(picture, moments, threshold, low, high)
     _text(picture, f"{scene.loaded.spec.world}: energy of what comes next", (CHART[0], 28), INK, 0.55)
     for n, (name, colour) in enumerate((("true next state", TRUE), ("teleported", OTHER), ("threshold", SOFT))):
@@ -108,14 +108,14 @@ def _chart(picture: np.ndarray, moments: deque[Moment], threshold: float | None,
     last = ""
     marked = np.zeros(WIDTH, bool)
     for moment in moments:
-        if moment.trick:
+        if moment.intervention:
             x = place(moment.number, 1.0)[0]
             marked[max(x - 2, left) : x + 2] = True
-            if moment.trick != last:
-                _text(picture, INTERVENTIONS[moment.trick].label, (min(x, right - 90), top - 6), TRICK, 0.42)
-        last = moment.trick or ""
+            if moment.intervention != last:
+                _text(picture, INTERVENTIONS[moment.intervention].label, (min(x, right - 90), top - 6), MARKED, 0.42)
+        last = moment.intervention or ""
     band = picture[top:bottom, marked]
-    picture[top:bottom, marked] = (0.75 * band + 0.25 * np.array(TRICK)).astype(np.uint8)
+    picture[top:bottom, marked] = (0.75 * band + 0.25 * np.array(MARKED)).astype(np.uint8)
     if threshold is not None:
         y = place(newest, threshold)[1]
         for x in range(left, right, 14):

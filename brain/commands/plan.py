@@ -1,0 +1,152 @@
+"""``brain plan``"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from brain.commands.common import Device, RunFolder, StorePlace, need_torch, open_store
+from shared.cli.options import Quiet, local_path
+from shared.errors import TinyJEPAError
+
+PLANNING, LEARNED = "Planning", "Learned parts"
+
+
+def planner_names() -> list[str]:
+    from brain.parts import PLANNERS
+
+    return PLANNERS.names()
+
+
+def command(
+    run_path: RunFolder,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", show_default="the world's first", help="Task of the world; `reward` fits any."),
+    ] = None,
+    planner: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=planner_names,
+            rich_help_panel=PLANNING,
+            help="cem, icem, mppi, gradient, shooting, or inverse (a learned policy, no search).",
+        ),
+    ] = "cem",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", rich_help_panel=PLANNING, help="Option of the planner. Repeatable."),
+    ] = None,
+    costs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cost",
+            metavar="KIND[:KEY=VALUE,...]",
+            show_default="what suits the task",
+            rich_help_panel=PLANNING,
+            help="Cost of imagined futures, with its options, such as weight=0.1. Repeatable: they are added up.",
+        ),
+    ] = None,
+    dynamics: Annotated[
+        Literal["model", "true"],
+        typer.Option(rich_help_panel=PLANNING, help="What imagines: the model, or the true state (an upper bound)."),
+    ] = "model",
+    episodes: Annotated[
+        int | None, typer.Option(min=1, metavar="N", show_default="the task's list", help="Episodes to play.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="SEED", help="Of the planner's random numbers.")] = 0,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            show_default="the run's store",
+            rich_help_panel=LEARNED,
+            help="Episodes that inverse model, distance, reward and value are fitted to, once for a run folder.",
+        ),
+    ] = None,
+    store: StorePlace = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            parser=local_path,
+            help="Write the episodes into this store, for brain train. They are others than the task's fixed list.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, metavar="FOLDER", show_default="RUN", help="Where the results go."),
+    ] = None,
+    shown: Annotated[int, typer.Option(min=0, max=8, metavar="N", help="Episodes in the video.")] = 4,
+    baselines: Annotated[bool, typer.Option(help="Also play the random policy and the task's guides.")] = True,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Let an agent plan with the model: reach goals or earn rewards, over a fixed list of episodes.
+
+    Writes plan.json, plan.mp4 and plan.html into the run folder: success at the end, ever and held, or the score, with
+    intervals; seconds and predictor steps per decision; a video of what happened and what was imagined.
+
+    Examples:
+      brain plan --run runs/two-room
+      brain plan --run runs/two-room --planner inverse --fit data/two-room-expert
+      brain plan --run runs/two-room --planner mppi --set horizon=40 --set block=4 --cost goal-distance:when=last
+      brain plan --run runs/two-room --dynamics true --out upper-bound
+      brain plan --run runs/lander --task reward --episodes 20 --record data/lander
+    """  # fmt: skip
+    need_torch()
+    from brain.device import pick
+    from brain.evaluation.dream import load_decoder
+    from brain.models.world_model import WorldModel
+    from brain.planning.evaluation import PathReader
+    from brain.planning.job import Choices, Job
+    from brain.reports.plan import write_plan
+    from brain.runs.folder import Run
+
+    run = Run(run_path)
+    opened = open_store(run, store)
+    fitted = open_store(run, fit) if fit else opened
+    model = WorldModel.load(run_path, opened.spec, pick(device))
+    say = (lambda line: None) if quiet else (lambda line: print(f"plan: {line}", file=sys.stderr, flush=True))
+    choices = Choices(
+        task, planner, (*(overrides or ()),), (*(costs or ()),), dynamics, episodes, seed, shown, baselines
+    )
+    job = Job(choices, run_path, model, fitted, quiet)
+    figures, played = job.evaluate(record, say)
+    decoder = load_decoder(run, model) if run.decoder.exists() and dynamics == "model" else None
+    try:
+        files = write_plan(out or run_path, figures, played, job.world, PathReader(job.dynamics, fitted), decoder)
+    except OSError as error:
+        raise TinyJEPAError(f"cannot write to {out or run_path} ({error}): give another --out") from None
+    for line in summary(figures):
+        typer.echo(line)
+    if record is not None:
+        typer.echo(f"recorded into {record.resolve()}")
+    for file in files:
+        typer.echo(str(file.resolve()))
+
+
+def summary(figures: dict[str, Any]) -> list[str]:
+    """What people want to know first."""
+    lines = [f"{figures['task']}, {figures['episodes']} episodes, {figures['planner']['kind']}:"]
+    named = {figures["planner"]["kind"]: figures, **figures["baselines"]}
+    for name, found in named.items():
+        if "success" in found:
+            parts = [
+                f"{kind.replace('_', ' ')} {one['rate']:.0%} [{one['low']:.0%}, {one['high']:.0%}]"
+                for kind, one in found["success"].items()
+            ]
+            lines.append(f"  {name:10} " + ", ".join(parts))
+        else:
+            lines.append(f"  {name:10} score {found['score']['mean']:.1f} +- {found['score']['std']:.1f}")
+    decision = figures["decision"]
+    if decision:
+        seconds, steps = decision["seconds"]["mean"], decision["predictor_steps"]["mean"]
+        lines.append(f"a decision: {seconds:.3g} s, {steps:.0f} predictor steps")
+    if "imagined" in figures:
+        one = figures["imagined"]["impossible"]
+        lines.append(f"imagined plans that are impossible: {one['rate']:.1%} of {one['episodes']}")
+    return lines

@@ -1,0 +1,52 @@
+"""Where a run's store is: where it was trained, or where it has moved to since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from brain.data.state_mode import reader, standardise
+from brain.runs.folder import Run, check_fit
+from shared.errors import MissingStoreError, StoreError, TinyJEPAError
+from shared.store.dataset import load_spec
+from shared.store.reader import Store
+from shared.store.source import locate
+
+
+def open_store(run: Run, place: Path | str | None) -> tuple[Store, str]:
+    """The store at ``place``, or the run's own, as its recipe sees it; and a line where a move is remembered by this.
+
+    Raises ``MissingStoreError`` that says where it was looked for, ``TinyJEPAError`` for a store of another world.
+    """
+    facts = run.facts()
+    try:
+        opened = reader(run.recipe())(place or facts["store"])
+    except MissingStoreError:
+        if place is not None:
+            raise
+        raise MissingStoreError(
+            f"{run.path}: there is no store at {facts['store']}, where its run.json says: give --store PLACE once, and "
+            "the run remembers where it is"
+        ) from None
+    check_fit(facts, opened.spec, str(opened.path), "give its --store")
+    standardise(opened, run)
+    return opened, remember(run, opened)
+
+
+def remember(run: Run, store: Store) -> str:
+    """Where the run's own store is gone, take ``store`` for it from now on; a line that says so, or nothing."""
+    known = str(run.facts()["store"])
+    if known == store.address:
+        return ""
+    try:
+        load_spec(locate(known))
+    except MissingStoreError:
+        pass
+    except (StoreError, TinyJEPAError, OSError):
+        return ""  # something is there, or it cannot be asked
+    else:
+        return ""
+    try:
+        run.moved(store.address)
+    except OSError:
+        return ""  # a run folder that is only read
+    return f"{run.path}: its store is no longer at {known}; from now on it is {store.address}"

@@ -1,0 +1,115 @@
+"""What every cost is: of imagined futures, the less the better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from brain.parts import COSTS
+from brain.planning.dynamics import Dynamics
+from brain.recipes.schema import PartOptions
+from shared.errors import TinyJEPAError
+from shared.store.reader import Store
+from shared.worlds.tasks import Task
+
+
+@dataclass(frozen=True)
+class Imagination:
+    """What comes of N plans of K model steps."""
+
+    present: Tensor
+    """(N, *L)"""
+    future: Tensor
+    """(N, K, *L)"""
+    chunks: Tensor
+    """float (N, K, stride * A): the actions"""
+
+    @property
+    def before(self) -> Tensor:
+        """The latent before each step, (N, K, *L)."""
+        return torch.cat([self.present[:, None], self.future[:, :-1]], 1)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where an episode is to end."""
+
+    z: Tensor
+    """its latent, (1, *L)"""
+    state: np.ndarray
+    """its true state, float32 (S,): read by upper bounds only"""
+    frame: np.ndarray
+    """its picture, uint8 (H, W, C)"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a cost is made for."""
+
+    task: Task
+    dynamics: Dynamics
+    run: Path
+    """the run folder, where learned parts are kept"""
+    store: Store | None
+    """episodes that learned parts are fitted to; None where there are none"""
+    seed: int
+    quiet: bool = True
+
+
+class CostOptions(PartOptions):
+    """What every cost has."""
+
+    registry = COSTS
+    default = "goal-distance"
+
+    kind: str = Field("", description=f"registered cost: {', '.join(COSTS)}")
+    weight: float = Field(1.0, description="what it is multiplied by in the sum of costs")
+
+
+class Cost:
+    """Imagined futures to what they cost, (N,)."""
+
+    Options: ClassVar[type[CostOptions]] = CostOptions
+    """The options that ``brain plan --cost KIND:KEY=VALUE`` takes."""
+    needs_goal: ClassVar[bool] = False
+
+    def __init__(self, options: Any, setting: Setting) -> None:
+        """Raises ``TinyJEPAError`` where the setting lacks what it needs."""
+        self.options = options
+
+    def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
+        raise NotImplementedError
+
+
+class WeightedSum:
+    """Several costs, each times its weight."""
+
+    def __init__(self, costs: list[Cost]) -> None:
+        self.costs = costs
+
+    def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
+        """float (N,)"""
+        total = torch.zeros(len(imagined.present), dtype=imagined.future.dtype, device=imagined.future.device)
+        for cost in self.costs:
+            total = total + cost.options.weight * cost(imagined, goal)
+        return total
+
+
+def over_time(values: Tensor, when: str) -> Tensor:
+    """Values (N, K) of K model steps to one: their ``last``, ``mean`` (the sum, whatever the horizon) or ``least``."""
+    if when == "last":
+        return values[:, -1]
+    return values.mean(1) if when == "mean" else values.amin(1)
+
+
+def needed(goal: Goal | None, kind: str) -> Goal:
+    """The goal; ``TinyJEPAError`` where the task has none."""
+    if goal is None:
+        raise TinyJEPAError(f"cost {kind} needs a goal, and this task has none: give another --cost, such as reward")
+    return goal

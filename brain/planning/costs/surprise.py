@@ -1,0 +1,45 @@
+"""A price on leaving what the model knows."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from brain.planning.costs.base import Cost, Goal, Imagination, Setting
+from brain.planning.learned import model_of
+from shared.errors import TinyJEPAError
+
+
+class Surprise(Cost):
+    """How far the energy that the model expects of its own steps exceeds the threshold, in thresholds, over the plan.
+
+    The expected energy of a step is that of a truth which lies about the prediction with the variance that the model
+    predicts: the mean over dimensions of the standard deviation for the ``scaled`` energy. The threshold is
+    ``judge.json``'s, which false alarms of 1 % of the true transitions exceed: below it nothing is paid.
+    """
+
+    def __init__(self, options: Any, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self._model = model_of(setting, "cost surprise")
+        path = setting.run / "judge.json"
+        try:
+            threshold = json.loads(path.read_text(encoding="utf-8"))["energy"]["validation"]["scaled"]["thresholds"][
+                "1"
+            ]
+        except (OSError, KeyError, ValueError, TypeError):
+            raise TinyJEPAError(
+                f"{path} has no calibrated threshold: brain judge --run {setting.run} makes it"
+            ) from None
+        self.threshold = float(threshold)
+        if not math.isfinite(self.threshold) or self.threshold <= 0:
+            raise TinyJEPAError(f"{path}: a threshold of {threshold} is none: brain judge --run {setting.run}")
+
+    def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
+        before, chunks = imagined.before.flatten(0, 1), imagined.chunks.flatten(0, 1)
+        _, log_variance = self._model.dynamics.predict(before, chunks)
+        expected = torch.exp(0.5 * log_variance).flatten(1).mean(1).unflatten(0, imagined.future.shape[:2])
+        return (expected / self.threshold - 1).clamp_min(0).mean(1)

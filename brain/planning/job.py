@@ -1,0 +1,265 @@
+"""One evaluation from its choices to its figures: what ``brain plan`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from brain.data.state_mode import StateStore, picture_shape
+from brain.models.world_model import WorldModel
+from brain.parts import PLANNERS
+from brain.planning import outcome
+from brain.planning.actions import ActionSpace
+from brain.planning.costs.base import CostOptions, Setting, WeightedSum
+from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, true_dynamics
+from brain.planning.evaluation import Evaluation, PathReader, Played, impossible_plans, light
+from brain.planning.planners.base import PlannerOptions
+from shared.errors import TinyJEPAError
+from shared.registry import closest
+from shared.store.dataset import create_store
+from shared.store.reader import Store
+from shared.store.schema import Episode, RunSpec, StoreSpec
+from shared.store.writer import StreamWriter
+from shared.worlds import make_world
+from shared.worlds.base import World
+from shared.worlds.tasks import Case, Reach, Task, fingerprint, tasks
+
+TRUE = "true"
+PRACTICE = 0x5EED
+"""Added to the seed of episodes that are recorded: they are none of the fixed list."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is evaluated."""
+
+    task: str | None = None
+    """None: the world's first"""
+    planner: str = "cem"
+    options: tuple[str, ...] = ()
+    """``KEY=VALUE`` of the planner"""
+    costs: tuple[str, ...] = ()
+    """``KIND`` or ``KIND:KEY=VALUE,...``; empty: what suits the task"""
+    dynamics: str = "model"
+    """``model`` or ``true``"""
+    episodes: int | None = None
+    """None: the whole list"""
+    seed: int = 0
+    shown: int = 4
+    """episodes whose frames are kept"""
+    baselines: bool = True
+
+
+@dataclass
+class Job:
+    """Everything that an evaluation needs, made from ``Choices``. Raises ``TinyJEPAError`` for what does not fit."""
+
+    choices: Choices
+    run: Path
+    model: WorldModel
+    store: Store | None
+    """what learned parts are fitted to"""
+    quiet: bool = True
+
+    def __post_init__(self) -> None:
+        spec = self.model.spec
+        side = picture_shape(spec)[0]
+        self.world: World = make_world(spec.world, side, **spec.world_options)
+        other: World = make_world(spec.world, side, **spec.world_options)
+        self.name, self.task = chosen_task(self.world, self.choices.task)
+        self.task.check(self.world)
+        stride = self.model.recipe.observation.stride
+        scale = self.store.scale if isinstance(self.store, StateStore) else None
+        inner: Dynamics = Imagined(self.model, scale)
+        typical = Imagined(self.model).typical
+        device: Any = self.model.device
+        if self.choices.dynamics == TRUE:
+            self.world.reset(seed=0)
+            inner, device = true_dynamics(self.world, stride), "cpu"
+            typical = None  # type: ignore[assignment]
+        self.dynamics = Counted(inner)
+        self.space = ActionSpace(self.world.action_space, typical, device)
+        setting = Setting(self.task, self.dynamics, self.run, self.store, self.choices.seed, self.quiet)
+        self.planner_options = planner_options(self.choices.planner, self.choices.options)
+        self.planner = self.planner_options.part()(self.planner_options, self.space, setting)
+        self.cost_options = [] if self.planner.goal_only else self._costs()
+        self.cost = WeightedSum([options.part()(options, setting) for options in self.cost_options])
+        self.evaluation = Evaluation(self.world, other, self.task, self.choices.seed)
+
+    def _costs(self) -> list[CostOptions]:
+        reach, real = isinstance(self.task, Reach), self.choices.dynamics == TRUE
+        names = self.choices.costs
+        if not names and real and not reach and not isinstance(self.dynamics.inner, Copies):
+            raise TinyJEPAError(f"task {self.name} has no goal, and no cost of it is known on the true state")
+        if not names:
+            own = (("goal-distance",), ("reward", "value"))[not reach]
+            names = (("true-distance",), ("true-reward",))[not reach] if real else own
+        return [cost_options(text) for text in names]
+
+    @property
+    def count(self) -> int:
+        return self.choices.episodes or self.task.episodes
+
+    def evaluate(self, record: Path | None, say: Callable[[str], None]) -> tuple[dict[str, Any], list[Played]]:
+        """The content of ``plan.json``, and the first episodes with their frames.
+
+        With ``record``, other episodes than the fixed list's, which are written to the store there; those that it holds
+        already are not played again.
+        """
+        if record is None:
+            cases = self.task.cases(self.count)
+        else:
+            cases = self.task.practice(self.count, self.choices.seed + PRACTICE)
+        reader = PathReader(self.dynamics, self.store)
+        keep = Keeper(record, self) if record else None
+        played: list[Played] = []
+        shown: list[Played] = []
+        impossible: list[bool] = []
+        for number, case in enumerate(cases):
+            if keep and keep.has(number):
+                continue
+            one = next(self.evaluation.agent([case], self.dynamics, self.planner, self.cost, number))
+            if keep:
+                keep.write(number, one)
+            impossible += impossible_plans(self.task, one, reader)
+            if len(shown) < self.choices.shown:
+                shown.append(one)
+            played.append(light(one))
+            say(progress_line(self.task, played, len(cases)))
+        if keep:
+            keep.close()
+        if not played:
+            raise TinyJEPAError(f"{record} holds these {len(cases)} episodes already: give more --episodes, or --seed")
+        return self._figures(cases, played, impossible, reader, record, say), shown
+
+    def _figures(
+        self,
+        cases: Sequence[Case],
+        played: list[Played],
+        impossible: list[bool],
+        reader: PathReader,
+        record: Path | None,
+        say: Callable[[str], None],
+    ) -> dict[str, Any]:
+        spec = self.model.spec
+        figures: dict[str, Any] = {
+            "world": spec.world,
+            "world_options": spec.world_options,
+            "task": self.name,
+            "summary": self.task.summary,
+            "steps": self.task.steps,
+            "episodes": len(played),
+            "list": "recorded, not the fixed list" if record else "fixed",
+            "list_sha256": fingerprint(list(cases)),
+            "seed": self.choices.seed,
+            "dynamics": self.dynamics.name,
+            "planner": self.planner_options.model_dump(),
+            "costs": [options.model_dump() for options in self.cost_options],
+            "fitted_to": None if self.store is None else str(self.store.address),
+            **self.evaluation.figures(played),
+        }
+        if impossible:
+            figures["imagined"] = {"impossible": outcome.rate(impossible)}
+        figures["baselines"] = {}
+        for name in self.evaluation.baselines if self.choices.baselines and not record else ():
+            say(f"baseline {name}")
+            figures["baselines"][name] = self.evaluation.figures(
+                [light(one) for one in self.evaluation.baseline(name, cases)]
+            )
+            del figures["baselines"][name]["decision"]
+        figures["each"] = [each(self.task, one) for one in played]
+        return figures
+
+
+class Keeper:
+    """Writes played episodes into a store: a run of its own there, named after the planner."""
+
+    def __init__(self, path: Path, job: Job) -> None:
+        spec = job.model.spec
+        plain = {key: value for key, value in spec.model_dump().items() if key in StoreSpec.model_fields}
+        self._run = RunSpec(job.choices.seed, f"plan-{job.choices.planner}", job.task.steps)
+        spec = create_store(path, StoreSpec(**plain | {"frame_shape": picture_shape(spec)}))
+        self._there = {ref.index for ref in Store(path).episodes if ref.run == self._run}
+        self._writer: StreamWriter | None = None
+        self._open = lambda: StreamWriter(path, spec, self._run, 0)
+
+    def has(self, number: int) -> bool:
+        return number in self._there
+
+    def write(self, number: int, played: Played) -> None:
+        self._writer = self._writer or self._open()
+        fields = played.recording._asdict()
+        self._writer.append(Episode(index=number, seed=played.case.seed, policy=self._run.policy, **fields))
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.close()
+
+
+def chosen_task(world: World, name: str | None) -> tuple[str, Task]:
+    """The world's task of this name, or its first; ``TinyJEPAError`` with the closest match for another."""
+    known = tasks(world)
+    if name is not None and name not in known:
+        raise TinyJEPAError(closest(name, list(known), "task"))
+    name = name or next(iter(known))
+    return name, known[name]
+
+
+def planner_options(kind: str, texts: Sequence[str]) -> PlannerOptions:
+    """A planner's options from ``KEY=VALUE`` texts."""
+    values = {"kind": kind} | dict(_pair(text) for text in texts)
+    options: PlannerOptions = _validated(PLANNERS.get(kind).Options, values, f"planner {kind}")
+    return options
+
+
+def cost_options(text: str) -> CostOptions:
+    """A cost's options from ``KIND`` or ``KIND:KEY=VALUE,KEY=VALUE``."""
+    kind, _, rest = text.partition(":")
+    values = {"kind": kind} | dict(_pair(part) for part in rest.split(",") if part)
+    options: CostOptions = _validated(CostOptions.chosen(values), values, f"cost {kind}")
+    return options
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise TinyJEPAError(f"'{text}' is no KEY=VALUE, such as horizon=20")
+    return key.strip(), value.strip()
+
+
+def _validated(options: Any, values: dict[str, str], what: str) -> Any:
+    unknown = [key for key in values if key not in options.model_fields]
+    if unknown:
+        raise TinyJEPAError(closest(unknown[0], list(options.model_fields), f"option of {what}"))
+    try:
+        return options.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise TinyJEPAError(f"{what}{', ' + where if where else ''}: {first['msg']}") from None
+
+
+def each(task: Task, played: Played) -> dict[str, Any]:
+    """One episode's line in ``plan.json``."""
+    line: dict[str, Any] = {
+        "seed": played.case.seed,
+        "group": played.case.group,
+        "steps": len(played.recording.reward) - 1,
+    }
+    if isinstance(task, Reach):
+        nearest = float(np.min(played.distances)) if len(played.distances) else float("nan")
+        line |= {"distance": round(float(played.distances[-1]), 3), "nearest": round(nearest, 3)}
+        return line | outcome.reached(played.distances, task.radii[0], task.hold)
+    return line | {"score": round(played.score, 3)}
+
+
+def progress_line(task: Task, played: Sequence[Played], total: int) -> str:
+    if isinstance(task, Reach):
+        done = [outcome.reached(one.distances, task.radii[0], task.hold)["at_end"] for one in played]
+        return f"episode {len(played)} of {total}: at the goal {sum(done)}"
+    return f"episode {len(played)} of {total}: mean score {np.mean([one.score for one in played]):.1f}"

@@ -1,0 +1,209 @@
+"""Small networks on frozen latents that planning needs: fitted once, kept in the run folder.
+
+Each is fitted to whole episodes of a store by hindsight: what was reached later in an episode was, looking back, its
+goal. The encoder and the predictor do not change. ``reward`` and ``value`` read the store's rewards, which are labels;
+``inverse`` and ``goal-steps`` read frames and actions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from brain.data.sampling import choose, dense
+from brain.data.windows import Timing
+from brain.models.latents import LatentTable, embed, encoder_of
+from brain.models.layers.mlp import mlp
+from brain.models.world_model import WorldModel
+from brain.planning.actions import ActionSpace
+from brain.planning.costs.base import Setting
+from brain.planning.dynamics import Counted, Imagined
+from brain.runs import checkpoint
+from brain.training.loop import one_cycle
+from shared.errors import TinyJEPAError
+from shared.store.reader import Store
+
+Kind = Literal["inverse", "goal-steps", "reward", "value"]
+
+WIDTH, DEPTH, BATCH, PEAK = 384, 3, 256, 1e-3
+TOKEN_WIDTH = 32
+"""Channels to which the tokens of a grid are reduced."""
+MOST_NUMBERS = 64_000_000
+MOST_LATENTS = 120_000
+"""Of latents that are held in memory while fitting: whichever is less."""
+
+
+class Reader(nn.Module):
+    """Latents (N, ..., D), features last, to features (N, ``width``): a vector as it is, a grid of tokens by
+    convolutions that keep where things are."""
+
+    def __init__(self, latent_shape: torch.Size) -> None:
+        super().__init__()
+        *places, dim = latent_shape
+        if len(places) == 1:
+            side = int(places[0] ** 0.5)
+            places = [side, side] if side * side == places[0] else [1, places[0]]
+        self.places = tuple(places)
+        if not places:
+            self.width = dim
+            return
+        self.network = nn.Sequential(
+            nn.Conv2d(dim, TOKEN_WIDTH, 1), nn.SiLU(), nn.Conv2d(TOKEN_WIDTH, TOKEN_WIDTH, 3, 2, 1), nn.SiLU(),
+            nn.Conv2d(TOKEN_WIDTH, TOKEN_WIDTH, 3, 2, 1), nn.SiLU(), nn.Flatten(),
+        )  # fmt: skip
+        with torch.no_grad():
+            self.width = self.network(torch.zeros(1, dim, *places)).shape[1]
+
+    def forward(self, z: Tensor) -> Tensor:
+        if not self.places:
+            return z
+        return self.network(z.reshape(len(z), *self.places, -1).movedim(-1, 1))
+
+
+class Head(nn.Module):
+    """An MLP on latents (N, *L), or on pairs of latents of one moment each, and numbers beside them (N, extra)."""
+
+    def __init__(self, latent_shape: torch.Size, outputs: int, *, pair: bool = False, extra: int = 0) -> None:
+        super().__init__()
+        *places, dim = latent_shape
+        self.reader = Reader(torch.Size((*places, dim * (1 + pair))))
+        self.network = mlp(self.reader.width + extra, WIDTH, outputs, DEPTH)
+        self.scale: Tensor
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, z: Tensor, goal: Tensor | None = None, extra: Tensor | None = None) -> Tensor:
+        features = self.reader(z if goal is None else torch.cat([z, goal], -1))
+        return self.network(features if extra is None else torch.cat([features, extra], 1)) * self.scale
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Embedded episodes end to end, a row for each of their observations."""
+
+    z: Tensor
+    """standardised latents, float32 (R, *L)"""
+    state: np.ndarray
+    """the true state, float32 (R, S)"""
+    actions: Tensor
+    """float32 (R, A): the action taken at each row"""
+    rewards: Tensor
+    """float32 (R,): what it earned"""
+    last: Tensor
+    """int64 (R,): the last row of the episode that each row belongs to"""
+    stride: int
+    """rows of a model step"""
+
+    def starts(self, steps: int) -> Tensor:
+        """int64 (M,): rows from which ``steps`` model steps stay within the episode."""
+        return torch.nonzero(self.last - torch.arange(len(self.last)) >= steps * self.stride)[:, 0]
+
+    def earned(self) -> Tensor:
+        """float32 (R,): what the model step from each row earns."""
+        total = torch.cumsum(F.pad(self.rewards.double(), (1, 0)), 0)
+        rows = torch.arange(len(self.rewards))
+        return (total[torch.minimum(rows + self.stride, self.last)] - total[rows]).float()
+
+
+def model_of(setting: Setting, kind: str) -> WorldModel:
+    """The world model; ``TinyJEPAError`` on other dynamics."""
+    dynamics = setting.dynamics.inner if isinstance(setting.dynamics, Counted) else setting.dynamics
+    if not isinstance(dynamics, Imagined):
+        raise TinyJEPAError(f"{kind} reads a model's latents: it cannot be used with --dynamics true")
+    return dynamics.model
+
+
+def examples(model: WorldModel, store: Store, most: int = MOST_LATENTS) -> Examples:
+    """Training episodes, evenly spread, of about ``most`` observations. Raises ``TinyJEPAError`` where none is long
+    enough for a model step."""
+    timing = Timing.of(model.recipe.observation)
+    most = min(most, MOST_NUMBERS // model.encoder.latent_shape.numel())
+    refs = choose(store.split("train"), timing, most)
+    if not refs:
+        raise TinyJEPAError(f"{store.path}: no training episode holds a model step: collect longer ones")
+    table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
+    embed(store, table, {"model": encoder_of(model)})
+    z = torch.from_numpy(table.latents["model"])
+    for part in z.split(4096):
+        part.copy_(model.dynamics.standardise(part.to(model.device)))
+    seen = table.observed()
+    lengths = torch.tensor([len(rows) for rows in table.sampled])
+    last = (torch.cumsum(lengths, 0) - 1).repeat_interleave(lengths)
+    actions, rewards = torch.from_numpy(table.action[seen]), torch.from_numpy(table.reward[seen])
+    return Examples(z, table.state[seen], actions, rewards, last, timing.stride)
+
+
+Loss = Callable[[Head, Examples, torch.Generator], Tensor]
+
+
+def learned(setting: Setting, kind: Kind, make: Callable[[WorldModel], Head], loss: Loss, steps: int) -> Head:
+    """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet.
+
+    One that was fitted to another store, or for another number of steps, is fitted anew.
+    """
+    model = model_of(setting, kind)
+    path = setting.run / f"planning-{kind}.safetensors"
+    head = make(model)
+    facts = {"step": steps, "store": None if setting.store is None else str(setting.store.address)}
+    if path.exists():
+        kept = checkpoint.read_facts(path)
+        if setting.store is None or all(kept.get(key) == value for key, value in facts.items()):
+            checkpoint.restore(path, head, checkpoint.load(path)[0], "head")
+            return head.to(model.device).eval().requires_grad_(False)
+    if setting.store is None:
+        raise TinyJEPAError(f"{path} is missing, and there is no store to fit it to: give --fit STORE")
+    fit(head, examples(model, setting.store), loss, steps, setting.seed)
+    checkpoint.save(path, checkpoint.state(head=head), facts)
+    return head.to(model.device).eval().requires_grad_(False)
+
+
+def fit(head: Head, data: Examples, loss: Loss, steps: int, seed: int) -> None:
+    """AdamW under a one-cycle schedule; the same weights for the same data, steps and seed."""
+    torch.manual_seed(seed)
+    for module in head.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.reset_parameters()
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(head.parameters(), PEAK, weight_decay=1e-4)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = PEAK * one_cycle(step / steps)
+        value = loss(head, data, generator)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+
+
+def hindsight(data: Examples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows (B,), rows of the same episode after them (B,), as goals, and the steps between (B,), in frames, >= 1.
+
+    Half of the goals are uniform over the rest of the episode, half lie near: what is close matters in the end.
+    """
+    able = torch.nonzero(data.last > torch.arange(len(data.last)))[:, 0]
+    rows = able[torch.randint(len(able), (BATCH,), generator=generator)]
+    share = torch.rand(BATCH, generator=generator)
+    share[BATCH // 2 :] = share[BATCH // 2 :] ** 3
+    rest = (data.last - torch.arange(len(data.last)))[rows]
+    ahead = 1 + (share * rest).long().clamp(max=rest - 1)
+    return rows, rows + ahead, ahead
+
+
+def inverse_loss(space: ActionSpace) -> Loss:
+    """The action that was taken: squared error in units of the actions' deviation, or cross-entropy of each choice."""
+
+    def loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor:
+        rows, goals, _ = hindsight(data, generator)
+        taken = data.actions[rows]
+        guess = head(data.z[rows], data.z[goals])
+        if space.widths:
+            groups = zip(guess.split(space.widths, 1), taken.split(space.widths, 1))
+            return torch.stack([F.cross_entropy(g, t.argmax(1)) for g, t in groups]).sum()
+        spread = data.actions.std(0, correction=0).clamp_min(1e-4)
+        return ((guess - taken) / spread).square().mean()
+
+    return loss

@@ -1,0 +1,110 @@
+"""``plan.html``: what an agent did, what it imagined and how often it got there; one file, with its video inside."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from brain.evaluation.dream import decode
+from brain.planning.evaluation import PathReader, Played
+from brain.reports.page import render
+from brain.reports.style import COLOURS, panel, style, svg
+from brain.runs.folder import write_whole
+from shared.store.files import naming
+from shared.video import TILE_PIXELS, grid, labelled, tile, write_video
+from shared.worlds.base import World
+
+LONGEST = 25.0
+"""Frames a second of the video at most."""
+PATHS = 12
+"""Imagined plans of an episode that its map shows."""
+
+
+def write_plan(
+    folder: Path,
+    figures: dict[str, Any],
+    shown: Sequence[Played],
+    world: World,
+    reader: PathReader,
+    decoder: nn.Module | None,
+) -> list[Path]:
+    """``plan.json``, ``plan.mp4`` and ``plan.html`` into ``folder``. Raises ``OSError`` with the file's name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in ("plan.json", "plan.mp4", "plan.html")]
+    video = ""
+    if shown:
+        with naming(files[1]):
+            write_video(files[1], pictures(shown, decoder), min(world.control_rate, LONGEST))
+        video = "data:video/mp4;base64," + base64.b64encode(files[1].read_bytes()).decode()
+    page = render(
+        Path(__file__).parent / "plan.html", figures=figures, video=video, rows=rows(figures),
+        maps=[path_map(one, world, reader) for one in shown], imagined=decoder is not None,
+    )  # fmt: skip
+    write_whole(files[2], page)
+    write_whole(files[0], json.dumps(figures, indent=1) + "\n")
+    return files
+
+
+def rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The page's table: the agent and what is beside it."""
+    agent = {"name": f"{figures['planner']['kind']} on the {figures['dynamics']}", **figures}
+    return [agent, *({"name": name, **found} for name, found in figures["baselines"].items())]
+
+
+def pictures(shown: Sequence[Played], decoder: nn.Module | None) -> Iterator[np.ndarray]:
+    """A column per episode: the world, the goal, and, with a decoder, where the present plan is imagined to end."""
+    length = max(len(one.recording.frame) for one in shown)
+    ends = [[] if decoder is None else _ends(one, decoder) for one in shown]
+    for step in range(length):
+        tiles, lines = [], 1
+        for number, one in enumerate(shown):
+            now = min(step, len(one.recording.frame) - 1)
+            tiles.append(labelled(tile(one.recording.frame[now]), f"{number + 1}: step {now}{_told(one, now)}"))
+        if any(one.goal for one in shown):
+            lines += 1
+            tiles += [labelled(tile(one.goal.frame), "goal") for one in shown if one.goal]
+        if decoder is not None:
+            lines += 1
+            for one, drawn in zip(shown, ends):
+                passed = sum(decision.step <= step for decision in one.decisions)
+                tiles.append(labelled(tile(drawn[max(0, passed - 1)]), "imagined end"))
+        yield grid(tiles, len(tiles) // lines)
+
+
+def _ends(played: Played, decoder: nn.Module) -> list[np.ndarray]:
+    return [decode(decoder, decision.plan.latents[-1:])[0] for decision in played.decisions]
+
+
+def _told(played: Played, step: int) -> str:
+    if len(played.distances):
+        return f", {played.distances[max(0, step - 1)]:.1f} away"
+    return f", score {played.recording.reward[:step].sum():.0f}"
+
+
+def path_map(played: Played, world: World, reader: PathReader) -> str:
+    """The way that was taken, ways that were imagined, and the goal, in the world's first map; empty without one."""
+    names = world.maps[0] if world.maps else ()
+    if not names or not set(names) <= set(world.state_names):
+        return ""
+    columns = [world.state_names.index(name) for name in names]
+    state = played.recording.state
+    with style():
+        figure, (axes,) = panel(width=3.4, height=3.2)
+        every = max(1, len(played.decisions) // PATHS)
+        for decision in played.decisions[::every] if reader.reads else ():
+            path = reader.path(decision.plan.latents)
+            axes.plot(path[:, columns[0]], path[:, columns[1]], color=COLOURS["impossible"], lw=0.8, alpha=0.6)
+        axes.plot(state[:, columns[0]], state[:, columns[1]], color=COLOURS["model"], lw=1.8)
+        axes.plot(*state[0, columns], "o", color=COLOURS["model"], ms=5)
+        if played.goal is not None:
+            axes.plot(*played.goal.state[columns], "*", color="#1f8a5b", ms=11)
+        axes.set(xlabel=names[0], ylabel=names[1])
+        if any(axis.name == names[1] and axis.down for axis in type(world).axes(TILE_PIXELS)):
+            axes.invert_yaxis()
+        return svg(figure)

@@ -1,0 +1,213 @@
+"""``brain plan`` from end to end: what it writes, what it records, and that planning on the true state succeeds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from brain.cli import cli as brain
+from brain.parts import COSTS, PLANNERS
+from brain.planning import outcome
+from brain.planning.actions import ActionSpace
+from brain.planning.costs.base import WeightedSum
+from brain.planning.dynamics import Copies, Counted, TrueState, true_dynamics
+from brain.planning.evaluation import Evaluation, light
+from factory.cli import cli as factory
+from shared.cli.console import run
+from shared.registry import Registry
+from shared.store.reader import Store
+from shared.worlds import make_world
+from shared.worlds.tasks import tasks
+from tests.support.planning import cost, planner, setting
+
+TINY = [
+    "--steps", "2", "--set", "encoder.width=8", "--set", "encoder.dim=8", "--set", "objective.batch=8",
+    "--set", "prediction.batch=16", "--set", "energy.anchors=50",
+]  # fmt: skip
+FAST = [
+    "--set",
+    "samples=24",
+    "--set",
+    "iterations=2",
+    "--set",
+    "horizon=12",
+    "--set",
+    "block=4",
+    "--set",
+    "receding=4",
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a few steps on 24 short walks through the door; its store is beside it."""
+    folder = tmp_path_factory.mktemp("planned")
+    collect = ["collect", "--world", "two-room", "--policy", "expert", "--episodes", "24", "--max-episode-steps", "24"]
+    assert run(factory, "factory", [*collect, "--local", "--quiet", "--store", str(folder / "store")]) == 0
+    train = ["train", "--recipe", "two-room", "--store", str(folder / "store"), "--run", str(folder / "run"), "--quiet"]
+    assert run(brain, "brain", [*train, *TINY]) == 0
+    return folder
+
+
+def plan(trained: Path, out: Path, *options: str) -> dict[str, Any]:
+    command = ["plan", "--run", str(trained / "run"), "--out", str(out), "--quiet", "--device", "cpu", *options]
+    assert run(brain, "brain", command) == 0
+    figures: dict[str, Any] = json.loads((out / "plan.json").read_text())
+    return figures
+
+
+def test_planning_on_the_true_state_reaches_what_chance_does_not(trained: Path, tmp_path: Path) -> None:
+    figures = plan(trained, tmp_path, "--dynamics", "true", "--episodes", "6", "--shown", "1", *FAST)
+    assert figures["success"]["at_end"]["rate"] == figures["success"]["ever"]["rate"] == 1
+    for name, most in (("random", 0.2), ("straight", 0.5)):
+        assert figures["baselines"][name]["success"]["at_end"]["rate"] <= most
+    assert figures["baselines"]["expert"]["success"]["held"]["rate"] == 1
+    assert figures["imagined"]["impossible"]["count"] == 0
+    assert figures["decision"]["decisions"] == 6 * 200 / 4
+    assert figures["decision"]["predictor_steps"]["mean"] == 24 * 2 * 12 + 12
+    assert set(figures["groups"]) == {"seen", "unseen"} and figures["groups"]["seen"]["1.41"]["ever"]["episodes"] == 3
+
+
+@pytest.mark.parametrize("kind", ["cem", "gradient", "inverse"])
+def test_a_model_plans_and_everything_is_written(kind: str, trained: Path, tmp_path: Path) -> None:
+    """Whether it gets anywhere is luck with two steps of training; how much it knows is not what is tested."""
+    options = [] if kind == "inverse" else ["--set", "horizon=4", "--set", "samples=4", "--set", "iterations=1"]
+    options += {"cem": ["--set", "elites=2"], "inverse": ["--set", "fit_steps=3"]}.get(kind, [])
+    figures = plan(trained, tmp_path, "--planner", kind, "--episodes", "2", "--task", "lewm", *options)
+    for one in (figures["success"], figures["radii"]["1.41"], figures["baselines"]["random"]["success"]):
+        for name in ("at_end", "ever", "held"):
+            assert 0 <= one[name]["low"] <= one[name]["rate"] <= one[name]["high"] <= 1 and one[name]["episodes"] == 2
+    assert figures["decision"]["decisions"] == 100 and figures["decision"]["seconds"]["mean"] > 0
+    assert len(figures["each"]) == 2 and figures["planner"]["kind"] == kind
+    assert 0 <= figures["imagined"]["impossible"]["rate"] <= 1
+    page = (tmp_path / "plan.html").read_text()
+    assert "data:video/mp4" in page and "<svg" in page and (tmp_path / "plan.mp4").stat().st_size > 1000
+
+
+def test_costs_are_added_up_and_learned_ones_are_fitted_once(trained: Path, tmp_path: Path) -> None:
+    quick = ["--set", "horizon=2", "--set", "samples=4", "--set", "iterations=1", "--set", "elites=2"]
+    costs = ["--cost", "goal-steps:fit_steps=3,when=last", "--cost", "control:weight=0.5", "--cost", "surprise"]
+    common = ["--task", "lewm", "--episodes", "1", "--shown", "0", "--no-baselines", *quick, *costs]
+    first = plan(trained, tmp_path / "a", *common)
+    head = trained / "run" / "planning-goal-steps.safetensors"
+    made = head.stat().st_mtime_ns
+    second = plan(trained, tmp_path / "b", *common)
+    assert head.stat().st_mtime_ns == made
+    assert [one["kind"] for one in first["costs"]] == ["goal-steps", "control", "surprise"]
+    assert first["costs"][1]["weight"] == 0.5 and first["each"] == second["each"]
+
+
+def test_recorded_episodes_are_learned_from(trained: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(trained / "store", store)
+    before = {(ref.run.policy, ref.index): ref.rows for ref in Store(store).episodes}
+    common = ["--planner", "inverse", "--set", "fit_steps=3", "--record", str(store), "--shown", "0"]
+    figures = plan(trained, tmp_path / "a", "--episodes", "3", *common)
+    assert figures["list"] != "fixed" and figures["groups"].keys() == {"seen"}
+    after = Store(store)
+    added = [ref for ref in after.episodes if (ref.run.policy, ref.index) not in before]
+    assert (
+        len(added) == 3 and {ref.policy for ref in added} == {"plan-inverse"} and all(ref.rows == 201 for ref in added)
+    )
+    actions = after.read_episode(added[0], "action", "state")
+    assert np.abs(actions["action"]).max() <= 2.45 and not actions["action"][-1].any()
+    plan(trained, tmp_path / "b", "--episodes", "5", *common)
+    assert len(Store(store).episodes) == len(before) + 5
+    train = ["train", "--recipe", "two-room", "--store", str(store), "--run", str(tmp_path / "run"), "--quiet", *TINY]
+    assert run(brain, "brain", train) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--task", "ourss"], "unknown task 'ourss'. Did you mean 'ours'?"),
+        (["--planner", "cme"], "unknown planner 'cme'. Did you mean 'cem'?"),
+        (["--set", "horizn=3"], "Did you mean 'horizon'?"),
+        (["--set", "horizon=0"], "planner cem, horizon"),
+        (["--set", "horizon"], "is no KEY=VALUE"),
+        (["--cost", "goal-distanze"], "unknown cost 'goal-distanze'. Did you mean 'goal-distance'?"),
+        (["--cost", "true-distance"], "use it with --dynamics true"),
+        (["--dynamics", "true", "--planner", "gradient"], "planner gradient needs a model"),
+        (["--dynamics", "true", "--planner", "inverse"], "cannot be used with --dynamics true"),
+        (["--task", "reward", "--cost", "goal-distance"], "needs a goal"),
+    ],
+)
+def test_bad_choices_are_one_line(
+    options: list[str], why: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["plan", "--run", str(trained / "run"), "--out", str(tmp_path), "--quiet", *options]
+    assert run(brain, "brain", command) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert why in said and "Traceback" not in said
+
+
+def test_an_episode_does_not_depend_on_the_others() -> None:
+    world, other = make_world("two-room"), make_world("two-room")
+    task, dynamics = tasks(world)["lewm"], Counted(true_dynamics(world))
+    given = setting(dynamics, Path(), task=task)
+    part = planner("icem", ActionSpace(world.action_space), given)
+    total = WeightedSum([cost("true-distance", given)])
+    cases = task.cases(4)
+    evaluation = Evaluation(world, other, task, seed=5)
+    together = list(evaluation.agent(cases, dynamics, part, total))
+    (alone,) = evaluation.agent(cases[2:3], dynamics, part, total, first=2)
+    assert np.array_equal(alone.recording.action, together[2].recording.action)
+    assert np.array_equal(alone.recording.frame, together[2].recording.frame)
+    assert not np.array_equal(together[1].recording.action, together[2].recording.action)
+    assert len(light(alone).recording.frame) == 0 and len(light(alone).distances) == 50
+
+
+def test_wilson_intervals() -> None:
+    """Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3."""
+    for k, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        found = outcome.rate([True] * k + [False] * (n - k))
+        assert (found["low"], found["high"]) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+        assert found["rate"] == k / n and found["count"] == k
+
+
+def test_at_the_end_ever_and_held() -> None:
+    far, near = [9.0], [1.0]
+    for distances, at_end, ever, held in (
+        (far * 5, False, False, False),
+        (far + near, True, True, False),
+        (near * 3 + far, False, True, True),
+        (near * 2 + far + near * 2, True, True, False),
+        (near * 3, True, True, True),
+    ):
+        found = outcome.reached(np.array(distances), 2.0, 3)
+        assert found == {"at_end": at_end, "ever": ever, "held": held}
+
+
+def test_copies_of_a_world_foresee_what_it_does() -> None:
+    world = make_world("car-racing", 16)
+    world.reset(seed=3)
+    for _ in range(30):
+        world.step(np.array([0.1, 0.5, 0.0], np.float32))
+    dynamics = true_dynamics(world, stride=2)
+    assert isinstance(dynamics, Copies) and isinstance(true_dynamics(make_world("two-room")), TrueState)
+    z = dynamics.observe(np.zeros(0), world.state())
+    plans = torch.tensor([[0.2, 0.3, 0.0], [-0.3, 0.0, 0.5]])[:, None].repeat(1, 3, 2)
+    future = dynamics.rollout(z.expand(2, -1), plans)
+    earned = [world.step(np.array([0.2, 0.3, 0.0], np.float32))[1] for _ in range(6)]
+    assert future[0, -1, 0].item() == pytest.approx(sum(earned), abs=1e-6)
+    assert future[0, -1, 2:].numpy() == pytest.approx(world.state(), abs=1e-2)
+    assert not np.allclose(future[1, -1, 2:], future[0, -1, 2:])
+
+
+@pytest.mark.parametrize("registry", [PLANNERS, COSTS], ids=["planners", "costs"])
+def test_every_option_is_explained(registry: Registry) -> None:
+    for kind in registry:
+        assert registry.get(kind).__doc__
+        for name, field in registry.get(kind).Options.model_fields.items():
+            assert field.description, f"{kind}.{name}"

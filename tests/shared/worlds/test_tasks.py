@@ -1,0 +1,115 @@
+"""Every world's tasks: fixed lists, goals that can be shown, guides that do what they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shared.errors import TinyJEPAError
+from shared.worlds import WORLDS, make_world
+from shared.worlds.tasks import LISTED, Reach, Score, fingerprint, steps_states, tasks
+from shared.worlds.two_room.geometry import WALLS
+
+OPTIONS = {"double-pendulum": {"torque": True}}
+LISTS = {
+    "two-room ours": "5327604", "two-room eb-jepa": "db80935", "two-room lewm": "b303a80",
+}  # fmt: skip
+"""Beginnings of the fingerprints of the first 40 episodes: results stay comparable while these do."""
+
+
+def every_task() -> list[tuple[str, str]]:
+    return [(name, task) for name in WORLDS for task in tasks(make_world(name, **OPTIONS.get(name, {})))]
+
+
+@pytest.mark.parametrize(("name", "task_name"), every_task())
+def test_a_task_is_a_fixed_list_that_its_world_can_play(name: str, task_name: str) -> None:
+    world = make_world(name, **OPTIONS.get(name, {}))
+    task = tasks(world)[task_name]
+    cases = task.cases(12)
+    assert fingerprint(cases) == fingerprint(task.cases(12)) != fingerprint(task.cases(12, LISTED + 1))
+    assert cases[:5] == task.cases(5) and task.steps > 0 and task.episodes > 0 and task.summary
+    practice = {case.seed for case in task.practice(12, 7)}
+    assert len(practice) == 12 and not practice & {case.seed for case in cases}
+    for case in cases[:3]:
+        world.reset(seed=case.seed, options=case.start or None)
+        start = world.state()
+        if isinstance(task, Reach):
+            assert case.goal is not None
+            world.reset(seed=case.seed, options=case.goal)
+            goal = world.state()
+            assert task.distance(goal[None].astype(float), goal)[0] < 1e-3
+            assert task.distance(start[None].astype(float), goal)[0] > task.radii[0] or task_name == "lewm"
+            assert task.remaining(goal[None].astype(float), goal)[0] == pytest.approx(0, abs=1e-3)
+        else:
+            assert isinstance(task, Score) and case.goal is None
+
+
+@pytest.mark.parametrize("listed", LISTS)
+def test_the_lists_stay_what_they_are(listed: str) -> None:
+    name, task = listed.split()
+    assert fingerprint(tasks(make_world(name))[task].cases(40)).startswith(LISTS[listed])
+
+
+def test_nobody_plans_where_nobody_acts() -> None:
+    world = make_world("bouncing-logo")
+    with pytest.raises(TinyJEPAError, match="nobody acts"):
+        tasks(world)["reward"].check(world)
+
+
+@pytest.mark.parametrize("name", [name for name in WORLDS if steps_states(make_world(name, **OPTIONS.get(name, {})))])
+def test_states_are_stepped_as_the_world_steps(name: str) -> None:
+    world = make_world(name, **OPTIONS.get(name, {}))
+    world.action_space.seed(0)
+    for seed in range(4):
+        world.reset(seed=seed)
+        states = world.state()[None].astype(np.float64)
+        for _ in range(15):
+            action = world.action_space.sample()
+            states = world.next_states(states, action[None])
+            world.step(action)
+        assert states[0] == pytest.approx(world.state(), abs=1e-3)
+
+
+def test_two_rooms_lists_are_what_they_say() -> None:
+    world = make_world("two-room")
+    for name in ("ours", "eb-jepa", "dino-wm", "pldm"):
+        for number, case in enumerate(tasks(world)[name].cases(30)):
+            assert case.goal is not None
+            wall, start, goal = case.start["wall"], case.start["start"], case.goal["start"]
+            assert (start[0] - wall) * (goal[0] - wall) < 0 and case.goal["wall"] == wall
+            unseen = name in ("ours", "dino-wm") and number % 2 == 1
+            assert case.group == ("unseen" if unseen else "seen")
+            assert wall in WALLS["held-out" if unseen else "seen"]
+    assert {case.group for case in tasks(world)["ours"].practice(10, 0)} == {"seen"}
+
+
+def test_a_guide_knows_the_door_and_a_straight_line_does_not() -> None:
+    world = make_world("two-room")
+    task = tasks(world)["ours"]
+    assert isinstance(task, Reach)
+    reached = {}
+    for name, make in task.guides.items():
+        ends = []
+        for case in task.cases(20):
+            world.reset(seed=case.seed, options=case.goal)
+            goal = world.state()
+            frame, _ = world.reset(seed=case.seed, options=case.start)
+            guide = make(world.state(), goal, np.random.default_rng(0))
+            for _ in range(task.steps):
+                frame = world.step(guide.act(frame, world.state()))[0]
+            ends.append(task.distance(world.state()[None], goal)[0] < min(task.radii))
+        reached[name] = np.mean(ends)
+    assert reached["expert"] == 1 and reached["straight"] < 0.3
+
+
+def test_paths_through_walls_are_found() -> None:
+    task = tasks(make_world("two-room"))["ours"]
+    assert isinstance(task, Reach)
+
+    def path(*places: tuple[float, float]) -> np.ndarray:
+        return np.array([(*place, 30.0, 20.0) for place in places])
+
+    assert not task.impossible(path((20, 20), (28, 21), (32, 19), (40, 30)))
+    assert not task.impossible(path((20, 40), (28, 40), (20, 50)))
+    assert task.impossible(path((20, 40), (28, 40), (32, 40)))
+    assert task.impossible(path((20, 20), (32, 20), (40, 40), (28, 40)))
