@@ -26,12 +26,8 @@ from brain.evaluation.pairs import draw_suites
 from brain.evaluation.rollouts import rollout_errors
 from brain.evaluation.samples import Samples, draw_samples, representations
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
-<<<<<<< HEAD
 from brain.evaluation.violations import Findings, Observers, Strip, assess_violations
-from brain.models.latents import LatentTable, embed
-=======
 from brain.models.latents import LatentTable, embed, read_actions
->>>>>>> main
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import effective_rank, embedding_std
 from brain.runs.figures import UPPER_BOUND

@@ -114,15 +114,9 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "policy": scene.policy,
         "policies": [[name, _policy_label(name, loaded.simulated)] for name in loaded.policies],
         "keys": list(loaded.keys),
-<<<<<<< HEAD
-        "tricks": [
-            [name, trick.label, trick.summary, scene.why_not(name), name not in INTERVENTIONS]
-            for name, trick in scene.interventions.items()
-=======
         "interventions": [
-            [name, intervention.label, intervention.summary, scene.why_not(name)]
-            for name, intervention in INTERVENTIONS.items()
->>>>>>> main
+            [name, intervention.label, intervention.summary, scene.why_not(name), name not in INTERVENTIONS]
+            for name, intervention in scene.interventions.items()
         ],
         "decoder": loaded.decoder is not None,
         "threshold": loaded.calibration.threshold,

@@ -120,21 +120,13 @@ class Scene:
         self.policy = self.loaded.policies[0]
         self.number = 0
         timing = self.loaded.timing
-<<<<<<< HEAD
-        self.trick_frames = max(TRICK_FRAMES, TRICK_STEPS * timing.stride)
-        self.interventions = offered(self.loaded)
-=======
         self.intervention_frames = max(INTERVENTION_FRAMES, INTERVENTION_STEPS * timing.stride)
->>>>>>> main
+        self.interventions = offered(self.loaded)
         self.past: list[Shown] = []
         self.other_action = np.zeros(self.loaded.spec.action_dim, np.float32)
         self._watcher = Watcher(self.loaded.model, timing, self.loaded.calibration.kind)
         self._held: frozenset[str] = frozenset()
-<<<<<<< HEAD
-        self._trick: tuple[str, Iterator[Shown | Lead]] | None = None
-=======
-        self._intervention: tuple[str, Iterator[Shown]] | None = None
->>>>>>> main
+        self._intervention: tuple[str, Iterator[Shown | Lead]] | None = None
         self._waiting: str | None = None
         self._dream: Dream | None = None
         self._dream_error = 0.0
@@ -150,15 +142,9 @@ class Scene:
     def title(self) -> str:
         return self._ride.title
 
-<<<<<<< HEAD
-    def why_not(self, trick: str) -> str | None:
-        """Why a trick cannot be played in this world; None where it can."""
-        if self.interventions[trick].needs_actions and self.loaded.spec.action_dim == 0:
-=======
     def why_not(self, intervention: str) -> str | None:
         """Why an intervention cannot be played in this world; None where it can."""
-        if INTERVENTIONS[intervention].needs_actions and self.loaded.spec.action_dim == 0:
->>>>>>> main
+        if self.interventions[intervention].needs_actions and self.loaded.spec.action_dim == 0:
             return "nobody acts in this world"
         return None
 
@@ -199,19 +185,11 @@ class Scene:
         self._held = held
         self.number += 1
         self._step_other()
-<<<<<<< HEAD
-        trick, shown = self._next()
+        intervention, shown = self._next()
         frame, action = shown or (self._begin(), None)
         cut = action is None
         if action is None:
             self._forget(frame)
-=======
-        intervention, shown = self._next()
-        cut = shown is None
-        if shown is None:
-            self._begin()
-            frame, action = self._ride.frame, None
->>>>>>> main
         else:
             self.past = [*self.past[1 - PAST :], (frame, action)]
         reading = self._watcher.see(frame, action, self._other_window.observation())
@@ -250,56 +228,37 @@ class Scene:
         for frame, _ in self.past:
             self._other_window.add(frame)
 
-<<<<<<< HEAD
     @property
     def world(self) -> World | None:
         return self._ride.world
 
     def _next(self) -> tuple[str | None, Shown | Lead | None]:
-        """The trick that is on and what is shown next; nothing where an episode has to begin."""
-=======
-    def _next(self) -> tuple[str | None, Shown | None]:
         """The intervention that is on and what is shown next; nothing where an episode has to begin."""
->>>>>>> main
         if self._starting:
             return None, None
         if self._intervention:
             name, frames = self._intervention
             shown = next(frames, None)
             if shown is not None:
-<<<<<<< HEAD
                 return None if isinstance(shown, Lead) else name, shown
-            self._trick = None
-=======
-                return name, shown
             self._intervention = None
->>>>>>> main
         if self._waiting and len(self.past) >= 2:
             self._intervention, self._waiting = self._start(self._waiting), None
             return self._next()
         return None, self.drive()
 
-<<<<<<< HEAD
-    def _start(self, trick: str) -> tuple[str, Iterator[Shown | Lead]]:
-        return trick, self.interventions[trick].play(self, self.trick_frames)
-=======
-    def _start(self, intervention: str) -> tuple[str, Iterator[Shown]]:
-        return intervention, INTERVENTIONS[intervention].play(self, self.intervention_frames)
->>>>>>> main
+    def _start(self, intervention: str) -> tuple[str, Iterator[Shown | Lead]]:
+        return intervention, self.interventions[intervention].play(self, self.intervention_frames)
 
     def _begin(self) -> np.ndarray:
         """Begin an episode: its first frame."""
         self._ride.begin(self.policy)
-<<<<<<< HEAD
-        self._starting, self._trick = False, None
+        self._starting, self._intervention = False, None
         return self._ride.frame
 
     def _forget(self, frame: np.ndarray) -> None:
         """Nothing leads from the frames before to this one."""
         self._dream = None
-=======
-        self._starting, self._intervention, self._dream = False, None, None
->>>>>>> main
         self._watcher.forget()
         self.past = [(frame, np.zeros(self.loaded.spec.action_dim, np.float32))]
         for event in self.events:

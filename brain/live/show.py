@@ -142,15 +142,9 @@ class Show(threading.Thread):
             if value not in SPEEDS:
                 raise TinyJEPAError(f"speed is one of {', '.join(str(speed) for speed in SPEEDS)}")
             self._speed = value
-<<<<<<< HEAD
-        elif command.do == "trick":
-            if not isinstance(value, str) or value not in self._scene.interventions:
-                raise TinyJEPAError(f"a trick is one of {', '.join(self._scene.interventions)}")
-=======
         elif command.do == "intervention":
-            if not isinstance(value, str) or value not in INTERVENTIONS:
-                raise TinyJEPAError(f"an intervention is one of {', '.join(INTERVENTIONS)}")
->>>>>>> main
+            if not isinstance(value, str) or value not in self._scene.interventions:
+                raise TinyJEPAError(f"an intervention is one of {', '.join(self._scene.interventions)}")
             self._scene.play(value)
             self._playing = True
         elif command.do == "policy":

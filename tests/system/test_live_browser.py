@@ -68,11 +68,11 @@ def test_a_person_removes_the_car_and_reads_a_verdict(car: Path) -> None:
         # stopped in the middle of it: what the page says is what the energy and the threshold say
         await page.do(CHOOSE.format(id="speed", value="0.1"))
         await page.until("live.state.speed === 0.1")
-        await page.do("document.querySelector('[data-trick=car-vanishes]').click()")
+        await page.do("document.querySelector('[data-intervention=car-vanishes]').click()")
         await page.until("live.points.at(-1)[3] === 'car-vanishes' && live.points.at(-1)[1] !== null")
         await page.do("document.getElementById('play').click()")
         await page.until("live.state.playing === false")
-        await page.until("document.querySelector('[data-trick=car-vanishes]').classList.contains('on')")
+        await page.until("document.querySelector('[data-intervention=car-vanishes]').classList.contains('on')")
         energy, threshold = await page.do("[live.points.at(-1)[1], live.state.threshold]")
         said, kind = await page.do("(v => [v.textContent, v.className])(document.getElementById('verdict'))")
         expected = ("✕ impossible", "verdict alarm") if energy > threshold else ("✓ plausible", "verdict fine")

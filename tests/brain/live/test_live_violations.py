@@ -29,7 +29,7 @@ def test_every_world_has_its_own_beside_those_of_all(loaded: Loaded) -> None:
     own = [name for name in scene.interventions if name not in INTERVENTIONS]
     declared = {violation.name for violation in loaded.world_violations}
     assert set(own) == declared - {"stops"}, "to stand still is Freeze"
-    rows = {row[0]: row for row in scene_state(scene)["tricks"]}
+    rows = {row[0]: row for row in scene_state(scene)["interventions"]}
     assert rows["leaves-the-box"][1:] == ["Leaves the box", "the logo passes through the border", None, True]
     assert rows["teleport"][4] is False
 
@@ -39,8 +39,8 @@ def test_the_logo_vanishes_and_the_true_course_goes_on_unseen(loaded: Loaded) ->
     watch(scene, 10), watch(honest, 10)
     assert scene.play("vanishes")
     shown, true = watch(scene, 20), watch(honest, 20)
-    names = [moment.trick for moment in shown]
-    length = scene.trick_frames
+    names = [moment.intervention for moment in shown]
+    length = scene.intervention_frames
     assert names == ["vanishes"] * length + [None] * (20 - length)
     assert all(moment.frame.max() == 0 for moment in shown[:length]) and not any(moment.cut for moment in shown)
     for moment, other in zip(shown[length:], true[length:]):
@@ -56,12 +56,12 @@ def test_a_violation_of_a_situation_is_led_up_to(loaded: Loaded) -> None:
     watch(scene, 10)
     assert scene.play("leaves-the-box")
     shown = watch(scene, 60)
-    names = [moment.trick for moment in shown]
+    names = [moment.intervention for moment in shown]
     first = names.index("leaves-the-box")
     assert shown[0].cut and first >= loaded.timing.history + loaded.timing.stride
     assert not any(names[:first]) and not any(moment.cut for moment in shown[1:first])
-    last = shown[first + scene.trick_frames - 1]
-    assert names[first : first + scene.trick_frames] == ["leaves-the-box"] * scene.trick_frames
+    last = shown[first + scene.intervention_frames - 1]
+    assert names[first : first + scene.intervention_frames] == ["leaves-the-box"] * scene.intervention_frames
     assert last.frame.max() < shown[first].frame.max(), "it is out of the box, or nearly"
 
 
@@ -72,7 +72,7 @@ def test_every_intervention_can_be_played_and_ends(loaded: Loaded) -> None:
         if scene.why_not(name):
             continue
         assert scene.play(name)
-        names = {moment.trick for moment in watch(scene, 70)}
+        names = {moment.intervention for moment in watch(scene, 70)}
         assert names == {None, name}
 
 
@@ -84,4 +84,4 @@ def test_stored_episodes_are_changed_frame_by_frame(logo: Path) -> None:
     watch(scene, 8), watch(true, 8)
     scene.play("is-mirrored")
     for moment, other in zip(watch(scene, 6), watch(true, 6)):
-        assert moment.trick == "is-mirrored" and np.array_equal(moment.frame, other.frame[:, ::-1])
+        assert moment.intervention == "is-mirrored" and np.array_equal(moment.frame, other.frame[:, ::-1])
