@@ -163,6 +163,7 @@ class Energy(Section):
         0, ge=0, description="of a grid: cells whose mean is the energy, those of the largest; 0 = the mean over all"
     )
     anchors: int = Field(3000, ge=50, description="test transitions that are scored")
+    violation_pairs: int = Field(64, ge=0, description="test pairs of each of the world's violations; 0 = none")
 
 
 class Recipe(Section):
