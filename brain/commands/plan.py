@@ -102,7 +102,6 @@ def command(
     from brain.device import pick
     from brain.evaluation.dream import load_decoder
     from brain.models.world_model import WorldModel
-    from brain.planning.evaluation import PathReader
     from brain.planning.job import Choices, Job
     from brain.reports.plan import write_plan
     from brain.runs.folder import Run
@@ -119,7 +118,7 @@ def command(
     figures, played = job.evaluate(record, say)
     decoder = load_decoder(run, model) if run.decoder.exists() and dynamics == "model" else None
     try:
-        files = write_plan(out or run_path, figures, played, job.world, PathReader(job.dynamics, fitted), decoder)
+        files = write_plan(out or run_path, figures, played, job.world, job.reader, decoder)
     except OSError as error:
         raise TinyJEPAError(f"cannot write to {out or run_path} ({error}): give another --out") from None
     for line in summary(figures):

@@ -18,8 +18,8 @@ from brain.data.windows import Timing
 from brain.export.graphs import write_graphs
 from brain.export.runtime import take_runtime
 from brain.models.world_model import WorldModel
-from brain.runs.figures import Judgement
 from brain.runs.folder import write_whole
+from brain.runs.judgement import Judgement
 from shared.errors import TinyJEPAError
 from shared.worlds import make_world
 
@@ -105,6 +105,11 @@ def _check(exhibit: Exhibit) -> None:
         raise TinyJEPAError(
             f"{exhibit.run} is of the world {spec.world} ({shape}, options {spec.world_options}), which the page "
             f"cannot simulate: it knows {' and '.join(WORLDS)} as they come; --onnx exports the graphs of any run"
+        )
+    if exhibit.model.space.grid is not None:
+        raise TinyJEPAError(
+            f"{exhibit.run} has grids as latents, and the page shows vectors: export a run of another encoder; "
+            "--onnx exports the graphs of any run"
         )
     if exhibit.judgement is None:
         raise TinyJEPAError(f"{exhibit.run} has no judge.json, so no threshold: make it with brain judge --run")

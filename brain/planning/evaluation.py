@@ -14,7 +14,7 @@ from brain.planning import outcome
 from brain.planning.agent import Agent, Decision
 from brain.planning.costs.base import Goal, WeightedSum
 from brain.planning.dynamics import Counted, Imagined, states_of
-from brain.planning.learned import examples
+from brain.planning.learned import THINNED, examples
 from brain.planning.planners.base import Plan, Planner
 from shared.store.reader import Store
 from shared.worlds.actions import RandomActions
@@ -23,7 +23,7 @@ from shared.worlds.episode import Recording, play, record
 from shared.worlds.policy import Policy
 from shared.worlds.tasks import Case, Reach, Task
 
-READ_LATENTS = 20_000
+READ_LATENTS = 5_000
 """Observations to which the reader of imagined paths is fitted."""
 PENALTY = 1e-4
 
@@ -139,7 +139,7 @@ class PathReader:
         self._dynamics = dynamics.inner
         self._ridge = None
         if isinstance(self._dynamics, Imagined) and store is not None and store.spec.state_names:
-            data = examples(self._dynamics.model, store, READ_LATENTS)
+            data = examples(self._dynamics.model, store, READ_LATENTS, THINNED)
             self._ridge = Ridge(data.z.flatten(1).cpu().numpy(), data.state.astype(np.float64))
 
     @property

@@ -89,6 +89,7 @@ class Job:
         self.planner = self.planner_options.part()(self.planner_options, self.space, setting)
         self.cost_options = [] if self.planner.goal_only else self._costs()
         self.cost = WeightedSum([options.part()(options, setting) for options in self.cost_options])
+        self.reader = PathReader(self.dynamics, self.store)
         self.evaluation = Evaluation(self.world, other, self.task, self.choices.seed)
 
     def _costs(self) -> list[CostOptions]:
@@ -115,7 +116,6 @@ class Job:
             cases = self.task.cases(self.count)
         else:
             cases = self.task.practice(self.count, self.choices.seed + PRACTICE)
-        reader = PathReader(self.dynamics, self.store)
         keep = Keeper(record, self) if record else None
         played: list[Played] = []
         shown: list[Played] = []
@@ -126,7 +126,7 @@ class Job:
             one = next(self.evaluation.agent([case], self.dynamics, self.planner, self.cost, number))
             if keep:
                 keep.write(number, one)
-            impossible += impossible_plans(self.task, one, reader)
+            impossible += impossible_plans(self.task, one, self.reader)
             if len(shown) < self.choices.shown:
                 shown.append(one)
             played.append(light(one))
@@ -135,14 +135,13 @@ class Job:
             keep.close()
         if not played:
             raise TinyJEPAError(f"{record} holds these {len(cases)} episodes already: give more --episodes, or --seed")
-        return self._figures(cases, played, impossible, reader, record, say), shown
+        return self._figures(cases, played, impossible, record, say), shown
 
     def _figures(
         self,
         cases: Sequence[Case],
         played: list[Played],
         impossible: list[bool],
-        reader: PathReader,
         record: Path | None,
         say: Callable[[str], None],
     ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -105,8 +106,19 @@ class Examples:
 
     def starts(self, steps: int) -> Tensor:
         """int64 (M,): rows from which ``steps`` model steps stay within the episode."""
-        return torch.nonzero(self.last - torch.arange(len(self.last)) >= steps * self.stride)[:, 0]
+        return torch.nonzero(self.rest >= steps * self.stride)[:, 0]
 
+    @cached_property
+    def rest(self) -> Tensor:
+        """int64 (R,): rows of the same episode after each."""
+        return self.last - torch.arange(len(self.last))
+
+    @cached_property
+    def followed(self) -> Tensor:
+        """int64 (M,): rows that others follow in the episode."""
+        return torch.nonzero(self.rest > 0)[:, 0]
+
+    @cached_property
     def earned(self) -> Tensor:
         """float32 (R,): what the model step from each row earns."""
         total = torch.cumsum(F.pad(self.rewards.double(), (1, 0)), 0)
@@ -192,11 +204,11 @@ def hindsight(data: Examples, generator: torch.Generator) -> tuple[Tensor, Tenso
 
     Half of the goals are uniform over the rest of the episode, half lie near: what is close matters in the end.
     """
-    able = torch.nonzero(data.last > torch.arange(len(data.last)))[:, 0]
+    able = data.followed
     rows = able[torch.randint(len(able), (BATCH,), generator=generator)]
     share = torch.rand(BATCH, generator=generator)
     share[BATCH // 2 :] = share[BATCH // 2 :] ** 3
-    rest = (data.last - torch.arange(len(data.last)))[rows]
+    rest = data.rest[rows]
     ahead = 1 + (share * rest).long().clamp(max=rest - 1)
     return rows, rows + ahead, ahead * data.every
 

@@ -17,7 +17,7 @@ from factory.cluster.session import LONGEST_TEMPORARY, _temporary, check_listeni
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from tests import ROOT
-from tests.support import odd
+from tests.support import misbehaving
 from tests.support.dots import make_dot_store
 
 NUMBER = "4242"
@@ -44,7 +44,7 @@ def room() -> Iterator[Path]:
 
 @pytest.mark.parametrize("home", [{}, {"HOME": "/"}, {"HOME": "/nowhere/at/all"}])
 def test_collecting_works(room: Path, home: dict[str, str]) -> None:
-    arguments = ["--world", odd.ID, "--frame-size", "16", "--quiet", "--store", room / "store"]
+    arguments = ["--world", misbehaving.ID, "--frame-size", "16", "--quiet", "--store", room / "store"]
     done = as_nobody("factory.cli", "collect", "--local", "--frames", "100", *arguments, **home)
     assert done.returncode == 0, done.stderr
     assert Store(room / "store").rows >= 100
@@ -52,7 +52,7 @@ def test_collecting_works(room: Path, home: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("home", [{}, {"HOME": "/"}])
 def test_collecting_on_ray_works(room: Path, home: dict[str, str]) -> None:
-    arguments = ["--world", odd.ID, "--frame-size", "16", "--quiet", "--store", room / "store"]
+    arguments = ["--world", misbehaving.ID, "--frame-size", "16", "--quiet", "--store", room / "store"]
     done = as_nobody("factory.cli", "collect", "--workers", "2", "--frames", "2000", *arguments, **home)
     assert done.returncode == 0, done.stderr
     assert Store(room / "store").rows >= 2000
@@ -76,7 +76,18 @@ def test_a_long_temporary_folder_does_not_stop_ray(tmp_path: Path) -> None:
     """A Unix socket's path has 107 letters at most."""
     long = tmp_path / ("x" * 90)
     long.mkdir()
-    command = [sys.executable, "-m", "factory.cli", "collect", "--workers", "2", "--frames", "2000", "--world", odd.ID]
+    command = [
+        sys.executable,
+        "-m",
+        "factory.cli",
+        "collect",
+        "--workers",
+        "2",
+        "--frames",
+        "2000",
+        "--world",
+        misbehaving.ID,
+    ]
     command += ["--frame-size", "16", "--quiet", "--store", str(tmp_path / "store")]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(long)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

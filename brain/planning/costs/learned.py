@@ -89,7 +89,7 @@ class Reward(Cost):
 
 def reward_loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor:
     stride = data.stride
-    earned = data.earned()
+    earned = data.earned
     head.scale.fill_(float(earned.std().clamp_min(1e-6)))
     able = data.starts(1)
     rows = able[torch.randint(len(able), (BATCH,), generator=generator)]
@@ -120,7 +120,7 @@ class Value(Cost):
 
 def value_loss(head: Head, data: Examples, generator: torch.Generator, options: ValueOptions) -> Tensor:
     """Squared error of the returns of rows whose episode goes on for ``ahead`` steps, or as many as any does."""
-    stride, earned = data.stride, data.earned()
+    stride, earned = data.stride, data.earned
     ahead = options.ahead
     while len(able := data.starts(ahead)) == 0:
         ahead = max(1, ahead // 2)

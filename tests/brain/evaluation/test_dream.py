@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from brain.cli import cli
+from brain.models.space import LatentSpace
 from brain.parts import DECODERS
 from shared.cli.console import run
 from shared.video import heads, tile
@@ -21,8 +22,9 @@ from shared.video import heads, tile
 @pytest.mark.parametrize("shape", [(16, 16, 1), (65, 65, 2), (40, 24, 3)])
 def test_decoder(kind: str, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
-    decoder = DECODERS.get(kind)(12, shape)
-    frames = decoder(torch.randn(3, 12))
+    space = LatentSpace(12, (5, 4) if DECODERS.get(kind).takes_grid else None)
+    decoder = DECODERS.get(kind)(space, shape)
+    frames = decoder(torch.randn(3, *space.shape))
     assert frames.shape == (3, *shape) and frames.min() >= 0 and frames.max() <= 1
     frames.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in decoder.parameters())

@@ -228,3 +228,21 @@ def test_reports_show_how_a_run_plans(trained: Path, tmp_path: Path) -> None:
     assert "Nobody planned with this model." in (tmp_path / "other.html").read_text()
     (copy / "plan.json").write_text('{"task": 3}')
     assert run(brain, "brain", ["report", "--run", str(copy)]) == 2
+
+
+def test_any_world_is_planned_in_by_its_rewards(tmp_path: Path) -> None:
+    """CartPole by a reward and a value head, two choices of action; recorded into the store that it came from."""
+    store, folder = tmp_path / "store", tmp_path / "run"
+    collect = ["collect", "--world", "CartPole-v1", "--episodes", "20", "--frame-size", "16", "--local", "--quiet"]
+    assert run(factory, "factory", [*collect, "--store", str(store)]) == 0
+    changes = [*TINY, "--set", "encoder.kind=mlp", "--set", "observation.stride=1", "--set", "objective.rollout=2"]
+    train = ["train", "--recipe", "car-racing", "--store", str(store), "--run", str(folder), "--quiet", *changes]
+    assert run(brain, "brain", train) == 0
+    costs = ["--cost", "reward:fit_steps=5", "--cost", "value:fit_steps=5,weight=0.5"]
+    options = ["--set", "horizon=4", "--set", "samples=6", "--set", "elites=2", "--record", str(store)]
+    figures = plan(tmp_path, tmp_path / "out", "--task", "reward", "--episodes", "2", *costs, *options)
+    assert figures["score"]["least"] >= 1 and figures["score"]["solved"] is None and "success" not in figures
+    assert figures["each"][0]["score"] == figures["each"][0]["steps"]
+    assert "score" in (tmp_path / "out" / "plan.html").read_text()
+    added = [ref for ref in Store(store).episodes if ref.policy == "plan-cem"]
+    assert len(added) == 2 and all(ref.terminated for ref in added)
