@@ -69,7 +69,7 @@ def test_training_reporting_and_doctors_work(room: Path, home: dict[str, str]) -
     ):
         done = as_nobody(*command, **home)
         assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
-    assert (run / "report.html").exists() and (run / "overview.html").exists()
+    assert (run / "report.html").exists()
 
 
 def test_a_long_temporary_folder_does_not_stop_ray(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_long_temporary_folder_does_not_stop_ray(tmp_path: Path) -> None:
         "--world",
         misbehaving.ID,
     ]
-    command += ["--frame-size", "16", "--quiet", "--store", str(tmp_path / "store")]
+    command += ["--world", misbehaving.ID, "--frame-size", "16", "--quiet", "--store", str(tmp_path / "store")]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(long)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert Store(tmp_path / "store").rows >= 2000
