@@ -76,18 +76,7 @@ def test_a_long_temporary_folder_does_not_stop_ray(tmp_path: Path) -> None:
     """A Unix socket's path has 107 letters at most."""
     long = tmp_path / ("x" * 90)
     long.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "factory.cli",
-        "collect",
-        "--workers",
-        "2",
-        "--frames",
-        "2000",
-        "--world",
-        misbehaving.ID,
-    ]
+    command = [sys.executable, "-m", "factory.cli", "collect", "--workers", "2", "--frames", "2000"]
     command += ["--world", misbehaving.ID, "--frame-size", "16", "--quiet", "--store", str(tmp_path / "store")]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(long)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
