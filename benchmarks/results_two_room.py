@@ -153,7 +153,7 @@ class Supervised(nn.Module):
         self.recipe = recipes.load(recipe)
         self.encoder = make_encoder(self.recipe, store.spec.frame_shape)
         dim = self.recipe.encoder.dim
-        self.predictor = make_predictor(self.recipe.objective.predictor, dim, store.spec.action_dim)
+        self.predictor = make_predictor(self.recipe.prediction.predictor, self.encoder.space, store.spec.action_dim)
         self.head = nn.Linear(dim, 2)
 
     def forward(self, first: Tensor, actions: Tensor) -> Tensor:

@@ -32,3 +32,11 @@ def logo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.living import make_run
 
     return make_run(tmp_path_factory.mktemp("live"))
+
+
+@pytest.fixture(scope="session")
+def car(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of CarRacing that is hardly trained, with a threshold; its store is beside it."""
+    from tests.support.living import make_car_run
+
+    return make_car_run(tmp_path_factory.mktemp("car"))

@@ -93,7 +93,8 @@ def command(
     Examples:
       brain plan --run runs/two-room
       brain plan --run runs/two-room --planner inverse --fit data/two-room-expert
-      brain plan --run runs/two-room --planner mppi --set horizon=40 --set block=4 --cost goal-distance:when=last
+      brain plan --run runs/two-room --planner mppi --set horizon=40 --set block=4
+      brain plan --run runs/two-room --cost goal-distance:when=last
       brain plan --run runs/two-room --dynamics true --out upper-bound
       brain plan --run runs/lander --task reward --episodes 20 --record data/lander
     """  # fmt: skip

@@ -134,6 +134,13 @@ class OnlineWindow:
             return None
         return np.stack(list(self._frames)[:: self.timing.stride])
 
+    def padded(self) -> np.ndarray:
+        """The same at any time after the first frame: where frames are missing, the first one stands in for them."""
+        last = len(self._frames) - 1
+        return np.stack(
+            [self._frames[max(0, last - k * self.timing.stride)] for k in reversed(range(self.timing.stack))]
+        )
+
     def chunk(self) -> np.ndarray | None:
         """The action chunk of the newest model step, float32 (stride * A,); None while actions are missing."""
         if len(self._actions) < self.timing.stride:

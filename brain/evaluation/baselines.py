@@ -16,8 +16,9 @@ from brain.data.states import States
 from brain.device import one_thread
 from brain.evaluation.energies import Form
 from brain.models.latents import LatentTable
+from brain.models.space import LatentSpace
 from brain.models.world_model import Dynamics, WorldModel, make_predictor
-from brain.recipes.schema import Recipe
+from brain.recipes.schema import PredictorOptions, Recipe
 from brain.training.predictor import fit_dynamics
 from shared.store.schema import StoreSpec
 
@@ -43,6 +44,11 @@ def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: in
         for part in torch.from_numpy(sample).split(128):
             model.encoder(stacked(part.to(device), recipe.observation.stack))
     return model.eval()
+
+
+def pca_width(space: LatentSpace) -> int:
+    """Components of the PCA beside latents of ``space``: as many as a vector's width, 128 beside grids."""
+    return space.dim if space.grid is None else 128
 
 
 class PCA:
@@ -90,18 +96,29 @@ class Fitted:
         return self.dynamics.energy(z, action, proposal, kind)
 
 
-def fit(table: LatentTable, latents: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -> Fitted:
-    """The recipe's predictor and variance head on raw ``latents`` (M, D) of a table's observations.
+def fit(
+    table: LatentTable,
+    latents: np.ndarray,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    space: LatentSpace | None = None,
+) -> Fitted:
+    """The recipe's predictor and variance head on raw ``latents`` (M, *shape) of a table's observations.
 
+    ``space`` is theirs; by default they are vectors, which the default predictor takes where the recipe's takes grids.
     The same fit as stage 2, for ``STEPS`` steps at most.
     """
     windows = table.windows(latents, device)
-    dim, action_dim = latents.shape[1], table.timing.stride * table.action.shape[1]
+    space = space or LatentSpace(latents.shape[1])
     section = recipe.prediction
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        predictor = make_predictor(section.predictor, dim, action_dim)
-        dynamics = Dynamics(predictor, dim, action_dim).to(device)
+        options = section.predictor
+        if options.part().takes_grid != (space.grid is not None):
+            options = PredictorOptions.standard()
+        predictor = make_predictor(options, space, table.timing.stride * table.action.shape[1])
+        dynamics = Dynamics(predictor).to(device)
     with one_thread():
         fit_dynamics(dynamics, windows, section, steps=min(STEPS, section.steps), seed=seed)
     return Fitted(dynamics.eval())

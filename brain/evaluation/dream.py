@@ -20,6 +20,7 @@ from brain.data.sampling import evenly, spread
 from brain.data.state_mode import StateStore, picture_shape, pictures
 from brain.data.windows import Timing
 from brain.models.decoders.base import Decoder
+from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
 from brain.parts import DECODERS
 from brain.runs import checkpoint
@@ -61,16 +62,18 @@ class Dream:
         return {name: ((frames / 255.0 - truth) ** 2).mean((1, 2, 3)) for name, frames in shown.items()}
 
 
-def make_decoder(dim: int, frame_shape: tuple[int, int, int]) -> Decoder:
-    """Standardised latents (N, D) to frames (N, H, W, C) in [0, 1]."""
+def make_decoder(space: LatentSpace, frame_shape: tuple[int, int, int]) -> Decoder:
+    """Standardised latents (N, *space.shape) to frames (N, H, W, C) in [0, 1]."""
     kind = "mlp" if frame_shape[0] * frame_shape[1] <= SMALL_FRAME else "conv"
-    decoder: Decoder = DECODERS.get(kind)(dim, frame_shape)
+    if space.grid is not None:
+        kind = "grid"
+    decoder: Decoder = DECODERS.get(kind)(space, frame_shape)
     return decoder
 
 
 def load_decoder(run: Run, model: WorldModel) -> nn.Module:
     """The run's trained decoder. Raises ``TinyJEPAError`` where there is none."""
-    decoder = make_decoder(model.latent_dim, picture_shape(model.spec)).to(model.device)
+    decoder = make_decoder(model.space, picture_shape(model.spec)).to(model.device)
     tensors, _ = checkpoint.load(run.decoder)
     checkpoint.restore(run.decoder, decoder, tensors, "model")
     return decoder.eval()
@@ -85,7 +88,7 @@ def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: i
     if run.decoder.exists():
         return load_decoder(run, model)
     torch.manual_seed(seed)
-    decoder = make_decoder(model.latent_dim, picture_shape(model.spec)).to(model.device)
+    decoder = make_decoder(model.space, picture_shape(model.spec)).to(model.device)
     peak = decoder.LEARNING_RATE
     optimizer = torch.optim.AdamW(decoder.parameters(), peak, weight_decay=0)
     examples: _Sampled | _Streamed

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from brain.evaluation.impossible import Impossible, register, registered
 
 Shown = tuple[np.ndarray, np.ndarray]
+
+
+class Lead(NamedTuple):
+    """A true frame that an intervention needs to be shown before it begins."""
+
+    frame: np.ndarray
+    action: np.ndarray | None
+    """that led to it; None where an episode begins with it"""
 
 
 class Stage(Protocol):
@@ -38,7 +46,7 @@ class Intervention(Impossible):
 
     label: str
     """what its button says"""
-    play: Callable[[Stage, int], Iterator[Shown]]
+    play: Callable[[Stage, int], Iterator[Shown | Lead]]
     needs_actions: bool = False
     """whether it means nothing in a world in which nobody acts"""
 

@@ -22,10 +22,13 @@ from brain.evaluation import baselines
 from brain.evaluation.energies import FORMS, Clips, Form, LatentScorer, Pairs, PixelScorer, Scorer, hard_auc, score
 from brain.evaluation.metrics import calibrate
 from brain.evaluation.negatives import HARD, KINDS, draw_anchors, propose
+from brain.evaluation.pairs import draw_suites
 from brain.evaluation.rollouts import rollout_errors
 from brain.evaluation.samples import Samples, draw_samples, representations
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
+from brain.evaluation.violations import Findings, Observers, Strip, assess_violations
 from brain.models.latents import LatentTable, embed, read_actions
+from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import effective_rank, embedding_std
 from brain.runs.figures import UPPER_BOUND
@@ -51,6 +54,8 @@ class Evidence:
     """the chosen energy"""
     seed: int
     device: torch.device
+    strips: Sequence[Strip] = ()
+    """one pair of each violation"""
 
 
 def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 0) -> tuple[dict[str, Any], Evidence]:
@@ -71,7 +76,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     _finite(samples.train)
     spaces = {
         "model": baselines.Fitted(model.dynamics),
-        "random-encoder": _fit(model, samples.train, samples.train.latents["random-encoder"], seed),
+        "random-encoder": _fit(model, samples.train, samples.train.latents["random-encoder"], seed, model.space),
     }
 
     _say(quiet, f"calibrating on {len(samples.validation)} validation episodes")
@@ -80,9 +85,9 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     form: Form = max(FORMS, key=lambda name: np.nan_to_num(calibrations[name]["hard_auc"]))
 
     _say(quiet, f"scoring {len(samples.test)} test episodes")
-    scored, anchors = _score(model, store, states, samples, encoders, spaces, form, seed)
+    scored, anchors, oracle = _score(model, store, states, samples, encoders, spaces, form, seed)
     latents = spaces["model"].standardise(samples.test.latents["model"])
-    raw = torch.from_numpy(samples.test.latents["model"]).flatten(1)
+    raw = torch.from_numpy(samples.test.latents["model"])
     figures: dict[str, Any] = {
         "schema": 2,
         "seed": seed,
@@ -92,6 +97,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
         "data": data_facts(samples),
         "latent": {
             "dim": model.latent_dim,
+            "shape": list(model.latent_shape),
             "effective_rank": effective_rank(raw),
             "embedding_std": embedding_std(raw),
         },
@@ -107,9 +113,23 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     if states.names:
         _say(quiet, "fitting linear probes")
         figures["probes"] = probe_figures(states, samples)
+    untrained = encoders["random-encoder"], spaces["random-encoder"]
+    found = judge_violations(store, Observers(model, form, untrained, oracle, states), seed, quiet)
+    figures |= found.figures() if found else {}
     figures["headline"] = main_figures(figures, states)
     figures["seconds"] = round(time.monotonic() - started, 1)
-    return figures, Evidence(samples.test, latents, scored, spaces["model"], form, seed, model.device)
+    strips = found.strips if found else ()
+    return figures, Evidence(samples.test, latents, scored, spaces["model"], form, seed, model.device, strips)
+
+
+def judge_violations(store: Store, observers: Observers, seed: int, quiet: bool) -> Findings | None:
+    """What the recipe asks for of the world's violations; None where it asks for none, or there are none."""
+    energy = observers.model.recipe.energy
+    if not energy.violation_pairs:
+        return None
+    _say(quiet, "making violations")
+    suites = draw_suites(store, Timing.of(observers.model.recipe.observation), energy.violation_pairs, seed)
+    return assess_violations(suites, observers, energy.false_alarm_rate) if suites else None
 
 
 def keep(run: Run, figures: Mapping[str, Any]) -> None:
@@ -120,8 +140,8 @@ def keep(run: Run, figures: Mapping[str, Any]) -> None:
 def _score(
     model: WorldModel, store: Store, states: States, samples: Samples, encoders: Mapping[str, Any],
     spaces: Mapping[str, baselines.Fitted], form: Form, seed: int,
-) -> tuple[dict[str, dict[str, Pairs]], int]:  # fmt: skip
-    """Test energies by kind and scorer, and the number of anchors; embeds the test episodes."""
+) -> tuple[dict[str, dict[str, Pairs]], int, baselines.Fitted | None]:  # fmt: skip
+    """Test energies by kind and scorer, the number of anchors, and the state oracle; embeds the test episodes."""
     test, device = samples.test, model.device
     anchors = draw_anchors(test, model.recipe.energy.anchors, samples.rng)
     read_actions(store, test)
@@ -144,17 +164,20 @@ def _score(
         "no-predictor": scorer("model", None, "plain"),
         "random-encoder": scorer("random-encoder", spaces["random-encoder"], form),
     }
+    oracle = None
     if states.names:
         known, shown = (
             baselines.oracle_features(states, table.state[table.observed()]) for table in (samples.train, test)
         )
         oracle = _fit(model, samples.train, known, seed)
         scorers[UPPER_BOUND] = LatentScorer(test, anchors, oracle.standardise(shown), {}, oracle, form, device)
-    return score(scorers, proposals, list(KINDS)), len(anchors)
+    return score(scorers, proposals, list(KINDS)), len(anchors), oracle
 
 
-def _fit(model: WorldModel, table: LatentTable, latents: np.ndarray, seed: int) -> baselines.Fitted:
-    return baselines.fit(table, latents, model.recipe, seed, model.device)
+def _fit(
+    model: WorldModel, table: LatentTable, latents: np.ndarray, seed: int, space: LatentSpace | None = None
+) -> baselines.Fitted:
+    return baselines.fit(table, latents, model.recipe, seed, model.device, space)
 
 
 def _finite(table: LatentTable) -> None:

@@ -111,7 +111,7 @@ class Probe:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             encoder = make_encoder(model.recipe, model.spec.frame_shape)
-            head = nn.Linear(model.latent_dim, len(self.states.owner))
+            head = nn.Linear(model.space.size, len(self.states.owner))
             network = nn.Sequential(encoder, nn.Flatten(), head).to(model.device)
         inputs = {split: torch.from_numpy(frames) for split, frames in self._frames.items()}
         states = {split: self.samples.tables[split].state[self._kept[split]] for split in SPLITS}

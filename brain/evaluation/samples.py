@@ -9,7 +9,7 @@ import numpy as np
 
 from brain.data.sampling import choose, dense, strided
 from brain.data.windows import Timing
-from brain.evaluation.baselines import PCA, random_encoder
+from brain.evaluation.baselines import PCA, pca_width, random_encoder
 from brain.evaluation.probes import Rows
 from brain.models.latents import Encoder, LatentTable, encoder_of, sample_observations
 from brain.models.world_model import WorldModel
@@ -86,7 +86,7 @@ def representations(model: WorldModel, store: Store, samples: Samples, seed: int
     return {
         "model": encoder_of(model),
         "random-encoder": encoder_of(untrained),
-        "pca": PCA(samples.baseline, model.latent_dim, seed),
+        "pca": PCA(samples.baseline, pca_width(model.space), seed),
     }
 
 

@@ -1,8 +1,9 @@
 """A run's networks as ONNX graphs, each checked against torch before it is kept.
 
-``encoder.onnx``: ``frames`` uint8 (N, stack, H, W, C), one model step apart, oldest first, to ``z`` float32 (N, D),
-the standardised latent. ``predictor.onnx``: ``z`` (N, D) and, in a world with actions, ``action`` float32
-(N, stride * A) in the world's units, to ``mean`` and ``log_variance`` (N, D) of the next latent: one model step.
+``encoder.onnx``: ``frames`` uint8 (N, stack, H, W, C), one model step apart, oldest first, to ``z`` float32
+(N, *latent_shape), the standardised latent: (N, D), or (N, T, D) of a grid. ``predictor.onnx``: ``z`` and, in a world
+with actions, ``action`` float32 (N, stride * A) in the world's units, to ``mean`` and ``log_variance`` of the next
+latent: one model step.
 ``decoder.onnx``: ``z`` to ``frame`` float32 (N, H, W, C) in [0, 1]. N is free; scaling, stacking and standardisation
 are inside. ``model.json`` beside them says what they are of and how to judge an energy.
 """
@@ -35,7 +36,7 @@ DESCRIPTION = "model.json"
 
 
 class EncoderGraph(nn.Module):
-    """uint8 frames (N, stack, H, W, C) to standardised latents (N, D): ``WorldModel.encode``, an observation each."""
+    """uint8 frames (N, stack, H, W, C) to standardised latents: ``WorldModel.encode``, an observation each."""
 
     def __init__(self, model: WorldModel) -> None:
         super().__init__()
@@ -47,14 +48,14 @@ class EncoderGraph(nn.Module):
 
 
 class PredictorGraph(nn.Module):
-    """Standardised latents (N, D) and raw action chunks (N, stride * A) to mean and log-variance of the next latent."""
+    """Standardised latents and raw action chunks (N, stride * A) to mean and log-variance of the next latent."""
 
     def __init__(self, model: WorldModel) -> None:
         super().__init__()
         self.dynamics = model.dynamics
 
     def forward(self, z: Tensor, action: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.dynamics.predict(z, z[:, :0] if action is None else action)
+        return self.dynamics.predict(z, z.flatten(1)[:, :0] if action is None else action)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def graphs(model: WorldModel, decoder: nn.Module | None) -> dict[str, Graph]:
     random = torch.Generator().manual_seed(0)
     shape = (CHECKED_BATCHES[-1], model.recipe.observation.stack, *model.spec.frame_shape)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
-    z = torch.randn(CHECKED_BATCHES[-1], model.latent_dim, generator=random)
+    z = torch.randn(CHECKED_BATCHES[-1], *model.latent_shape, generator=random)
     action = torch.randn(CHECKED_BATCHES[-1], model.action_dim, generator=random)
     found = {
         "encoder": Graph(EncoderGraph(model).eval(), {"frames": frames}, ["z"]),
@@ -92,8 +93,9 @@ def write_graphs(
     ``judgement`` is the run's ``judge.json``; without it there is no threshold. Raises ``TinyJEPAError``
     where a graph differs from torch by more than ``TOLERANCE``, or cannot be written as ONNX; that file is not kept.
     """
-    if model.recipe.encoder.kind == "video":
-        raise TinyJEPAError("the encoder video does not go through ONNX yet: export a run of another encoder")
+    if not model.encoder.exports:
+        kind = model.recipe.encoder.kind
+        raise TinyJEPAError(f"the encoder {kind} does not go through ONNX yet: export a run of another encoder")
     folder.mkdir(parents=True, exist_ok=True)
     model = model.cpu().eval()
     errors = {}
@@ -136,6 +138,7 @@ def describe(model: WorldModel, judgement: Judgement | None) -> dict[str, Any]:
         "stack": observation.stack,
         "stride": observation.stride,
         "latent_dim": model.latent_dim,
+        "latent_shape": list(model.latent_shape),
         "action_dim": spec.action_dim,
         "remembers": type(model.dynamics.predictor).rollout is not Predictor.rollout,
         "energy": energy,

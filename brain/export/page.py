@@ -106,5 +106,10 @@ def _check(exhibit: Exhibit) -> None:
             f"{exhibit.run} is of the world {spec.world} ({shape}, options {spec.world_options}), which the page "
             f"cannot simulate: it knows {' and '.join(WORLDS)} as they come; --onnx exports the graphs of any run"
         )
+    if exhibit.model.space.grid is not None:
+        raise TinyJEPAError(
+            f"{exhibit.run} has grids as latents, and the page shows vectors: export a run of another encoder; "
+            "--onnx exports the graphs of any run"
+        )
     if exhibit.judgement is None:
         raise TinyJEPAError(f"{exhibit.run} has no judge.json, so no threshold: make it with brain judge --run")

@@ -20,6 +20,7 @@ from shared.store.reader import Store
 from shared.store.schema import StoreSpec
 from shared.worlds import make_world
 from shared.worlds.base import action_dim
+from shared.worlds.violations import Violation
 
 LEAST_STEPS = 4
 """Model steps that a stored episode must hold to be replayed."""
@@ -51,6 +52,8 @@ class Loaded:
     policies: tuple[str, ...]
     """who can act, the default first"""
     keys: tuple[str, ...]
+    world_violations: tuple[Violation, ...] = ()
+    """the impossible events that the simulator can make"""
 
     @property
     def spec(self) -> StoreSpec:
@@ -88,12 +91,13 @@ def load(path: Path, store: Store | None, device: torch.device, *, replay: bool 
         notes.append(f"Not calibrated: no threshold is drawn. Make one with: brain judge --run {path}")
     recordings = Recordings.of(store, Timing.of(model.recipe.observation).rows(LEAST_STEPS))
     keys: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
     absent = "" if replay else None
     if not replay:
         try:
             world = make_world(spec.world, spec.frame_shape[0], **spec.world_options)
             found = (world.observation_space.shape, action_dim(world.action_space))
-            keys = tuple(world.keys)
+            keys, violations = tuple(world.keys), world.violations
             world.close()
             if found != (spec.frame_shape, spec.action_dim):
                 absent = "its frames or actions here are not those it was trained on"
@@ -112,7 +116,7 @@ def load(path: Path, store: Store | None, device: torch.device, *, replay: bool 
     if not recorded:
         notes.append("No stored test episodes here: only random actions and the keyboard can act.")
     policies = (*recorded, RANDOM, *([KEYS] if keys else []))
-    return Loaded(path, model, decoder, calibration, recordings, True, tuple(notes), policies, keys)
+    return Loaded(path, model, decoder, calibration, recordings, True, tuple(notes), policies, keys, violations)
 
 
 def _by_length(recordings: Recordings) -> list[str]:

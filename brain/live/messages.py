@@ -115,8 +115,8 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "policies": [[name, _policy_label(name, loaded.simulated)] for name in loaded.policies],
         "keys": list(loaded.keys),
         "interventions": [
-            [name, intervention.label, intervention.summary, scene.why_not(name)]
-            for name, intervention in INTERVENTIONS.items()
+            [name, intervention.label, intervention.summary, scene.why_not(name), name not in INTERVENTIONS]
+            for name, intervention in scene.interventions.items()
         ],
         "decoder": loaded.decoder is not None,
         "threshold": loaded.calibration.threshold,

@@ -33,6 +33,8 @@ class Ride(Protocol):
     """what is on, for people"""
     lead: int
     """frames by which the other course runs ahead: all begin alike, and a quarter of an episode on they differ"""
+    world: World | None
+    """the simulator; None where there is none"""
 
     def begin(self, policy: str) -> None:
         """Start another held-out episode; raises ``TinyJEPAError`` where its bytes are damaged."""
@@ -74,6 +76,7 @@ class WorldRide:
     """A simulator. Its episodes start from seeds that no training saw."""
 
     def __init__(self, world: World, recordings: Recordings, rng: np.random.Generator) -> None:
+        self.world: World | None = world
         self._world, self._recordings, self._rng = world, recordings, rng
         self._random = RandomActions(world.action_space, rng)
         self.frame: np.ndarray = np.zeros(world.observation_space.shape or (), np.uint8)
@@ -128,6 +131,8 @@ class WorldRide:
 
 class StoredRide:
     """Stored test episodes, frame by frame; nobody steers them."""
+
+    world: World | None = None
 
     def __init__(self, recordings: Recordings, rng: np.random.Generator) -> None:
         self._recordings, self._rng = recordings, rng

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from brain.data.windows import OnlineWindow, Timing
 from brain.evaluation.dream import decode
-from brain.evaluation.interventions import INTERVENTIONS, Shown
+from brain.evaluation.interventions import Lead, Shown
 from brain.live.loaded import Loaded
 from brain.live.rides import KEYS, RECORDED
+from brain.live.violations import offered
 from brain.live.watcher import Dream, Watcher
 from shared.errors import TinyJEPAError
+from shared.worlds.base import World
 
 PAST = 64
 """Frames that can be played backwards."""
@@ -119,11 +121,12 @@ class Scene:
         self.number = 0
         timing = self.loaded.timing
         self.intervention_frames = max(INTERVENTION_FRAMES, INTERVENTION_STEPS * timing.stride)
+        self.interventions = offered(self.loaded)
         self.past: list[Shown] = []
         self.other_action = np.zeros(self.loaded.spec.action_dim, np.float32)
         self._watcher = Watcher(self.loaded.model, timing, self.loaded.calibration.kind)
         self._held: frozenset[str] = frozenset()
-        self._intervention: tuple[str, Iterator[Shown]] | None = None
+        self._intervention: tuple[str, Iterator[Shown | Lead]] | None = None
         self._waiting: str | None = None
         self._dream: Dream | None = None
         self._dream_error = 0.0
@@ -141,7 +144,7 @@ class Scene:
 
     def why_not(self, intervention: str) -> str | None:
         """Why an intervention cannot be played in this world; None where it can."""
-        if INTERVENTIONS[intervention].needs_actions and self.loaded.spec.action_dim == 0:
+        if self.interventions[intervention].needs_actions and self.loaded.spec.action_dim == 0:
             return "nobody acts in this world"
         return None
 
@@ -183,13 +186,12 @@ class Scene:
         self.number += 1
         self._step_other()
         intervention, shown = self._next()
-        cut = shown is None
-        if shown is None:
-            self._begin()
-            frame, action = self._ride.frame, None
+        frame, action = shown or (self._begin(), None)
+        cut = action is None
+        if action is None:
+            self._forget(frame)
         else:
-            frame, action = shown
-            self.past = [*self.past[1 - PAST :], shown]
+            self.past = [*self.past[1 - PAST :], (frame, action)]
         reading = self._watcher.see(frame, action, self._other_window.observation())
         self._z = reading.z
         if self._dream and action is not None and self._dream.hear(action):
@@ -226,7 +228,11 @@ class Scene:
         for frame, _ in self.past:
             self._other_window.add(frame)
 
-    def _next(self) -> tuple[str | None, Shown | None]:
+    @property
+    def world(self) -> World | None:
+        return self._ride.world
+
+    def _next(self) -> tuple[str | None, Shown | Lead | None]:
         """The intervention that is on and what is shown next; nothing where an episode has to begin."""
         if self._starting:
             return None, None
@@ -234,21 +240,27 @@ class Scene:
             name, frames = self._intervention
             shown = next(frames, None)
             if shown is not None:
-                return name, shown
+                return None if isinstance(shown, Lead) else name, shown
             self._intervention = None
         if self._waiting and len(self.past) >= 2:
             self._intervention, self._waiting = self._start(self._waiting), None
             return self._next()
         return None, self.drive()
 
-    def _start(self, intervention: str) -> tuple[str, Iterator[Shown]]:
-        return intervention, INTERVENTIONS[intervention].play(self, self.intervention_frames)
+    def _start(self, intervention: str) -> tuple[str, Iterator[Shown | Lead]]:
+        return intervention, self.interventions[intervention].play(self, self.intervention_frames)
 
-    def _begin(self) -> None:
+    def _begin(self) -> np.ndarray:
+        """Begin an episode: its first frame."""
         self._ride.begin(self.policy)
-        self._starting, self._intervention, self._dream = False, None, None
+        self._starting, self._intervention = False, None
+        return self._ride.frame
+
+    def _forget(self, frame: np.ndarray) -> None:
+        """Nothing leads from the frames before to this one."""
+        self._dream = None
         self._watcher.forget()
-        self.past = [(self._ride.frame, np.zeros(self.loaded.spec.action_dim, np.float32))]
+        self.past = [(frame, np.zeros(self.loaded.spec.action_dim, np.float32))]
         for event in self.events:
             event.end(self.number)
 

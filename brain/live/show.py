@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from brain.evaluation.interventions import INTERVENTIONS
 from brain.live.loaded import Loaded
 from brain.live.messages import Command, Packed, pack, scene_state
 from brain.live.scene import Scene
@@ -144,8 +143,8 @@ class Show(threading.Thread):
                 raise TinyJEPAError(f"speed is one of {', '.join(str(speed) for speed in SPEEDS)}")
             self._speed = value
         elif command.do == "intervention":
-            if not isinstance(value, str) or value not in INTERVENTIONS:
-                raise TinyJEPAError(f"an intervention is one of {', '.join(INTERVENTIONS)}")
+            if not isinstance(value, str) or value not in self._scene.interventions:
+                raise TinyJEPAError(f"an intervention is one of {', '.join(self._scene.interventions)}")
             self._scene.play(value)
             self._playing = True
         elif command.do == "policy":

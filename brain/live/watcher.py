@@ -59,7 +59,9 @@ class Watcher:
         chunk = torch.from_numpy(taken)[None].to(latents.device)
         foreseen, _ = self.model.predict(before, chunk)
         n = len(latents)
-        energies = self.model.energy(before.expand(n, -1), chunk.expand(n, -1), latents, self.kind).tolist()
+        energies = self.model.energy(
+            before.expand(n, *before.shape[1:]), chunk.expand(n, -1), latents, self.kind
+        ).tolist()
         return Reading(latents[:1], foreseen, energies[0], energies[1] if n > 1 else None)
 
 

@@ -49,6 +49,6 @@ class RewardHead(nn.Module):
         """The head that ``brain probe`` left in a run folder; ``TinyJEPAError`` where there is none."""
         if not run.reward.exists():
             raise TinyJEPAError(f"{run.path} has no reward head: brain probe --run makes one, if the reward varies")
-        head = cls(model.latent_dim, model.action_dim)
+        head = cls(model.space.size, model.action_dim)
         checkpoint.restore(run.reward, head, checkpoint.load(run.reward)[0], "head")
         return head.to(model.device).eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from brain.data.observations import stacked
 from brain.models.encoders.base import Encoder, Frames
 from brain.models.predictors.base import Predictor
+from brain.models.space import LatentSpace
 from brain.recipes.schema import PredictorOptions, Recipe
 from brain.runs import checkpoint
 from brain.runs.folder import Run
@@ -26,20 +27,24 @@ def make_encoder(recipe: Recipe, frame_shape: tuple[int, int, int]) -> Encoder:
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def make_predictor(options: PredictorOptions, dim: int, action_dim: int) -> Predictor:
+def make_predictor(options: PredictorOptions, space: LatentSpace, action_dim: int) -> Predictor:
     """A recipe section's predictor; ``action_dim`` is the width of the action chunk of one model step."""
-    predictor: Predictor = options.part()(options, dim, action_dim)
+    predictor: Predictor = options.part()(options, space, action_dim)
     return predictor
 
 
 class Dynamics(nn.Module):
     """What stage 2 fits to frozen latents: standardisation, a predictor, and a head for its error's variance.
 
-    Latents outside are raw, (N, D); inside they are standardised per dimension, and so is the action chunk.
+    Latents outside are raw; inside they are standardised per dimension, those of a grid per channel over all cells,
+    and so is the action chunk. A latent is (D,), or (T, D) where it is a grid (``brain.models.space``); ``shape`` is
+    either below. ``worst`` of a grid's cells make its energy, 0 = all.
     """
 
-    def __init__(self, predictor: Predictor, dim: int, action_dim: int) -> None:
+    def __init__(self, predictor: Predictor, worst: int = 0) -> None:
         super().__init__()
+        self.worst = worst
+        dim, action_dim = predictor.space.dim, predictor.action_dim
         self.predictor = predictor
         self.log_variance = predictor.variance_head()
         self.latent_mean: Tensor
@@ -51,7 +56,7 @@ class Dynamics(nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(size))
 
     def standardise(self, z: Tensor) -> Tensor:
-        """Raw latents (..., D) to zero mean and unit variance over the training episodes."""
+        """Raw latents (..., *shape) to zero mean and unit variance over the training episodes."""
         return (z - self.latent_mean) / self.latent_std
 
     def actions(self, actions: Tensor) -> Tensor:
@@ -59,12 +64,14 @@ class Dynamics(nn.Module):
         return (actions - self.action_mean) / self.action_std
 
     def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised latent (N, D) and raw action chunk (N, A) to mean and log-variance of the next, (N, D) each."""
-        action = self.actions(action)
-        return self.predictor(z, action), self.log_variance(z, action).clamp(-10, 5)
+        """Standardised latent (N, *shape), raw action chunk (N, A): mean and log-variance of the next, (N, *shape)."""
+        mean, features = self.predictor.step(z, self.actions(action))
+        return mean, self.log_variance(features).clamp(-10, 5)
 
     def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind) -> Tensor:
-        """How implausible ``proposal`` (N, D) is after ``z`` (N, D) and ``action`` (N, A): (N,), >= 0, low = plausible.
+        """How implausible ``proposal`` is after ``z``, (N, *shape) each, and ``action`` (N, A): (N,), >= 0.
+
+        Low is plausible. Of a grid: the mean over its cells, or over the ``worst`` ones.
 
         ``plain``: squared distance between prediction and proposal, per dimension. ``scaled``: each dimension's
         squared distance divided by the standard deviation that the variance head predicts, so that an error counts
@@ -77,25 +84,33 @@ class Dynamics(nn.Module):
         error = (proposal - mean).square()
         if kind == "scaled":
             error = error * torch.exp(-0.5 * log_variance)
-        return error.mean(1)
+        error = error.mean(-1)
+        if error.ndim == 1:
+            return error
+        return (error.topk(min(self.worst, error.shape[1])).values if self.worst else error).mean(1)
 
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
-        """Standardised latent (N, D) under raw action chunks (N, K, A) to the K next latents (N, K, D)."""
+        """Standardised latent (N, *shape) under raw action chunks (N, K, A) to the K next latents (N, K, *shape)."""
         return self.predictor.rollout(z, self.actions(actions))
 
 
 class WorldModel(nn.Module):
-    """Encoder and dynamics of a run: frames to latents, latents to futures, futures to energies."""
+    """Encoder and dynamics of a run: frames to latents, latents to futures, futures to energies.
+
+    Latents are float32 (N, *latent_shape): a vector each, ``latent_shape`` (D,), or a grid of T cells, (T, D).
+    """
 
     def __init__(self, recipe: Recipe, spec: StoreSpec) -> None:
         super().__init__()
         self.recipe = recipe
         self.spec = spec
-        self.latent_dim = recipe.encoder.dim
         self.action_dim = recipe.observation.stride * spec.action_dim
         self.encoder = make_encoder(recipe, spec.frame_shape)
-        predictor = make_predictor(recipe.prediction.predictor, self.latent_dim, self.action_dim)
-        self.dynamics = Dynamics(predictor, self.latent_dim, self.action_dim)
+        self.space = self.encoder.space
+        self.latent_shape = self.space.shape
+        self.latent_dim = self.space.dim
+        predictor = make_predictor(recipe.prediction.predictor, self.space, self.action_dim)
+        self.dynamics = Dynamics(predictor, recipe.energy.worst)
 
     @classmethod
     def load(cls, run: Path, spec: StoreSpec, device: torch.device) -> WorldModel:
@@ -127,17 +142,17 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
-        """Standardised latents: uint8 (N, T, H, W, C), one model step apart, to float32 (N, T - stack + 1, D)."""
+        """Standardised latents: uint8 (N, T, H, W, C), one model step apart, to (N, T - stack + 1, *latent_shape)."""
         return self.dynamics.standardise(self.embed(frames))
 
     @torch.no_grad()
     def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """One model step: (N, D) and (N, stride * A) to mean and log-variance of the next latent, (N, D) each."""
+        """One model step: latents and (N, stride * A) to mean and log-variance of the next, (N, *latent_shape) each."""
         return self.dynamics.predict(z, action)
 
     @torch.no_grad()
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
-        """(N, D) under (N, K, stride * A) to the K next latents, (N, K, D)."""
+        """Latents (N, *latent_shape) under (N, K, stride * A) to the K next ones, (N, K, *latent_shape)."""
         return self.dynamics.rollout(z, actions)
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from brain.data.windows import Batch
 from brain.models.encoders.base import Encoder
-from brain.objectives.losses import CovarianceLoss, SIGReg, VarianceLoss
+from brain.objectives.losses import CovarianceLoss, SIGReg, VarianceLoss, samples
 from brain.recipes.schema import ObjectiveOptions, Recipe
 
 
@@ -24,7 +24,7 @@ class Terms:
     parts: dict[str, Tensor]
     """unweighted scalar terms, for the log"""
     latents: Tensor
-    """(N, D) latents of the batch, for the collapse diagnostics"""
+    """(N, *latent_shape) latents of the batch, for the collapse diagnostics"""
 
 
 class Objective(nn.Module):
@@ -101,10 +101,20 @@ class Regularised(Objective):
         self.sigreg = SIGReg() if options.sigreg else None
         self.expander: nn.Module = nn.Identity()
         if options.expander:
-            self.expander = expander(encoder.latent_shape[-1], options.expander)
+            self.expander = expander(encoder.space.dim, options.expander)
+
+    @classmethod
+    def check(cls, options: Any, recipe: Recipe) -> None:
+        super().check(options, recipe)
+        if options.expander and recipe.encoder.part().makes_grid:
+            raise ValueError("the expander takes vectors, no grids: set objective.expander=0")
 
     def regularised(self, *views: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum and unweighted terms of variance, covariance and SIGReg, each summed over the views, (N, D)."""
+        """Weighted sum and unweighted terms of variance, covariance and SIGReg, each summed over the views.
+
+        Views are (N, D), or (N, T, D) of a grid, of which every cell is a sample (``brain.objectives.losses.samples``).
+        """
+        views = tuple(samples(z) for z in views)
         parts = {
             "variance": torch.stack([self.variance(z) for z in views]).sum(),
             "covariance": torch.stack([self.covariance(z) for z in views]).sum(),

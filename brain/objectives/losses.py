@@ -10,7 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from brain.models.layers.cells import to_cells
 from brain.models.layers.mlp import mlp
+from brain.models.space import LatentSpace
+
+
+def samples(z: Tensor) -> Tensor:
+    """What variance, covariance and SIGReg see of latents: (N, D) as they are; of grids (N, T, D) all cells, (N T, D),
+    each cell's mean over the batch taken away.
+
+    With the means, patterns that padding and things that never move make across cells would satisfy the hinge, and what
+    moves would not have to be encoded.
+    """
+    return z if z.ndim == 2 else (z - z.mean(0)).flatten(0, 1)
 
 
 class InvarianceLoss(nn.Module):
@@ -58,12 +70,32 @@ class InverseDynamics(nn.Module):
     error. Embeddings (N, D) and (N, D), actions (N, A), to a scalar >= 0.
     """
 
-    def __init__(self, dim: int, action_dim: int, width: int = 256) -> None:
+    def __init__(self, space: LatentSpace, action_dim: int, width: int = 256) -> None:
         super().__init__()
-        self.head = mlp(2 * dim, width, action_dim, 1)
+        self.head = mlp(2 * space.dim, width, action_dim, 1)
 
     def forward(self, z: Tensor, next_z: Tensor, action: Tensor) -> Tensor:
         return (self.head(torch.cat([z, next_z], 1)) - action).square().mean()
+
+
+class GridInverseDynamics(nn.Module):
+    """The same of grids (N, T, D): two 3x3 convolutions on both, the maximum over cells, a linear map.
+
+    The maximum finds what moved wherever it is.
+    """
+
+    def __init__(self, space: LatentSpace, action_dim: int, width: int = 32) -> None:
+        super().__init__()
+        assert space.grid is not None
+        self.grid = space.grid
+        self.features = nn.Sequential(
+            nn.Conv2d(2 * space.dim, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU()
+        )
+        self.head = nn.Linear(width, action_dim)
+
+    def forward(self, z: Tensor, next_z: Tensor, action: Tensor) -> Tensor:
+        cells = to_cells(torch.cat([z, next_z], 2), self.grid)
+        return (self.head(self.features(cells).amax((2, 3))) - action).square().mean()
 
 
 class GaussianNLL(nn.Module):

@@ -13,7 +13,7 @@ from brain.data.windows import Batch
 from brain.models.encoders.base import Encoder
 from brain.models.world_model import make_predictor
 from brain.objectives.base import Regularised, RegularisedOptions, Terms
-from brain.objectives.losses import InvarianceLoss, InverseDynamics
+from brain.objectives.losses import GridInverseDynamics, InvarianceLoss, InverseDynamics
 from brain.objectives.target import EMATarget
 from brain.recipes import schema
 
@@ -77,13 +77,13 @@ class Predictive(Regularised):
 
     def __init__(self, options: PredictiveOptions, encoder: Encoder, action_dim: int) -> None:
         super().__init__(options, encoder, action_dim)
-        dim = encoder.latent_shape[-1]
         self.steps = options.rollout
         self.invariance = InvarianceLoss()
-        self.predictor = make_predictor(options.predictor, dim, action_dim)
-        self.inverse_dynamics = None
+        self.predictor = make_predictor(options.predictor, encoder.space, action_dim)
+        self.inverse_dynamics: InverseDynamics | GridInverseDynamics | None = None
         if options.inverse_dynamics and action_dim:
-            self.inverse_dynamics = InverseDynamics(dim, action_dim)
+            kind = InverseDynamics if encoder.space.grid is None else GridInverseDynamics
+            self.inverse_dynamics = kind(encoder.space, action_dim)
         self.ema: EMATarget | None = None
 
     @classmethod

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from brain.data.windows import OnlineWindow, Timing
 from brain.planning.costs.base import Goal, WeightedSum
 from brain.planning.dynamics import Counted
 from brain.planning.planners.base import Plan, Planner, Problem
@@ -50,13 +51,13 @@ class Agent:
         self._actions = Actions(world.action_space)
         self._dynamics, self._planner, self._cost, self._goal = dynamics, planner, cost, goal
         self._generator = torch.Generator().manual_seed(seed)
-        self._frames: deque[np.ndarray] = deque(maxlen=(dynamics.stack - 1) * dynamics.stride + 1)
+        self._window = OnlineWindow(Timing(dynamics.stack, dynamics.stride))
         self._rows: deque[np.ndarray] = deque()
         self._step = 0
 
     def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
         """A model reads the frames only; upper bounds read the state."""
-        self._frames.append(frame)
+        self._window.add(frame)
         if not self._rows:
             self._decide(state)
         self._step += 1
@@ -64,16 +65,10 @@ class Agent:
 
     def _decide(self, state: np.ndarray) -> None:
         started, counted = time.perf_counter(), self._dynamics.steps
-        z = self._dynamics.observe(history(self._frames, self._dynamics.stack, self._dynamics.stride), state)
+        z = self._dynamics.observe(self._window.padded(), state)
         before = self.decisions[-1].plan if self.decisions else None
         plan = self._planner.plan(Problem(self._dynamics, self._cost, z, self._goal), self._generator, before)
         seconds = time.perf_counter() - started
         self.decisions.append(Decision(self._step, plan, seconds, self._dynamics.steps - counted))
         for action in plan.actions[: self._planner.options.receding].cpu().numpy():
             self._rows.extend([action] * self._dynamics.stride)
-
-
-def history(frames: deque[np.ndarray], stack: int, stride: int) -> np.ndarray:
-    """The last frames of an episode as an observation, uint8 (stack, H, W, C); its first frame where it has no more."""
-    last = len(frames) - 1
-    return np.stack([frames[max(0, last - k * stride)] for k in reversed(range(stack))])

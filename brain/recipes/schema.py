@@ -40,6 +40,11 @@ class PartOptions(Section):
         options: type[PartOptions] = cls.registry.get(kind).Options
         return options
 
+    @classmethod
+    def standard(cls) -> Any:
+        """The default part's options, at their defaults."""
+        return cls.chosen({}).model_validate({cls.key: cls.default})
+
     def part(self) -> Any:
         """The class of the chosen part."""
         return self.registry.get(getattr(self, self.key))
@@ -154,7 +159,11 @@ class Energy(Section):
     """Stage 3: calibration on validation episodes, report on test episodes."""
 
     false_alarm_rate: float = Field(0.01, gt=0, lt=1, description="share of true transitions above the threshold")
+    worst: int = Field(
+        0, ge=0, description="of a grid: cells whose mean is the energy, those of the largest; 0 = the mean over all"
+    )
     anchors: int = Field(3000, ge=50, description="test transitions that are scored")
+    violation_pairs: int = Field(64, ge=0, description="test pairs of each of the world's violations; 0 = none")
 
 
 class Recipe(Section):

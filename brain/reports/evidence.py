@@ -19,6 +19,7 @@ from brain.evaluation.timeline import watch
 from brain.models.world_model import WorldModel
 from brain.reports import figures as draw
 from brain.reports.report import write_report
+from brain.reports.violations import drawable
 from brain.runs.figures import BASELINES, UPPER_BOUND
 from brain.runs.folder import Run, write_whole
 from shared.store.reader import Store
@@ -42,7 +43,7 @@ def judge(model: WorldModel, store: Store, run: Run, *, quiet: bool = False, see
 
 
 def pictures(store: Store, figures: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
-    """SVGs by name: ``timeline``, ``kinds`` (by panel) and ``planes``; and what the timeline shows."""
+    """SVGs by name: ``timeline``, ``kinds`` (by panel), ``planes``, ``strips`` (by violation); and what it is of."""
     line = watch(
         store, evidence.test, evidence.latents, evidence.dynamics, evidence.form, evidence.seed, evidence.device
     )
@@ -51,6 +52,7 @@ def pictures(store: Store, figures: Mapping[str, Any], evidence: Evidence) -> di
         "timeline": draw.timeline(line, threshold, store.spec.control_rate),
         "kinds": {kind: draw.kind_panel(pairs) for kind, pairs in _panels(evidence).items()},
         "planes": _planes(States.of(store.spec), evidence),
+        "strips": drawable(evidence.strips),
         "episode": line.episode,
         "injected": len(line.injected),
     }

@@ -40,6 +40,7 @@ LABELS = {
     "pca": "PCA, same width",
     "state-oracle": "state oracle",
     "persistence": "persistence",
+    "free-motion": "moves on freely",
     "mean": "mean",
 }
 

@@ -123,12 +123,56 @@ class SplitFigures(Figures):
     used_observations: int
 
 
+class PairScores(Figures):
+    """Of pairs of a true and an impossible continuation: see ``brain.evaluation.violations.scores``."""
+
+    relative_accuracy: float | None
+    auc: float | None
+    detection_rate: float | None = None
+
+
+class ViolationFigures(PairScores):
+    """One violation of expectation."""
+
+    principle: str
+    summary: str = ""
+    unseen: bool = False
+    """whether in scenes never trained on"""
+    pairs: int = 0
+    false_alarm_rate: float | None = None
+    """share of its true continuations above the threshold"""
+    intervals: dict[str, tuple[float | None, float | None]] = {}
+    baselines: dict[str, PairScores] = {}
+    upper_bound: PairScores | None = None
+
+
+class ViolationMeans(PairScores):
+    principles: dict[str, PairScores] = {}
+    unseen: dict[str, PairScores] = {}
+    """by what is new in the scenes"""
+
+
+class ViolationSetup(Figures):
+    simulated: bool
+    """whether the simulator made the pairs, and not stored frames"""
+    aggregate: Literal["max", "mean"]
+    """of the energies along a clip"""
+    threshold: float | None
+    false_alarm_target: float
+    false_alarm_rate: float | None
+    steps: int
+    """model steps of a clip"""
+
+
 class Judgement(Figures):
     """``judge.json``."""
 
     energy: EnergyFigures
     headline: dict[str, MainFigure] = {}
     rollout: RolloutFigures = RolloutFigures()
+    violations: dict[str, ViolationFigures] = {}
+    violations_mean: ViolationMeans | None = None
+    violations_setup: ViolationSetup | None = None
     probes: dict[str, dict[str, dict[str, float | None]]] = {}
     """R2 of linear probes: domain (``all``, then the world's typical rows), representation, state"""
     latent: LatentFigures | None = None

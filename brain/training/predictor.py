@@ -71,7 +71,8 @@ def fit_dynamics(
 def fit_scale(dynamics: Dynamics, table: LatentWindows) -> None:
     """Set the standardisation to the table's mean and standard deviation, per dimension."""
     chunks = table.windows(table.starts(1), 1)[1][:, 0]
-    for name, values in (("latent", table.z), ("action", chunks)):
+    cells = table.z.reshape(-1, table.z.shape[-1])  # of a grid, every cell
+    for name, values in (("latent", cells), ("action", chunks)):
         if values.shape[1] == 0:
             continue  # a world without actions
         getattr(dynamics, f"{name}_mean").copy_(values.mean(0))

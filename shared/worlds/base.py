@@ -108,6 +108,9 @@ class World(gym.Env[np.ndarray, Any]):
     unseen_episodes: ClassVar[bool] = False
     """Whether every seed shows a scene of its own, so that held-out episodes are scenes never trained on."""
 
+    drawing: bool = True
+    """Whether steps draw. While it is False, a world whose pictures are costly may return an earlier frame instead."""
+
     tasks: ClassVar[Mapping[str, Task]] = {}
     """What an agent can be asked to do, by name, the default first: see ``shared.worlds.tasks``."""
 

@@ -88,12 +88,12 @@ def changes_colour(before: np.ndarray, after: np.ndarray, count: int, rng: np.ra
 
 
 FRAME_VIOLATIONS = (
-    FrameViolation("vanishes", "permanence", "the most striking thing is gone", vanishes),
-    FrameViolation("changes-colour", "immutability", "all colours are others", changes_colour),
-    FrameViolation("is-mirrored", "immutability", "left and right are exchanged", is_mirrored),
+    FrameViolation("vanishes", "permanence", "the most striking thing is gone", vanishes, framewise=True),
+    FrameViolation("changes-colour", "immutability", "all colours are others", changes_colour, framewise=True),
+    FrameViolation("is-mirrored", "immutability", "left and right are exchanged", is_mirrored, framewise=True),
     FrameViolation("jumps", "continuity", "it is suddenly much later", jumps),
-    FrameViolation("shifts", "continuity", "the view is shifted by an eighth", _warped(_shift)),
-    FrameViolation("turns", "continuity", "the view is turned by 20 degrees", _warped(_turn)),
+    FrameViolation("shifts", "continuity", "the view is shifted by an eighth", _warped(_shift), framewise=True),
+    FrameViolation("turns", "continuity", "the view is turned by 20 degrees", _warped(_turn), framewise=True),
     FrameViolation("repeats", "inertia", "the picture stands still", repeats),
     FrameViolation("doubles-its-speed", "inertia", "time runs at double speed", doubles_its_speed),
     FrameViolation("runs-backwards", "inertia", "time runs backwards", runs_backwards),

@@ -25,6 +25,9 @@ their momentum; do what the action does."""
 VISIBLE = 32
 """Levels of 255 by which some pixel of an impossible continuation differs from the true one, or the pair is dropped."""
 
+MOMENTS = 3
+"""Taken from one episode at most."""
+
 ATTEMPTS = 20
 """Episodes tried at most for each pair that is asked for."""
 
@@ -53,9 +56,12 @@ class Ride:
         self.frames, self.states = [frame.copy()], [self.world.state()]
         self.actions: list[np.ndarray] = []
 
-    def step(self, action: Any) -> None:
+    def step(self, action: Any, drawn: bool = True) -> None:
+        """``drawn``: whether the frame may be looked at; the last ``before`` frames of a moment's past are."""
         self.actions.append(flat_action(self.world.action_space, action))  # before the world has it
+        self.world.drawing = drawn
         frame, _, terminated, truncated, _ = self.world.step(action)
+        self.world.drawing = True
         self.over = self.over or terminated or truncated
         self.frames.append(frame.copy())
         self.states.append(self.world.state())
@@ -90,6 +96,8 @@ class FrameViolation:
     summary: str
     make: Callable[[np.ndarray, np.ndarray, int, np.random.Generator], np.ndarray]
     """See ``shared.worlds.frame_violations``."""
+    framewise: bool = False
+    """Whether it changes each frame by itself, so that a video can be changed while it runs."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +171,13 @@ def _draw_group(
     for seed in seeds:
         rng = np.random.default_rng([seed, *situation.__name__.encode()])
         ride = Ride(world, seed, rng, (past - 1) * stride, steps * stride)
-        for act in situation(ride):
+        for act in itertools.islice(situation(ride), MOMENTS):
             first = len(ride.frames) - 1
             assert first >= ride.before, f"{situation.__name__} yields before the past is long enough"
             origin, taken = world.fork(), []
-            for _ in range(steps * stride):
+            for number in range(1, steps * stride + 1):
                 taken.append(act())
-                ride.step(taken[-1])
+                ride.step(taken[-1], drawn=number % stride == 0)
             if ride.over:
                 break
             shown = np.arange(first - ride.before, first + ride.after + 1, stride)
@@ -205,7 +213,13 @@ def _run(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Every ``stride``-th frame and state of the impossible continuation; None where it does not happen."""
     frames, states = [], []
-    for number, frame in enumerate(violation.make(world, actions, rng), 1):
+
+    def told() -> Iterator[Any]:
+        for number, action in enumerate(actions, 1):
+            world.drawing = number % stride == 0
+            yield action
+
+    for number, frame in enumerate(violation.make(world, told(), rng), 1):
         if number % stride == 0:
             frames.append(frame.copy())
             states.append(world.state())

@@ -37,5 +37,31 @@ def make_run(folder: Path) -> Path:
     return path
 
 
+def make_car_run(folder: Path) -> Path:
+    """``folder/store`` and ``folder/car``: hardly trained, with a threshold; no test asks what it notices."""
+    store, path = folder / "store", folder / "car"
+    collect = [
+        "collect",
+        "--world",
+        "car-racing",
+        "--episodes",
+        "20",
+        "--max-episode-steps",
+        "60",
+        "--local",
+        "--quiet",
+    ]
+    assert run(factory, "factory", [*collect, "--store", str(store)]) == 0
+    small = ["encoder.dim=8", "encoder.width=4", "prediction.batch=32", "objective.batch=16"]
+    options = [part for setting in small for part in ("--set", setting)]
+    for stage in ("encoder", "predictor"):
+        train = ["train", "--recipe", "car-racing", "--store", str(store), "--run", str(path), "--stage", stage]
+        assert run(brain, "brain", [*train, "--steps", "3", "--quiet", *options]) == 0
+    spec = Store(store).spec.model_dump(mode="json")
+    energy = {"form": "scaled", "kinds": {}, "validation": {"scaled": {"thresholds": {"1": 1.0}}}}
+    (path / "judge.json").write_text(json.dumps({"store": {"path": str(store)} | spec, "energy": energy}))
+    return path
+
+
 def opened(path: Path, store: Path | None, replay: bool = False) -> Loaded:
     return load(path, Store(store) if store else None, torch.device("cpu"), replay=replay)

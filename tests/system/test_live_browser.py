@@ -54,6 +54,42 @@ def browse(
     asyncio.run(main())
 
 
+def test_a_person_removes_the_car_and_reads_a_verdict(car: Path) -> None:
+    """The verdict is that of the energy and the threshold, whichever it is: the model is hardly trained."""
+
+    async def visit(server: Server, browser: Chromium) -> None:
+        page = await browser.page()
+        await page.open(server.url)
+        await page.until("window.live && live.state && live.points.length > 10")
+        labels = await page.do("[...document.querySelectorAll('#violations button')].map(b => b.textContent)")
+        assert {"Car vanishes", "Car turns blue", "Does not turn", "Gap in the road"} <= set(labels)
+        assert not await page.do("document.querySelectorAll('#violations kbd').length")
+
+        # stopped in the middle of it: what the page says is what the energy and the threshold say
+        await page.do(CHOOSE.format(id="speed", value="0.1"))
+        await page.until("live.state.speed === 0.1")
+        await page.do("document.querySelector('[data-intervention=car-vanishes]').click()")
+        await page.until("live.points.at(-1)[3] === 'car-vanishes' && live.points.at(-1)[1] !== null")
+        await page.do("document.getElementById('play').click()")
+        await page.until("live.state.playing === false")
+        await page.until("document.querySelector('[data-intervention=car-vanishes]').classList.contains('on')")
+        energy, threshold = await page.do("[live.points.at(-1)[1], live.state.threshold]")
+        said, kind = await page.do("(v => [v.textContent, v.className])(document.getElementById('verdict'))")
+        expected = ("✕ impossible", "verdict alarm") if energy > threshold else ("✓ plausible", "verdict fine")
+        assert (said, kind) == expected
+
+        # to its end: the event and its frames are delivered, and the table has a row of it
+        await page.do(CHOOSE.format(id="speed", value="1"))
+        await page.do("document.getElementById('play').click()")
+        event = await page.until("live.state.events.find(e => e.name === 'car-vanishes' && !e.open)")
+        played = await page.do("live.points.filter(p => p[3] === 'car-vanishes').map(p => p[0])")
+        assert played == list(range(event["start"], event["stop"]))
+        assert "Car vanishes" in await page.do("document.getElementById('events').innerText")
+        assert not page.problems and not await page.do("live.stats.errors.length")
+
+    browse({"0": car}, car.parent / "store", None, visit)
+
+
 async def text(page: Page, name: str) -> str:
     return str(await page.do(f"document.getElementById('{name}').textContent"))
 

@@ -259,6 +259,25 @@ def test_teleport_crosses_the_threshold_and_the_model_recovers(page: Any) -> Non
     assert np.median(after[2:]) < threshold
 
 
+@pytest.mark.parametrize(("world", "button"), [("bouncing-logo", "vanishes"), ("two-room", "dot-vanishes")])
+def test_a_violation_is_shown_for_twelve_steps_with_its_verdict(page: Any, world: str, button: str) -> None:
+    """The verdict is that of energy and threshold, whichever it is."""
+    show(page, world)
+    for _ in range(4):
+        step(page)
+    before = page.do("document.getElementById('reality-note').textContent")
+    page.do(f"document.querySelector('[data-violation={button}]').click()")
+    page.until(f"document.getElementById('reality-note').textContent !== {before!r}")
+    pressed = f"document.querySelector('[data-violation={button}]').getAttribute('aria-pressed')"
+    states = [page.do(pressed)]
+    for _ in range(12):
+        step(page)
+        states.append(page.do(pressed))
+    alarm = energy(page) > page.do(THRESHOLD)
+    assert page.do("document.getElementById('surprise').dataset.state") == ("alarm" if alarm else "calm")
+    assert states == ["true"] * 11 + ["false"] * 2
+
+
 def test_the_decoder_can_be_switched_off(page: Any) -> None:
     show(page, "bouncing-logo")
     step(page)

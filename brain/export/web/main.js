@@ -56,6 +56,9 @@ async function draw() {
   byId("mind-title").textContent = dreaming ? `Dream ${play.dream.step}/${DREAM_STEPS}` : "Model’s view";
   byId("stage").classList.toggle("dreaming", dreaming);
   byId("tick-key").textContent = dreaming ? "dreamt" : "predicted one step before";
+  for (const button of byId("violations").children) {
+    button.setAttribute("aria-pressed", String(button.dataset.violation === play.world.violation));
+  }
   drawBars(byId("bars"), play.z, dreaming ? play.dream.z : play.prediction?.mean);
   drawCurve(byId("curve"), play.energies, play.threshold);
   drawDrift(byId("drift"), play.dream, "Press Dream to compare");
@@ -90,6 +93,18 @@ async function clock() {
 
 const teleport = () => soon(() => play.teleport());
 
+// The buttons of a world's violations; paused, one is followed by a step.
+function offer(world) {
+  const buttons = Object.entries(world.violations).map(([name, label]) => {
+    const button = document.createElement("button");
+    button.textContent = label;
+    button.dataset.violation = name;
+    button.onclick = () => soon(() => play.violate(name)).then(() => running || advance());
+    return button;
+  });
+  byId("violations").replaceChildren(...buttons);
+}
+
 const COMMANDS = {
   // what the button does; paused, a teleport and a dream are followed by a step, or nothing would be seen
   teleport: () => teleport().then(() => running || advance()),
@@ -118,6 +133,7 @@ async function show(name) {
   const world = play.world.constructor;
   for (const tab of byId("worlds").children) tab.setAttribute("aria-pressed", String(tab.dataset.world === name));
   byId("about").textContent = world.about;
+  offer(world);
   byId("facts").textContent = "";
   byId("drive").hidden = !world.drives;
   byId("reality").classList.toggle("drivable", world.drives);

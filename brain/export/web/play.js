@@ -1,6 +1,7 @@
 // What happens, and what the model makes of it: a world and a model, one simulated step at a time.
 
 const KEPT = 240; // steps of the energy curve
+const VIOLATED = 12; // steps that a violation lasts
 
 const distance = (a, b) => a.reduce((sum, value, i) => sum + (value - b[i]) ** 2, 0) / a.length;
 
@@ -28,6 +29,7 @@ export class Play {
     this.dream = null;
     this.prediction = null;
     this.teleported = false;
+    this.violate(null);
     await this.look();
   }
 
@@ -43,6 +45,12 @@ export class Play {
   teleport() {
     this.world.teleport();
     this.teleported = true;
+  }
+
+  // The next steps show what this world cannot do; null ends it.
+  violate(name) {
+    this.world.violation = name;
+    this.violated = name ? VIOLATED : 0;
   }
 
   // From now on the model rolls its own predictions forward and looks at nothing but the actions.
@@ -63,6 +71,10 @@ export class Play {
     await this.look();
     if (this.dreaming && (this.dream.wait += 1) === this.stride) await this.dreamOn();
     this.teleported = false;
+    if (this.violated && (this.violated -= 1) === 0) {
+      this.violate(null);
+      this.world.recover?.();
+    }
   }
 
   async look() {
@@ -75,7 +87,7 @@ export class Play {
     const before = this.latents.length === this.stride + 1 ? this.latents[0] : null;
     this.prediction = before && seen ? await this.model.predict(before, this.actions.flat()) : null;
     const energy = this.prediction ? this.model.energy(this.prediction, this.z) : NaN;
-    this.energies.push({ step: this.steps, energy, anomaly: this.teleported });
+    this.energies.push({ step: this.steps, energy, anomaly: this.teleported || this.violated > 0 });
     if (this.energies.length > KEPT) this.energies.shift();
   }
 

@@ -110,18 +110,20 @@ function options(select, pairs) {
 }
 
 function interventions() {
-  at("interventions").replaceChildren(
-    ...state.interventions.map(([name, label, summary, why]) => {
-      const button = element("button", `${label} `);
+  const made = state.interventions.map(([name, label, summary, why, own]) => {
+    const button = element("button", own ? label : `${label} `);
+    button.dataset.intervention = name;
+    button.disabled = Boolean(why);
+    button.title = why || summary;
+    if (!own) {
       button.append(element("kbd", label[0]));
-      button.dataset.intervention = name;
-      button.disabled = Boolean(why);
-      button.title = why || summary;
       button.setAttribute("aria-keyshortcuts", label[0].toLowerCase());
-      button.onclick = () => ask("intervention", name);
-      return button;
-    }),
-  );
+    }
+    button.onclick = () => ask("intervention", name);
+    return [own, button];
+  });
+  at("interventions").replaceChildren(...made.filter(([own]) => !own).map(([, button]) => button));
+  at("violations").replaceChildren(...made.filter(([own]) => own).map(([, button]) => button));
 }
 
 function pad() {
@@ -201,7 +203,8 @@ function texts() {
   const alarm = state.threshold !== null && energy !== null && energy > state.threshold;
   verdict.className = `verdict ${alarm ? "alarm" : energy !== null && state.threshold !== null ? "fine" : ""}`;
   verdict.textContent = energy === null ? "looking" : state.threshold === null ? "no threshold" : alarm ? "✕ impossible" : "✓ plausible";
-  for (const button of at("interventions").children) button.classList.toggle("on", button.dataset.intervention === intervention);
+  const buttons = document.querySelectorAll("[data-intervention]");
+  for (const button of buttons) button.classList.toggle("on", button.dataset.intervention === intervention);
   const dream = view.dream;
   if (!dream) blank(at("dream"));
   if (dream) at("dream-text").textContent = `step ${dream.done} of ${dream.steps}, error ${figure(dream.error)}`;
@@ -249,7 +252,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.repeat && key !== ".") return;
   if (key === " " && event.target.closest("button")) return;
-  const intervention = state.interventions.find(([, label]) => label[0].toLowerCase() === key);
+  const intervention = state.interventions.find(([, label, , , own]) => !own && label[0].toLowerCase() === key);
   if (intervention) ask("intervention", intervention[0]);
   else if (SHORTCUTS[key]) SHORTCUTS[key]();
   else return;

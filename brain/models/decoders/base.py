@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 
 class Decoder(nn.Module):
-    """Standardised latents (N, dim) to frames (N, H, W, C) in [0, 1]."""
+    """Standardised latents (N, *latent_shape) to frames (N, H, W, C) in [0, 1]."""
 
     LEARNING_RATE: float
     """Peak of the schedule that suits it."""
+    takes_grid: ClassVar[bool] = False
+    """Whether latents are grids of cells instead of vectors."""
 
     def forward(self, z: Tensor) -> Tensor:
         raise NotImplementedError

@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 
 from brain.models.decoders.base import Decoder
+from brain.models.space import LatentSpace
 
 
 class ConvDecoder(Decoder):
@@ -20,13 +21,13 @@ class ConvDecoder(Decoder):
     WIDTHS = (128, 64, 32, 16, 16)
     LEARNING_RATE = 4e-3
 
-    def __init__(self, dim: int, frame_shape: tuple[int, int, int]) -> None:
+    def __init__(self, space: LatentSpace, frame_shape: tuple[int, int, int]) -> None:
         super().__init__()
         height, width, channels = frame_shape
         self.frame_shape = frame_shape
         self.grid = (self.WIDTHS[0], -(-height // 16), -(-width // 16))
         self.spread = nn.Sequential(
-            nn.Linear(dim, self.HIDDEN), nn.ReLU(inplace=True), nn.Linear(self.HIDDEN, math.prod(self.grid))
+            nn.Linear(space.dim, self.HIDDEN), nn.ReLU(inplace=True), nn.Linear(self.HIDDEN, math.prod(self.grid))
         )
         layers: list[nn.Module] = []
         for before, after in zip(self.WIDTHS, self.WIDTHS[1:]):

@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 
 from brain.models.decoders.base import Decoder
+from brain.models.space import LatentSpace
 
 
 class MLPDecoder(Decoder):
@@ -17,11 +18,11 @@ class MLPDecoder(Decoder):
 
     LEARNING_RATE = 2e-3
 
-    def __init__(self, dim: int, frame_shape: tuple[int, int, int]) -> None:
+    def __init__(self, space: LatentSpace, frame_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.frame_shape = frame_shape
         self.network = nn.Sequential(
-            nn.Linear(dim, 64),
+            nn.Linear(space.dim, 64),
             nn.GELU(),
             nn.Linear(64, 256),
             nn.GELU(),

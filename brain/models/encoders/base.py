@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from brain.models.space import LatentSpace
 from brain.parts import ENCODERS
 from brain.recipes.schema import EncoderOptions, Recipe
 
@@ -36,10 +37,20 @@ class Encoder(nn.Module):
     flat: ClassVar[bool] = False
     """Whether frames of 1x1 will do, and so the coordinates of ``observation.mode`` state."""
 
+    makes_grid: ClassVar[bool] = False
+    """Whether latents are grids of cells instead of vectors; such a class sets its own ``space``."""
+    exports: ClassVar[bool] = True
+    """Whether it goes through ONNX."""
+
     def __init__(self, options: EncoderOptions, frames: Frames) -> None:
         super().__init__()
         self.frames = frames
-        self.latent_shape = torch.Size((options.dim,))
+        self.space = LatentSpace(options.dim)
+
+    @property
+    def latent_shape(self) -> torch.Size:
+        """Of one latent: (D,), or (T, D) for a grid of T cells (``brain.models.space``)."""
+        return self.space.shape
 
     @classmethod
     def check(cls, options: Any, recipe: Recipe) -> None:

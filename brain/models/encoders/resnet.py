@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from brain.models.encoders.base import Encoder, Frames
 from brain.recipes.schema import EncoderOptions
+
+
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution, padded by 1, without bias. Of a map of one cell it sees the kernel's middle alone.
+
+    That case is computed as such: torch's bfloat16 convolution on CPUs leaves the gradient of the other taps
+    uninitialised there (seen with stride 2 and torch 2.13).
+    """
+
+    def __init__(self, channels: int, out: int, stride: int = 1) -> None:
+        super().__init__(channels, out, 3, stride, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2:] == (1, 1):
+            return F.conv2d(x, self.weight[:, :, 1:2, 1:2])
+        return super().forward(x)
 
 
 class BasicBlock(nn.Module):
@@ -16,10 +33,10 @@ class BasicBlock(nn.Module):
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            nn.Conv2d(channels, out, 3, stride, 1, bias=False),
+            Conv3x3(channels, out, stride),
             nn.BatchNorm2d(out),
             nn.ReLU(inplace=True),
-            nn.Conv2d(out, out, 3, 1, 1, bias=False),
+            Conv3x3(out, out),
             nn.BatchNorm2d(out),
         )
         self.shortcut: nn.Module = nn.Identity()

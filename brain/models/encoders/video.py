@@ -67,6 +67,7 @@ class VideoObserver(Encoder):
     """
 
     Options = VideoOptions
+    exports = False
 
     def __init__(self, options: VideoOptions, frames: Frames) -> None:
         super().__init__(options, frames)

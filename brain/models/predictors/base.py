@@ -8,48 +8,55 @@ import torch
 from torch import Tensor, nn
 
 from brain.models.layers.mlp import mlp
+from brain.models.space import LatentSpace
+from brain.parts import PREDICTORS
 from brain.recipes.schema import PredictorOptions, Recipe
 
 
-class LogVariance(nn.Sequential):
-    """An MLP of one hidden layer: latent (N, D) and action (N, A) to the log-variance of each dimension, (N, D)."""
-
-    def __init__(self, dim: int, action_dim: int, width: int) -> None:
-        super().__init__(*mlp(dim + action_dim, width, dim, 1))
-
-    def forward(self, z: Tensor, action: Tensor) -> Tensor:  # type: ignore[override]  # two inputs, joined
-        return super().forward(torch.cat([z, action], 1))
-
-
 class Predictor(nn.Module):
-    """Latent dynamics P(z, a) -> next z.
+    """Latent dynamics P(z, a) -> next z. A latent is (D,), or (T, D) where it is a grid (``brain.models.space``).
 
     ``forward`` is one model step; ``rollout`` unrolls it on its own predictions. A predictor with memory (the
-    transformer) overrides ``rollout`` to attend over the steps before.
+    transformer) overrides ``rollout`` to attend over the steps before. One of grids overrides ``step`` and
+    ``variance_head``.
     """
 
     Options: ClassVar[type[PredictorOptions]] = PredictorOptions
     """The options that a recipe may set."""
+    takes_grid: ClassVar[bool] = False
+    """Whether latents are grids of cells instead of vectors."""
 
-    def __init__(self, options: PredictorOptions, dim: int, action_dim: int) -> None:
+    def __init__(self, options: PredictorOptions, space: LatentSpace, action_dim: int) -> None:
         super().__init__()
-        self.dim, self.action_dim = dim, action_dim
+        self.space, self.action_dim = space, action_dim
         self.width = options.width
 
     @classmethod
     def check(cls, options: Any, recipe: Recipe) -> None:
         """Raise ``ValueError``, naming cause and fix, where the rest of the recipe does not suit ``options``."""
+        grids = recipe.encoder.part().makes_grid
+        if grids != cls.takes_grid:
+            made, taken = (f"{'grids' if grid else 'vectors'}" for grid in (grids, cls.takes_grid))
+            fit = " or ".join(kind for kind in PREDICTORS if PREDICTORS.get(kind).takes_grid == grids)
+            raise ValueError(
+                f"predictor {options.kind} takes {taken}, but the latents of encoder {recipe.encoder.kind} are {made}: "
+                f"set objective.predictor.kind and prediction.predictor.kind to {fit}"
+            )
 
     def variance_head(self) -> nn.Module:
-        """A new head for the log-variance of the prediction's error: (N, D) and (N, A) to (N, D)."""
-        return LogVariance(self.dim, self.action_dim, self.width)
+        """A new head for the log-variance of the prediction's error: features of ``step`` to (N, *shape)."""
+        return mlp(self.space.dim + self.action_dim, self.width, self.space.dim, 1)
+
+    def step(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, *shape) and (N, A) to the next latent, and to what the variance head reads."""
+        return self(z, action), torch.cat([z, action], 1)
 
     def forward(self, z: Tensor, action: Tensor) -> Tensor:
-        """float (N, D) and (N, A) to the next latent (N, D)."""
+        """float (N, *shape) and (N, A) to the next latent (N, *shape)."""
         raise NotImplementedError
 
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
-        """From z (N, D) under actions (N, K, A) to the K next latents (N, K, D)."""
+        """From z (N, *shape) under actions (N, K, A) to the K next latents (N, K, *shape)."""
         steps = []
         for action in actions.unbind(1):
             z = self(z, action)

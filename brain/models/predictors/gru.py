@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from brain.models.layers.mlp import mlp
 from brain.models.predictors.base import Predictor
+from brain.models.space import LatentSpace
 from brain.recipes.schema import PredictorOptions
 
 
@@ -22,8 +23,9 @@ class GRU(Predictor):
 
     Options = GRUOptions
 
-    def __init__(self, options: GRUOptions, dim: int, action_dim: int) -> None:
-        super().__init__(options, dim, action_dim)
+    def __init__(self, options: GRUOptions, space: LatentSpace, action_dim: int) -> None:
+        super().__init__(options, space, action_dim)
+        dim = space.dim
         self.embedding = mlp(max(action_dim, 1), options.width, options.width, options.depth - 1)
         self.cell = nn.GRUCell(options.width, dim)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from brain.models.layers.mlp import mlp
 from brain.models.predictors.base import Predictor
+from brain.models.space import LatentSpace
 from brain.recipes.schema import PredictorOptions
 
 
@@ -20,8 +21,9 @@ class MLP(Predictor):
 
     Options = MLPOptions
 
-    def __init__(self, options: MLPOptions, dim: int, action_dim: int) -> None:
-        super().__init__(options, dim, action_dim)
+    def __init__(self, options: MLPOptions, space: LatentSpace, action_dim: int) -> None:
+        super().__init__(options, space, action_dim)
+        dim = space.dim
         self.network = mlp(dim + action_dim, options.width, dim, options.depth)
 
     def forward(self, z: Tensor, action: Tensor) -> Tensor:
@@ -33,8 +35,9 @@ class ResidualMLP(Predictor):
 
     Options = MLPOptions
 
-    def __init__(self, options: MLPOptions, dim: int, action_dim: int) -> None:
-        super().__init__(options, dim, action_dim)
+    def __init__(self, options: MLPOptions, space: LatentSpace, action_dim: int) -> None:
+        super().__init__(options, space, action_dim)
+        dim = space.dim
         self.update = mlp(dim + action_dim, options.width, dim, options.depth)
         last = self.update[-1]
         assert isinstance(last, nn.Linear)

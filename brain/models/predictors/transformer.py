@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from brain.models.predictors.base import Predictor
+from brain.models.space import LatentSpace
 from brain.recipes.schema import PredictorOptions
 
 
@@ -34,8 +35,9 @@ class Transformer(Predictor):
 
     Options = TransformerOptions
 
-    def __init__(self, options: TransformerOptions, dim: int, action_dim: int) -> None:
-        super().__init__(options, dim, action_dim)
+    def __init__(self, options: TransformerOptions, space: LatentSpace, action_dim: int) -> None:
+        super().__init__(options, space, action_dim)
+        dim = space.dim
         width = options.width
         self.token = nn.Linear(dim + action_dim, width)
         self.position = nn.Parameter(torch.randn(self.HORIZON, width) * 0.02)

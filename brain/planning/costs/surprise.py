@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -11,6 +10,8 @@ from torch import Tensor
 
 from brain.planning.costs.base import Cost, Goal, Imagination, Setting
 from brain.planning.learned import model_of
+from brain.runs.figures import read_judgement
+from brain.runs.folder import Run
 from shared.errors import TinyJEPAError
 
 
@@ -25,18 +26,14 @@ class Surprise(Cost):
     def __init__(self, options: Any, setting: Setting) -> None:
         super().__init__(options, setting)
         self._model = model_of(setting, "cost surprise")
-        path = setting.run / "judge.json"
-        try:
-            threshold = json.loads(path.read_text(encoding="utf-8"))["energy"]["validation"]["scaled"]["thresholds"][
-                "1"
-            ]
-        except (OSError, KeyError, ValueError, TypeError):
+        judged = read_judgement(Run(setting.run))
+        scaled = judged.energy.validation.get("scaled") if judged else None
+        threshold = scaled.thresholds.get(1) if scaled else None
+        if threshold is None or not math.isfinite(threshold) or threshold <= 0:
             raise TinyJEPAError(
-                f"{path} has no calibrated threshold: brain judge --run {setting.run} makes it"
-            ) from None
-        self.threshold = float(threshold)
-        if not math.isfinite(self.threshold) or self.threshold <= 0:
-            raise TinyJEPAError(f"{path}: a threshold of {threshold} is none: brain judge --run {setting.run}")
+                f"{setting.run / 'judge.json'} has no calibrated threshold: brain judge --run {setting.run} makes it"
+            )
+        self.threshold = threshold
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
         before, chunks = imagined.before.flatten(0, 1), imagined.chunks.flatten(0, 1)

@@ -21,8 +21,8 @@ GRIP = 45.0
 """Lateral acceleration that the driver allows, units/s^2."""
 SPACING = 3.5
 """Units between two points of the centre line."""
-MOMENTS = 4
-"""Taken from one episode at most."""
+LOOKS = 32
+"""Times that a moment is looked for in one episode."""
 
 
 class Driver:
@@ -73,7 +73,7 @@ def driving(ride: Ride) -> Iterator[Act]:
     """The car drives along the road."""
     driver = Driver(ride.world, ride.rng)
     _drive(ride, driver, int(ride.rng.integers(60, 110)))
-    for _ in range(MOMENTS):
+    for _ in range(LOOKS):
         if speed(ride.world) > 10:
             yield driver.act
         _drive(ride, driver, int(ride.rng.integers(30, 60)))
@@ -83,7 +83,7 @@ def before_a_bend(ride: Ride) -> Iterator[Act]:
     """The road turns by more than 0.5 rad within sight."""
     driver = Driver(ride.world, ride.rng)
     _drive(ride, driver, 60)
-    for _ in range(8 * MOMENTS):
+    for _ in range(LOOKS):
         if bend(ride.world, 9) > 0.5 and speed(ride.world) > 10:
             yield driver.act
             _drive(ride, driver, 20)
@@ -95,7 +95,7 @@ def braking(ride: Ride) -> Iterator[Act]:
     driver = Driver(ride.world, ride.rng)
     driver.cruise = ride.rng.uniform(25.0, 50.0)
     _drive(ride, driver, 90)
-    for _ in range(8 * MOMENTS):
+    for _ in range(LOOKS):
         if speed(ride.world) > 22:
             yield lambda: np.array((0.0, 0.0, 0.8), np.float32)
             _drive(ride, driver, 40)
@@ -107,7 +107,7 @@ def turning(ride: Ride) -> Iterator[Act]:
     driver = Driver(ride.world, ride.rng)
     driver.cruise = ride.rng.uniform(15.0, 28.0)
     _drive(ride, driver, int(ride.rng.integers(60, 110)))
-    for _ in range(MOMENTS):
+    for _ in range(LOOKS):
         if 12 < speed(ride.world) < 30:
             action = np.array((1.0 if ride.rng.random() < 0.5 else -1.0, 0.1, 0.0), np.float32)
             yield partial(np.copy, action)
@@ -116,5 +116,5 @@ def turning(ride: Ride) -> Iterator[Act]:
 
 
 def _drive(ride: Ride, driver: Driver, steps: int) -> None:
-    for _ in range(steps):
-        ride.step(driver.act())
+    for left in range(steps, 0, -1):
+        ride.step(driver.act(), drawn=left <= ride.before + 1)

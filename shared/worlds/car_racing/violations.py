@@ -124,7 +124,7 @@ def _car(world: CarRacing) -> Car:
 
 def _drawn(world: CarRacing) -> np.ndarray:
     world.line.follow(_car(world).x, _car(world).y)
-    return world.frame()
+    return world.look()
 
 
 BLUE = (0, 60, 204)

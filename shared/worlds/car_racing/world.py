@@ -197,7 +197,7 @@ class CarRacing(World):
             total += reward
             if terminated:
                 break
-        return self.frame(), total, terminated, False, info
+        return self.look(), total, terminated, False, info
 
     def state(self) -> np.ndarray:
         car = self.car
@@ -314,6 +314,10 @@ class CarRacing(World):
         self.line.follow(car.x, car.y)
         self.t += DT
         self.score = self.reward
+
+    def look(self) -> np.ndarray:
+        """The frame; while nothing is to be drawn, an empty one."""
+        return self.frame() if self.drawing else np.zeros(self.observation_space.shape or (), np.uint8)
 
     def frame(self) -> np.ndarray:
         """What is seen now: uint8 ``(H, W, C)``."""

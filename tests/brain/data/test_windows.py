@@ -26,6 +26,8 @@ def test_a_running_world_gives_the_observations_of_the_stored_one(timing: Timing
             window.add(frames[row], actions[row - 1] if row else None)
             seen, taken = window.observation(), window.chunk()
             assert (seen is None) == (row < timing.history), episode
+            shown = frames[np.maximum(timing.window(np.array([row]))[0], 0)]
+            assert np.array_equal(window.padded(), shown)
             if seen is not None:
                 assert np.array_equal(seen, frames[timing.window(np.array([row]))[0]])
             assert (taken is None) == (row < timing.stride)

@@ -7,20 +7,24 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from brain.cli import cli
+from brain.models.space import LatentSpace
 from brain.parts import DECODERS
 from shared.cli.console import run
+from shared.video import heads, tile
 
 
 @pytest.mark.parametrize("kind", DECODERS.names())
 @pytest.mark.parametrize("shape", [(16, 16, 1), (65, 65, 2), (40, 24, 3)])
 def test_decoder(kind: str, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
-    decoder = DECODERS.get(kind)(12, shape)
-    frames = decoder(torch.randn(3, 12))
+    space = LatentSpace(12, (5, 4) if DECODERS.get(kind).takes_grid else None)
+    decoder = DECODERS.get(kind)(space, shape)
+    frames = decoder(torch.randn(3, *space.shape))
     assert frames.shape == (3, *shape) and frames.min() >= 0 and frames.max() <= 1
     frames.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in decoder.parameters())
@@ -47,6 +51,11 @@ def test_dream_writes_what_can_be_looked_at(dots: Path, tmp_path: Path, capsys: 
     for name in ("reconstruction.png", "dream.png"):
         picture = cv2.imread(str(folder / name))
         assert picture is not None and picture.std() > 5
+    sheet = cv2.imread(str(folder / "reconstruction.png"))
+    width = tile(np.zeros((16, 16, 3), np.uint8)).shape[1]
+    assert sheet is not None and sheet.shape[1] == 6 * width
+    head = heads([f"step {k}: {k * 0.4:.2g} s" if k else "step 0: now" for k in range(6)], width)
+    assert np.array_equal(sheet[: len(head), :, ::-1], head), "the columns are numbered"
     assert {name: (folder / name).read_bytes() for name in before} == before, "the model did not change"
     decoder = (folder / "decoder.safetensors").read_bytes()
     assert run(cli, "brain", [*command, "--decoder-steps", "9"]) == 0

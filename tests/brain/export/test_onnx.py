@@ -31,6 +31,15 @@ pytest.importorskip("onnx", reason="pip install 'tinyjepa[onnx]'")
 SMALL = ("encoder.dim=12", "encoder.width=16", "prediction.predictor.width=32")
 
 
+def suited(encoder: str = "", predictor: str = "") -> list[str]:
+    """Overrides of the given part, and of others that take its vectors or grids."""
+    grids = ENCODERS.get(encoder).makes_grid if encoder else PREDICTORS.get(predictor).takes_grid
+    encoder = encoder or next(kind for kind in ENCODERS if ENCODERS.get(kind).makes_grid == grids)
+    predictor = predictor or next(kind for kind in PREDICTORS if PREDICTORS.get(kind).takes_grid == grids)
+    stages = ("objective", "prediction")
+    return [f"encoder.kind={encoder}", *(f"{stage}.predictor.kind={predictor}" for stage in stages)]
+
+
 def make_model(spec: StoreSpec, *overrides: str) -> WorldModel:
     torch.manual_seed(0)
     return WorldModel(recipes.load("car-racing", [*SMALL, *overrides]), spec).eval()
@@ -43,7 +52,7 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 @pytest.mark.parametrize("encoder", ENCODERS.names())
 def test_every_encoder(encoder: str, tmp_path: Path) -> None:
     spec = StoreSpec(world="x", frame_shape=(24, 40, 2), action_dim=1, control_rate=10)
-    model = make_model(spec, f"encoder.kind={encoder}", "observation.stack=4")
+    model = make_model(spec, *suited(encoder=encoder), "observation.stack=4")
     model.dynamics.latent_mean.fill_(0.2)
     model.dynamics.latent_std.fill_(0.5)
     if encoder == "video":
@@ -62,10 +71,10 @@ def test_every_encoder(encoder: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("predictor", PREDICTORS.names())
 def test_every_predictor(predictor: str, action_dim: int, tmp_path: Path) -> None:
     spec = StoreSpec(world="x", frame_shape=(16, 16, 1), action_dim=action_dim, control_rate=10)
-    model = make_model(spec, f"prediction.predictor.kind={predictor}")
-    facts = write_graphs(tmp_path, model, make_decoder(12, spec.frame_shape), None)
+    model = make_model(spec, *suited(predictor=predictor))
+    facts = write_graphs(tmp_path, model, make_decoder(model.space, spec.frame_shape), None)
     assert facts["remembers"] is (predictor == "transformer")
-    z, action = torch.randn(5, 12), torch.randn(5, model.action_dim)
+    z, action = torch.randn(5, *model.latent_shape), torch.randn(5, model.action_dim)
     feeds = {"z": z.numpy()} | ({"action": action.numpy()} if action_dim else {})
     found = session(tmp_path / "predictor.onnx").run(["mean", "log_variance"], feeds)
     for one, other in zip(model.predict(z, action), found):

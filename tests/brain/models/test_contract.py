@@ -95,6 +95,11 @@ REFUSED = {
     "two views and a target": ([*views("temporal"), "objective.target=ema"], "an option of predictive and masked"),
     "two views and an action": ([*views("temporal"), "objective.inverse_dynamics=1"], "an option of predictive"),
     "joint with two views": ([*views("temporal"), "prediction.start=joint"], "prediction.start=fresh"),
+    "a grid and a predictor of vectors": (
+        [*encoder("grid"), "prediction.predictor.kind=gru"],
+        "takes vectors, but the latents of encoder grid are grids",
+    ),
+    "a grid and an expander": ([*encoder("grid"), "objective.expander=16"], "objective.expander=0"),
     "joint of two kinds": (["prediction.start=joint", "prediction.predictor.kind=gru"], "the same objective.predictor"),
     "augmented state": ([*STATE, *views("augment")], "need pictures"),
     **{
@@ -110,21 +115,30 @@ REFUSED = {
 }
 TOO_SMALL = {
     "cnn": ((8, 16, 3), "encoder cnn needs frames of 16 pixels a side or more, not 8x16"),
+    "grid": ((16, 16, 1), "encoder grid has 2 towers for 1 channels"),
     "two-branch": ((16, 16, 1), "encoder two-branch needs two channels or more"),
 }
+
+SPLIT = {"grid": ["encoder.split=[4, 4]"]}
 
 
 def made(overrides: list[str]) -> Recipe:
     """The recipe car-racing in small; the default parts where ``overrides`` choose no others."""
-    defaults = [("objective.views=", PREDICTIVE), ("encoder.kind=", encoder("cnn"))]
-    if not any(override.startswith("objective.views=") for override in overrides):
-        defaults.append(("objective.predictor.kind=", predictor("residual-mlp", ["objective"])))
-    defaults.append(("prediction.predictor.kind=", predictor("residual-mlp", ["prediction"])))
-    small = [*SMALL]
-    for key, values in defaults:
-        if not any(override.startswith(key) for override in overrides):
-            small += values
-    return recipes.load("car-racing", [*small, *overrides])
+    chosen = dict(override.split("=", 1) for override in overrides)
+    grids = ENCODERS.get(chosen.get("encoder.kind", "cnn")).makes_grid
+    if (kind := chosen.get("prediction.predictor.kind")) is not None and "encoder.kind" not in chosen:
+        grids = PREDICTORS.get(kind).takes_grid
+    suits = next(kind for kind in PREDICTORS if PREDICTORS.get(kind).takes_grid == grids)
+    sees = next(kind for kind in ENCODERS if ENCODERS.get(kind).makes_grid == grids)
+    joint = chosen.get("objective.views", "predictive") == "predictive"
+    defaults = {
+        "encoder.kind": encoder(sees),
+        "objective.views": PREDICTIVE,
+        "objective.predictor.kind": predictor(suits, ["objective"]) if joint else [],
+        "prediction.predictor.kind": predictor(suits, ["prediction"]),
+    }
+    small = [override for key, values in defaults.items() if key not in chosen for override in values]
+    return recipes.load("car-racing", [*SMALL, *small, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +180,7 @@ def objective_of(recipe: Recipe, model: WorldModel, store: Store, precision: Pre
         terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(step), precision)
         optimizer.step()
     assert torch.isfinite(terms.loss) and all(part.ndim == 0 and part.isfinite() for part in terms.parts.values())
-    assert terms.latents.shape[1] == DIM and len(terms.latents) >= BATCH
+    assert terms.latents.shape[1:] == model.latent_shape and len(terms.latents) >= BATCH
     return objective, batch.frames
 
 
@@ -199,10 +213,10 @@ def test_a_part_on_a_world(part: str, world: str, stores: dict[str, Path], tmp_p
     model.eval()
     z = model.encode(frames)
     count = frames.shape[1] - recipe.observation.stack + 1
-    assert z.shape == (BATCH, count, DIM) and z.dtype == torch.float32 and z.isfinite().all()
+    assert z.shape == (BATCH, count, *model.latent_shape) and z.dtype == torch.float32 and z.isfinite().all()
     chunks = torch.zeros(BATCH, 3, model.action_dim)
     future = model.rollout(z[:, 0], chunks)
-    assert future.shape == (BATCH, 3, DIM) and future.isfinite().all()
+    assert future.shape == (BATCH, 3, *model.latent_shape) and future.isfinite().all()
     assert model.energy(z[:, 0], chunks[:, 0], future[:, 0]).shape == (BATCH,)
     again = WorldModel.load(folder.path, store.spec, cpu)
     assert torch.equal(again.encode(frames), z) and torch.equal(again.rollout(z[:, 0], chunks), future)
@@ -220,14 +234,16 @@ def test_what_makes_no_sense_is_refused_in_one_line(case: str) -> None:
 def test_frames_that_an_encoder_cannot_see_are_refused_in_one_line(kind: str) -> None:
     frame_shape, why = TOO_SMALL[kind]
     with pytest.raises(TinyJEPAError, match=why) as refused:
-        make_encoder(made([*encoder(kind), "observation.stack=1"]), frame_shape)
+        make_encoder(made([*encoder(kind), *SPLIT.get(kind, []), "observation.stack=1"]), frame_shape)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("kind", ENCODERS.names())
 @pytest.mark.parametrize("viewed", [kind for kind in OBJECTIVES if kind not in ENCODER_OF])
 def test_an_encoder_under_other_views(viewed: str, kind: str, stores: dict[str, Path]) -> None:
-    recipe, store = made([*views(viewed), *encoder(kind)]), Store(stores["two-room"])
+    expands = "expander" in OBJECTIVES.get(viewed).Options.model_fields
+    vectors = ["objective.expander=0"] if expands and ENCODERS.get(kind).makes_grid else []
+    recipe, store = made([*views(viewed), *encoder(kind), *vectors]), Store(stores["two-room"])
     torch.manual_seed(0)
     model = WorldModel(recipe, store.spec)
     objective, _ = objective_of(recipe, model, store, "float32")

@@ -15,6 +15,7 @@ from brain.models.encoders.base import Frames
 from brain.models.encoders.resnet import ResNet18, ResNetOptions
 from brain.models.encoders.two_branch import TwoBranch, TwoBranchOptions
 from brain.models.predictors.gru import GRU, GRUOptions
+from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
 from brain.objectives.base import make_objective
 from brain.objectives.target import EMATarget
@@ -36,7 +37,7 @@ def test_encoder(part: str, channels: int, stack: int, size: int) -> None:
     encoder = kind(small(kind.Options, dim=24, width=8), Frames(size, size, channels // stack, stack))
     observation = torch.rand(4, channels, size, size) * 2 - 1
     latent = encoder(observation)
-    assert latent.shape == (4, 24) and latent.dtype == torch.float32
+    assert latent.shape == (4, *encoder.latent_shape) and encoder.space.dim == 24 and latent.dtype == torch.float32
     latent.square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in encoder.parameters())
     encoder.eval()
@@ -52,10 +53,11 @@ def test_resnet18_is_the_standard_size() -> None:
 @pytest.mark.parametrize("action_dim", [0, 6])
 def test_predictor(part: str, action_dim: int) -> None:
     torch.manual_seed(0)
-    predictor = PREDICTORS.get(part)(small(PREDICTORS.get(part).Options, width=32), 16, action_dim)
-    z, actions = torch.randn(5, 16), torch.randn(5, 4, action_dim)
+    space = LatentSpace(16, (3, 4) if PREDICTORS.get(part).takes_grid else None)
+    predictor = PREDICTORS.get(part)(small(PREDICTORS.get(part).Options, width=32), space, action_dim)
+    z, actions = torch.randn(5, *space.shape), torch.randn(5, 4, action_dim)
     future = predictor.rollout(z, actions)
-    assert future.shape == (5, 4, 16)
+    assert future.shape == (5, 4, *space.shape)
     torch.testing.assert_close(future[:, 0], predictor(z, actions[:, 0]))
     torch.testing.assert_close(future[:, :2], predictor.rollout(z, actions[:, :2]))  # causal: no peek at later actions
     future.square().sum().backward()
@@ -145,7 +147,7 @@ def test_ema_target_follows_the_encoder() -> None:
 
 def test_gru_is_torchs_recurrent_network() -> None:
     torch.manual_seed(0)
-    predictor = GRU(GRUOptions(width=16, depth=1), 8, 2)
+    predictor = GRU(GRUOptions(width=16, depth=1), LatentSpace(8), 2)
     z, actions = torch.randn(4, 8), torch.randn(4, 5, 2)
     reference = torch.nn.GRU(16, 8, batch_first=True)
     weights = {f"{name}_l0": value for name, value in predictor.cell.state_dict().items()}

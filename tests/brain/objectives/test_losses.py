@@ -8,6 +8,7 @@ import torch
 
 from brain import recipes
 from brain.data.windows import Batch
+from brain.models.space import LatentSpace
 from brain.models.world_model import make_encoder
 from brain.objectives.base import make_objective
 from brain.objectives.collapse import effective_rank, embedding_std
@@ -52,7 +53,7 @@ def test_likelihood_is_scipys_up_to_its_constant(z: torch.Tensor) -> None:
 
 def test_inverse_dynamics_is_the_error_of_a_written_out_network(z: torch.Tensor) -> None:
     torch.manual_seed(0)
-    loss, action = InverseDynamics(6, 2, width=5), torch.randn(40, 2)
+    loss, action = InverseDynamics(LatentSpace(6), 2, width=5), torch.randn(40, 2)
     first, _, second = loss.head
     weights = [w.detach().double().numpy() for w in (first.weight, first.bias, second.weight, second.bias)]
     hidden = np.concatenate([z.numpy(), z.flip(0).numpy()], 1) @ weights[0].T + weights[1]
@@ -106,7 +107,7 @@ def test_inverse_dynamics_learns_a_visible_action() -> None:
     z, action = torch.randn(256, 4), torch.randn(256, 2)
     after = z.clone()
     after[:, :2] += action
-    loss = InverseDynamics(4, 2, width=64)
+    loss = InverseDynamics(LatentSpace(4), 2, width=64)
     optimizer = torch.optim.Adam(loss.parameters(), 1e-2)
     first = float(loss(z, after, action).detach())
     for _ in range(200):

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from tests import ROOT
@@ -45,9 +46,11 @@ def test_the_page_can_be_followed(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         if arguments[0] == "recipes":
-            for key in ("encoder.side", "objective.temperature", "prediction.predictor.spread"):
-                assert re.search(rf"^{key} +\S+ +\w", done.stdout, re.M), done.stdout
-            assert "objective.covariance" not in done.stdout  # only what this objective reads
+            printed = tomllib.loads(done.stdout)
+            for section, key in (("encoder", "side"), ("objective", "temperature")):
+                assert key in printed[section] and re.search(rf"^{key} = \S+ +# \w", done.stdout, re.M), done.stdout
+            assert "spread" in printed["prediction"]["predictor"]
+            assert "covariance" not in printed["objective"]  # only what this objective reads
         if program == "pytest":
             passed = re.search(r"(\d+) passed", done.stdout)
             assert passed and int(passed[1]) >= 40 and "failed" not in done.stdout

@@ -26,7 +26,7 @@ def test_every_world_keeps_the_contract(name: str) -> None:
     twin.close()
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", list(WORLDS))
 def test_the_contract_holds_as_the_world_comes(name: str) -> None:
     made = gym.make(gymnasium_id(name)).unwrapped
     assert isinstance(made, World)

@@ -7,6 +7,8 @@ export class BouncingLogo {
   static about =
     "A soft spot drifts on a diagonal and bounces off the walls. One frame cannot tell where it goes; the model sees two.";
   static drives = false;
+  static violations = { vanishes: "Vanishes", doubles: "Doubles", grows: "Grows", "leaves-the-box": "Leaves the box", stops: "Stops" };
+  violation = null; // the one that is on
 
   constructor(random = Math.random) {
     this.random = random;
@@ -32,8 +34,13 @@ export class BouncingLogo {
   }
 
   step() {
+    if (this.violation === "stops") return;
     const low = 1;
     const high = BouncingLogo.size - 2;
+    if (this.violation === "leaves-the-box") {
+      this.position = this.position.map((place, axis) => place + this.velocity[axis]);
+      return;
+    }
     for (const axis of [0, 1]) {
       const moved = this.position[axis] + this.velocity[axis];
       if (moved < low || moved > high) this.velocity[axis] *= -1;
@@ -53,14 +60,23 @@ export class BouncingLogo {
   // uint8 (16, 16, 1): a Gaussian of 1.5 pixels
   frame() {
     const n = BouncingLogo.size;
-    const [across, down] = this.position.map((centre) =>
-      Float32Array.from({ length: n }, (_, i) => Math.exp(-(Math.fround(i - Math.fround(centre)) ** 2) / 4.5)),
-    );
     const frame = new Uint8Array(n * n);
-    for (let y = 0; y < n; y++) {
-      for (let x = 0; x < n; x++) frame[y * n + x] = Math.round(255 * Math.fround(down[y] * across[x]));
-    }
+    if (this.violation === "vanishes") return frame;
+    this.spot(frame, this.position, this.violation === "grows" ? 18 : 4.5);
+    if (this.violation === "doubles") this.spot(frame, this.position.map((place) => (place + n / 2) % n), 4.5);
     return frame;
+  }
+
+  spot(frame, centre, spread) {
+    const n = BouncingLogo.size;
+    const [across, down] = centre.map((place) =>
+      Float32Array.from({ length: n }, (_, i) => Math.exp(-(Math.fround(i - Math.fround(place)) ** 2) / spread)),
+    );
+    for (let y = 0; y < n; y++) {
+      for (let x = 0; x < n; x++) {
+        frame[y * n + x] = Math.min(255, frame[y * n + x] + Math.round(255 * Math.fround(down[y] * across[x])));
+      }
+    }
   }
 
   // What a frame's pixel means, 0 to 1 each: [things that move, things that stay]

@@ -19,6 +19,11 @@ export class TwoRoom {
     "A dot in two rooms with a door between them. An action is a step (dx, dy); a step into a wall does not happen. " +
     "Reset builds the wall somewhere else.";
   static drives = true;
+  static violations = {
+    "dot-vanishes": "Dot vanishes", "dot-doubles": "Dot doubles", "dot-grows": "Dot grows",
+    "through-walls": "Through walls", "stopped-in-free-space": "Stops", "against-the-action": "Against the action",
+  };
+  violation = null; // the one that is on
 
   constructor(random = Math.random) {
     this.random = random;
@@ -53,8 +58,11 @@ export class TwoRoom {
   step([dx, dy]) {
     const length = Math.hypot(dx, dy);
     if (length > MAX_STEP) [dx, dy] = [(dx * MAX_STEP) / length, (dy * MAX_STEP) / length];
+    if (this.violation === "stopped-in-free-space") return;
+    if (this.violation === "against-the-action") [dx, dy] = [-dx, -dy];
     const [x, y] = [this.x + dx, this.y + dy];
-    this.hit = this.blocked(x, y, dx, dy);
+    const inside = x > 0 && y > 0 && x < SIZE && y < SIZE;
+    this.hit = this.violation === "through-walls" ? !inside : this.blocked(x, y, dx, dy);
     if (!this.hit) [this.x, this.y] = [x, y];
   }
 
@@ -117,18 +125,31 @@ export class TwoRoom {
 
   // uint8 (65, 65, 2): dot, then walls
   frame() {
-    const [across, down] = [this.x, this.y].map((centre) =>
-      Float64Array.from({ length: SIZE }, (_, i) => Math.exp((i - centre) ** 2 * (-0.5 / DOT_STD ** 2))),
-    );
     const frame = new Uint8Array(SIZE * SIZE * 2);
+    this.background.forEach((value, pixel) => (frame[2 * pixel + 1] = value));
+    if (this.violation === "dot-vanishes") return frame;
+    this.dot(frame, this.x, this.y, this.violation === "dot-grows" ? 2 * DOT_STD : DOT_STD);
+    if (this.violation === "dot-doubles") this.dot(frame, this.x, this.y < SIZE / 2 ? this.y + 12 : this.y - 12, DOT_STD);
+    return frame;
+  }
+
+  dot(frame, atX, atY, std) {
+    const [across, down] = [atX, atY].map((centre) =>
+      Float64Array.from({ length: SIZE }, (_, i) => Math.exp((i - centre) ** 2 * (-0.5 / std ** 2))),
+    );
     for (let y = 0; y < SIZE; y++) {
       for (let x = 0; x < SIZE; x++) {
-        const pixel = y * SIZE + x;
-        frame[2 * pixel] = Math.floor(255 * down[y] * across[x]);
-        frame[2 * pixel + 1] = this.background[pixel];
+        const pixel = 2 * (y * SIZE + x);
+        frame[pixel] = Math.max(frame[pixel], Math.floor(255 * down[y] * across[x]));
       }
     }
-    return frame;
+  }
+
+  // The dot may have been led into a wall or out of the rooms: it goes on from a place where it can be.
+  recover() {
+    const solid = Math.abs(this.x - this.wall) <= HALF_WALL && Math.abs(this.y - this.door) > HALF_DOOR;
+    const out = [this.x, this.y].some((at) => at <= LOW || at >= HIGH);
+    if (solid || out) [this.x, this.y] = this.free();
   }
 
   static layers(frame, pixel) {

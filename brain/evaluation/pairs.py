@@ -1,0 +1,179 @@
+"""Matched pairs of true and impossible continuations for a run: by its world's simulator, or from stored episodes.
+
+Pairs that choose and calibrate come from validation seeds, pairs that are scored from test seeds; no episode of the
+store has any of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from brain.data.state_mode import StateStore, picture_shape
+from brain.data.states import States
+from brain.data.windows import Timing
+from shared.errors import TinyJEPAError
+from shared.store.reader import Store
+from shared.store.schema import EpisodeRef, Split, split_by_seed
+from shared.worlds import make_world
+from shared.worlds.base import World, action_dim
+from shared.worlds.frame_violations import FRAME_VIOLATIONS
+from shared.worlds.violations import Moments, Pairs, draw_pairs, visible
+
+STEPS = 8
+"""Model steps of a continuation."""
+
+PAST = 3
+"""Frames of the past that people are shown, at least."""
+
+FEW = 6
+"""Pairs below which a violation is left out: its situation hardly occurs."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """All violations of a world, once for a kind of scene."""
+
+    label: str
+    """What the scenes have that training never showed; empty for the run's own options."""
+    unseen: bool
+    """Whether the scenes are layouts, tracks or colours never trained on."""
+    validation: Sequence[Pairs]
+    """Empty but for the run's own options."""
+    test: Sequence[Pairs]
+
+
+def draw_suites(store: Store, timing: Timing, count: int, seed: int) -> list[Suite]:
+    """``count`` test pairs of every violation and half as many for validation; half as many, too, of what is unseen.
+
+    A world without violations of its own, or that is not installed here, gets the generic ones, made of the store's
+    frames. Empty where there are none: in mode state, or in episodes of less than a few model steps.
+    """
+    world = _world(store, {})
+    if world is None or not world.violations:
+        suites = [] if isinstance(store, StateStore) else [_stored(store, timing, count, seed)]
+        return [suite for suite in suites if suite.test and suite.validation]
+    suites = [_simulated(world, "", world.unseen_episodes, store, timing, count, seed)]
+    for label, options in world.unseen.items():
+        if _is_new(world, options, store.spec.world_options):
+            other = _world(store, options)
+            assert other is not None
+            suites.append(_simulated(other, label, True, store, timing, count // 2, seed))
+            other.close()
+    world.close()
+    return suites
+
+
+def _world(store: Store, options: Mapping[str, Any]) -> World | None:
+    """The store's world with other options; None where it cannot be made as it was."""
+    spec = store.spec
+    try:
+        world = make_world(spec.world, picture_shape(spec)[0], **{**spec.world_options, **options})
+    except TinyJEPAError:
+        return None
+    if (world.observation_space.shape, action_dim(world.action_space)) == (picture_shape(spec), spec.action_dim):
+        return world
+    world.close()
+    return None
+
+
+def _is_new(world: World, options: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
+    """Whether the run's own options show nothing of these: they leave them at their defaults."""
+    defaults = inspect.signature(type(world)).parameters
+    return all(trained.get(key, defaults[key].default) == defaults[key].default for key in options)
+
+
+def _simulated(world: World, label: str, unseen: bool, store: Store, timing: Timing, count: int, seed: int) -> Suite:
+    past = max(PAST, timing.stack + 1)
+
+    def draw(split: Split, pairs: int) -> list[Pairs]:
+        seeds = fresh_seeds(store, split, [seed, *label.encode()])
+        found = draw_pairs(world, world.violations, seeds, pairs, steps=STEPS, past=past, stride=timing.stride)
+        seen = [_coordinates(store, pairs) for pairs in found] if isinstance(store, StateStore) else found
+        return [pairs for pairs in seen if len(pairs) >= min(FEW, count)]
+
+    validation = [] if label else draw("validation", max(count // 2, FEW))
+    return Suite(label, unseen, validation, draw("test", count))
+
+
+def fresh_seeds(store: Store, split: Split, seed: Sequence[int]) -> Iterator[int]:
+    """Seeds of a split that no episode of the store has; endless, a pure function of the store and ``seed``."""
+    rng = np.random.default_rng([*seed, *split.encode()])
+    collected = {ref.seed for ref in store.episodes}
+    while True:
+        drawn = int(rng.integers(2**31))
+        if split_by_seed(drawn) == split and drawn not in collected:
+            yield drawn
+
+
+def _coordinates(store: StateStore, pairs: Pairs) -> Pairs:
+    """The same pairs as a model of the true state sees them; without those in which it would see no difference."""
+
+    def seen(states: np.ndarray) -> np.ndarray:
+        flat = States.of(store.spec).columns(states.reshape(-1, states.shape[-1]))
+        scaled = (flat - np.array(store.scale.mean)) / np.array(store.scale.std)
+        return scaled.astype(np.float32).reshape(*states.shape[:2], 1, 1, -1)
+
+    table = pairs.moments
+    impossible, true = seen(pairs.impossible_state), seen(table.true_state)
+    differs = np.abs(impossible - true[pairs.at]).reshape(len(pairs), -1).max(1) > 0.01
+    moments = replace(table, past=seen(table.past_state), true=true)
+    return replace(
+        pairs, moments=moments, at=pairs.at[differs], impossible=impossible[differs],
+        impossible_state=pairs.impossible_state[differs],
+    )  # fmt: skip
+
+
+def _stored(store: Store, timing: Timing, count: int, seed: int) -> Suite:
+    """The generic violations, of moments of stored episodes."""
+    splits: list[list[Pairs]] = []
+    for split, pairs in (("validation", max(count // 2, FEW)), ("test", count)):
+        refs = store.split(split)  # type: ignore[arg-type]
+        steps = min(STEPS, _room(refs, timing) // 3)
+        splits.append(_frames(store, refs, timing, steps, pairs, seed) if steps else [])
+    return Suite("", False, *splits)
+
+
+def _room(refs: Sequence[EpisodeRef], timing: Timing) -> int:
+    """Model steps that half of the episodes hold."""
+    return int(np.median([(ref.rows - 1) // timing.stride - timing.stack for ref in refs])) if refs else 0
+
+
+def _frames(store: Store, refs: Sequence[EpisodeRef], timing: Timing, steps: int, count: int, seed: int) -> list[Pairs]:
+    """A moment has ``steps`` + 1 model steps before it, or what an observation needs, and twice ``steps`` after it."""
+    stride = timing.stride
+    past = max(PAST, timing.stack + 1)
+    before, after = max(steps + 2, past), 2 * steps
+    usable = [ref for ref in refs if ref.rows > (before - 1 + after) * stride]
+    if not usable:
+        return []
+    rng = np.random.default_rng([seed, *b"moments"])
+    rows: list[tuple[np.ndarray, ...]] = []
+    made: dict[str, list[tuple[int, np.ndarray]]] = {violation.name: [] for violation in FRAME_VIOLATIONS}
+    for number in range(count):
+        ref = usable[number * len(usable) // count if count <= len(usable) else number % len(usable)]
+        read = store.read_episode(ref, "frame", "action", "state")
+        moment = int(rng.integers((before - 1) * stride, ref.rows - after * stride))
+        shown = np.arange(moment - (before - 1) * stride, moment + after * stride + 1, stride)
+        frames, states = read["frame"][shown], read["state"][shown]
+        first = before - past
+        acted = read["action"][shown[first] : shown[before - 1 + steps]].reshape(past - 1 + steps, -1)
+        true = frames[before : before + steps]
+        for violation in FRAME_VIOLATIONS:
+            own = np.random.default_rng([seed, number, *violation.name.encode()])
+            clip = violation.make(frames[:before], frames[before:], steps, own)
+            if visible(clip, true):
+                made[violation.name].append((number, clip))
+        kept = slice(first, before), slice(before, before + steps)
+        rows.append((np.array(ref.seed), frames[kept[0]], states[kept[0]], acted, true, states[kept[1]]))
+    moments = Moments(*(np.array(column) for column in zip(*rows)))
+    result = []
+    for violation in FRAME_VIOLATIONS:
+        if len(made[violation.name]) >= min(FEW, count):
+            at, clips = (np.array(column) for column in zip(*made[violation.name]))
+            result.append(Pairs(violation, moments, at, clips, np.full((*clips.shape[:2], 0), np.nan, np.float32)))
+    return result
