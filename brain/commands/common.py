@@ -54,15 +54,14 @@ Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or 
 
 
 def store_of(recipe: Recipe) -> Path:
-    """``DATA/WORLD[-DATASET]`` of the recipe's world and its default dataset, where ``factory collect`` writes."""
+    """``DATA/WORLD`` of the recipe's world, where ``factory collect --world WORLD`` writes."""
     from shared.store.source import default_store
-    from shared.worlds import world_class
 
     if not recipe.world:
         raise TinyJEPAError(
             f'recipe {recipe.name} names no world: give --store, or add a line such as world = "car-racing" to it'
         )
-    return default_store(recipe.world, dataset=world_class(recipe.world).default_dataset or None)
+    return default_store(recipe.world)
 
 
 def default_recipe(store: str | None) -> str:

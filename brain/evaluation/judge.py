@@ -31,8 +31,8 @@ from brain.models.latents import LatentTable, embed, read_actions
 from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import effective_rank, embedding_std
-from brain.runs.figures import UPPER_BOUND
 from brain.runs.folder import Run, check_fit, write_whole
+from brain.runs.judgement import UPPER_BOUND
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 

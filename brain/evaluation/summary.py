@@ -13,7 +13,7 @@ from brain.evaluation.energies import Form, Pairs
 from brain.evaluation.negatives import HARD, KINDS, LONG
 from brain.evaluation.probes import linear_probe
 from brain.evaluation.samples import SPLITS, Samples
-from brain.runs.figures import BASELINES
+from brain.runs.judgement import BASELINES
 
 
 def data_facts(samples: Samples) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from brain.evaluation.energies import Form
 from brain.evaluation.pairs import Suite
 from brain.models.latents import Encoder, encode
 from brain.models.world_model import WorldModel
-from brain.runs.figures import UPPER_BOUND
+from brain.runs.judgement import UPPER_BOUND
 from shared.worlds.violations import PRINCIPLES, Pairs, Violation
 
 AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from brain.data.observations import stacked
 from brain.models.predictors.base import Predictor
 from brain.models.world_model import WorldModel
-from brain.runs.figures import Judgement
 from brain.runs.folder import write_whole
+from brain.runs.judgement import Judgement
 from shared.errors import TinyJEPAError
 
 OPSET = 18

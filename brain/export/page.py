@@ -18,8 +18,8 @@ from brain.data.windows import Timing
 from brain.export.graphs import write_graphs
 from brain.export.runtime import take_runtime
 from brain.models.world_model import WorldModel
-from brain.runs.figures import Judgement
 from brain.runs.folder import write_whole
+from brain.runs.judgement import Judgement
 from shared.errors import TinyJEPAError
 from shared.worlds import make_world
 

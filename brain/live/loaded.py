@@ -13,8 +13,9 @@ from brain.data.windows import Timing
 from brain.evaluation.dream import load_decoder
 from brain.live.rides import KEYS, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
 from brain.models.world_model import EnergyKind, WorldModel
-from brain.runs.figures import Judgement, damaged, read_judgement
+from brain.runs.figures import damaged, read_judgement
 from brain.runs.folder import Run
+from brain.runs.judgement import Judgement
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec

@@ -12,8 +12,9 @@ from brain.evaluation.negatives import HARD, KINDS
 from brain.reports import compare_figures as draw
 from brain.reports.curves import NO_TERM
 from brain.reports.page import render
-from brain.runs.figures import KindFigures, Record, read_run
+from brain.runs.figures import Record, read_run
 from brain.runs.folder import write_whole
+from brain.runs.judgement import KindFigures
 
 
 def write_comparison(paths: Sequence[Path], out: Path) -> None:

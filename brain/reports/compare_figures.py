@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from brain.reports.figures import number, title
 from brain.reports.style import COLOURS, Margins, panel, style, svg
-from brain.runs.figures import RolloutFigures
+from brain.runs.judgement import RolloutFigures
 
 TURN = ("model", "impossible", "state-oracle", "no-predictor", "random-encoder", "pixel", "neutral")
 

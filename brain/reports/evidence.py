@@ -20,8 +20,8 @@ from brain.models.world_model import WorldModel
 from brain.reports import figures as draw
 from brain.reports.report import write_report
 from brain.reports.violations import drawable
-from brain.runs.figures import BASELINES, UPPER_BOUND
 from brain.runs.folder import Run, write_whole
+from brain.runs.judgement import BASELINES, UPPER_BOUND
 from shared.store.reader import Store
 
 PANELS = ("teleport", "far", "near", "frozen", "reversed", "wrong-action-1", "wrong-action-4")

@@ -15,7 +15,7 @@ from brain.evaluation.energies import Pairs
 from brain.evaluation.negatives import HARD, KINDS, SHIFTS
 from brain.evaluation.timeline import Timeline
 from brain.reports.style import COLOURS, LABELS, Margins, legend_above, panel, round_ticks, style, svg
-from brain.runs.figures import BASELINES, UPPER_BOUND, KindFigures, RolloutFigures
+from brain.runs.judgement import BASELINES, UPPER_BOUND, KindFigures, RolloutFigures
 from shared.video import as_rgb
 
 

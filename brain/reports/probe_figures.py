@@ -8,7 +8,8 @@ import numpy as np
 
 from brain.reports.figures import number, title
 from brain.reports.style import COLOURS, LABELS, Margins, legend_above, panel, style, svg
-from brain.runs.figures import DreamFigures, KindFigures, StateScore
+from brain.runs.figures import DreamFigures, StateScore
+from brain.runs.judgement import KindFigures
 
 PROBES = {
     "supervised": ("D", "state-oracle", "supervised upper bound"),

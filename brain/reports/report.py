@@ -20,8 +20,9 @@ from brain.reports import probe_figures as draw
 from brain.reports.curves import COLLAPSE, training_pictures
 from brain.reports.page import render
 from brain.reports.style import LABELS
-from brain.runs.figures import BASELINES, UPPER_BOUND, KindFigures, Record, damaged, read_run
+from brain.runs.figures import Record, damaged, read_run
 from brain.runs.folder import Run, write_whole
+from brain.runs.judgement import BASELINES, UPPER_BOUND, KindFigures
 from shared.errors import TinyJEPAError
 from shared.worlds import world_class
 

@@ -39,9 +39,12 @@ def make_job(
     """Check the arguments against the world, which is made once; raises ``TinyJEPAError`` for bad ones.
 
     ``policy``, ``frame_size`` (pixels) and ``max_episode_steps`` are the world's own unless given; ``dataset`` names
-    one of the world's ``datasets``, which then sets what is not given.
+    one of the world's ``datasets``, which then sets what is not given; with neither policy nor dataset it is the
+    world's default one, where there is one.
     """
     name = canonical_name(world)
+    if dataset is None and policy is None and name in WORLDS:
+        dataset = WORLDS.get(name).default_dataset or None
     if dataset is not None:
         known = WORLDS.get(name).datasets if name in WORLDS else {}
         if dataset not in known:

@@ -42,6 +42,7 @@ POLICIES.register("none", "factory.policies.none:NoAction", "nobody acts (worlds
 POLICIES.register("wander", "factory.policies.rooms:Wander", "steps whose heading wanders (worlds with rooms)")
 POLICIES.register("crossing", "factory.policies.rooms:Crossing", "wander whose first 16 steps lead through the door")
 POLICIES.register("charge", "factory.policies.rooms:Charge", "straight at the wall, a quarter at the door")
+POLICIES.register("bump", "factory.policies.rooms:Bump", "straight runs at walls, door and borders")
 POLICIES.register("expert", "factory.policies.rooms:Expert", "from one room to the other, through the door")
 
 DRIVING_MIX = {
@@ -56,12 +57,18 @@ DRIVING_MIX = {
 ROOM_MIX = {"wander": 0.9, "crossing": 0.1}
 """Shares of ``mixed`` on a world with rooms."""
 
+ROOM_TOUR = {"wander": 0.4, "crossing": 0.05, "charge": 0.2, "bump": 0.25, "expert": 0.1}
+"""Shares of ``mixed-rooms``: free walks, runs at walls and doors, and ways through the door."""
+
 CONTINUOUS_MIX = {"ornstein-uhlenbeck": 0.5, "uniform-held": 0.5}
 """Shares of ``mixed`` on any other world with Box actions."""
 
 DISCRETE_MIX = {"uniform-held": 1.0}
 """Shares of ``mixed`` on a world with discrete actions."""
 
+
+MIXES = {"mixed-rooms": ROOM_TOUR}
+"""Mixes with a name of their own."""
 
 NO_MIX = {"none": 1.0}
 """Shares of ``mixed`` on a world without actions."""
@@ -80,8 +87,8 @@ def mix(world: World) -> dict[str, float]:
 
 def check_policy(name: str, world: World) -> None:
     """Raise ``TinyJEPAError`` for an unknown policy, or one that cannot act in this world; it names those that can."""
-    if name != MIXED and name not in POLICIES:
-        able = [known for known in POLICIES if _obstacle(known, world) is None]
+    if name != MIXED and name not in POLICIES and name not in MIXES:
+        able = [known for known in [*POLICIES, *MIXES] if _obstacle(known, world) is None]
         raise TinyJEPAError(closest(name, [*able, MIXED], "policy"))
     if (obstacle := _obstacle(name, world)) is not None:
         raise TinyJEPAError(f"policy '{name}' {obstacle}")
@@ -95,7 +102,7 @@ def _obstacle(name: str, world: World) -> str | None:
         return f"does not fit: the world {one} actions; use {other}, or mixed"
     if name.startswith("pursuit") and not has_centre_line(world):
         return "needs a world with a centre line and steer, gas and brake; use mixed"
-    if name in ("wander", "crossing", "charge", "expert") and not has_rooms(world):
+    if name in ("wander", "crossing", "charge", "bump", "expert", "mixed-rooms") and not has_rooms(world):
         return "needs a world with rooms; use mixed"
     if name == "ornstein-uhlenbeck" and not isinstance(world.action_space, gym.spaces.Box):
         return f"needs continuous (Box) actions, not {world.action_space}; use mixed"
@@ -109,8 +116,8 @@ def make_policy(name: str, world: World, rng: np.random.Generator) -> tuple[str,
 
 
 def resolve_policy(name: str, world: World, rng: np.random.Generator) -> str:
-    """The name of an episode's policy, drawn where ``name`` is ``mixed``; the first that is drawn from ``rng``."""
-    if name != MIXED:
+    """The name of an episode's policy, drawn where ``name`` is a mix; the first that is drawn from ``rng``."""
+    if name != MIXED and name not in MIXES:
         return name
-    shares = mix(world)
+    shares = MIXES.get(name) or mix(world)
     return str(rng.choice(list(shares), p=list(shares.values())))

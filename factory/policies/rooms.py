@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from shared.worlds.base import World
-from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW
+from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP
 
 STEP_MEAN, STEP_STD, STEP_LOW, STEP_HIGH = 1.0, 0.4, 0.2, 1.8
 """Length of a wandering step, pixels: a truncated normal."""
@@ -104,6 +104,52 @@ class Charge:
 
     def act(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
         return self._action
+
+
+class Bump(Wander):
+    """Straight runs of one step, again and again, at what stops: the middle wall, the door and its jambs, the borders.
+
+    A run aims at a point drawn on one of them (the middle wall or the door four times in five) with steps of 0.2 to
+    2.45 pixels; it ends two steps after something has stopped it, or after 16 steps. It starts within 10 pixels of the
+    middle wall.
+    """
+
+    AT_WALL, AT_DOOR, LONGEST = 0.8, 0.4, 16
+    """Shares of runs at the middle wall, and of these at the door; steps of a run at most."""
+
+    def __init__(self, world: World, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._wall, self._door = layout(world)
+        side = 1.0 if rng.random() < 0.5 else -1.0
+        x = self._wall + side * (HALF_WALL + rng.uniform(0.05, 10.0))
+        self.reset_options: dict[str, Any] = {"start": (x, self._height())}
+        self._left = self._stopped = 0
+        self._before: np.ndarray | None = None
+
+    def act(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
+        at = state[:2].astype(np.float64)
+        if self._before is not None and np.array_equal(at, self._before):
+            self._stopped += 1
+        if self._left == 0 or self._stopped == 2:
+            self._left, self._stopped = self.LONGEST, 0
+            away = self._target() - at
+            length = self._rng.uniform(STEP_LOW, MAX_STEP)
+            self._action = (away * length / max(float(np.hypot(*away)), 1e-6)).astype(np.float32)
+        self._left -= 1
+        self._before = at
+        return self._action
+
+    def _height(self) -> float:
+        """y of a point on the middle wall, at or near the door in ``AT_DOOR`` of the draws."""
+        if self._rng.random() < self.AT_DOOR:
+            return float(np.clip(self._door + self._rng.uniform(-7, 7), LOW + 0.01, HIGH - 0.01))
+        return float(self._rng.uniform(LOW + 0.01, HIGH - 0.01))
+
+    def _target(self) -> np.ndarray:
+        if self._rng.random() < self.AT_WALL:
+            return np.array([self._wall, self._height()])
+        along, border = self._rng.uniform(LOW, HIGH), LOW if self._rng.random() < 0.5 else HIGH
+        return np.array([along, border] if self._rng.random() < 0.5 else [border, along])
 
 
 class Expert:

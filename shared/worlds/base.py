@@ -73,7 +73,7 @@ class World(gym.Env[np.ndarray, Any]):
     """Stock recipe of ``brain train`` for a store of this world; empty: the default recipe."""
 
     default_dataset: ClassVar[str] = ""
-    """Which of ``datasets`` its recipes learn from; empty: what ``factory collect`` makes without ``--dataset``."""
+    """Which of ``datasets`` is collected where neither ``--dataset`` nor ``--policy`` says otherwise; empty: none."""
 
     control_rate: float = 50.0
     """Actions per simulated second (Hz)."""

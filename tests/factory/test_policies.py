@@ -17,7 +17,7 @@ from shared.worlds import make_world
 from shared.worlds.base import World
 
 EVERY = [name for name in [*POLICIES, MIXED] if name != "none"]
-ROOMS = ["wander", "crossing", "charge", "expert"]
+ROOMS = ["wander", "crossing", "charge", "bump", "expert"]
 UNDRIVEN = [name for name in EVERY if not name.startswith("pursuit") and name not in ROOMS]
 
 

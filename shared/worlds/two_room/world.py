@@ -61,7 +61,14 @@ class TwoRoom(World):
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
     tasks: ClassVar[Mapping[str, Task]] = TASKS
     unseen: ClassVar[dict[str, dict[str, Any]]] = {"held-out": {"walls": "held-out"}}
+    default_dataset = "mixed"
     datasets: ClassVar[dict[str, Dataset]] = {
+        "mixed": Dataset(
+            "mixed-rooms",
+            32,
+            {"walls": "seen"},
+            "33 frames: free walks, runs at walls and door, ways through it",
+        ),
         "normal": Dataset("mixed", 16, {"walls": "seen"}, "17 frames of wandering, every tenth through the door"),
         "wall": Dataset("charge", 16, {"walls": "seen"}, "17 frames straight at the wall, a quarter at the door"),
         "wall_other": Dataset("charge", 16, {"walls": "held-out"}, "the same with walls where training has none"),

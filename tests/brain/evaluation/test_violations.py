@@ -29,8 +29,9 @@ from brain.evaluation.violations import (
 )
 from brain.models.world_model import WorldModel
 from brain.reports.evidence import judge
-from brain.runs.figures import UPPER_BOUND, read_judgement
+from brain.runs.figures import read_judgement
 from brain.runs.folder import Run
+from brain.runs.judgement import UPPER_BOUND
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, StoreSpec, split_by_seed

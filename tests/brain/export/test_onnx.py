@@ -18,8 +18,8 @@ from brain.export.graphs import describe, write_graphs
 from brain.models.world_model import WorldModel
 from brain.parts import ENCODERS, PREDICTORS
 from brain.runs import checkpoint
-from brain.runs.figures import Judgement
 from brain.runs.folder import Run
+from brain.runs.judgement import Judgement
 from shared.cli.console import run
 from shared.errors import TinyJEPAError
 from shared.store.schema import StoreSpec
