@@ -119,7 +119,7 @@ def compare(job: Job, episodes: int, workers: int, repeats: int) -> None:
         print(f"Ray / {name:6}{spread(ratios, '{:.3f}')}")
 
 
-def scaling(job: Job, episodes: int, counts: list[int]) -> None:
+def scaling(episodes: int, counts: list[int]) -> None:
     """Throughput and the peak memory of all processes together, each count in a process of its own."""
     print("workers  frames/s  peak memory of all processes (PSS)  of one simulator")
     for workers in counts:
@@ -191,7 +191,7 @@ def main() -> None:
     if options.child:
         print(through_ray(options.child, job, options.episodes, options.workers))
     elif options.scaling:
-        scaling(job, options.episodes, [int(count) for count in options.scaling.split(",")])
+        scaling(options.episodes, [int(count) for count in options.scaling.split(",")])
     elif options.start:
         start(options.repeats)
     else:

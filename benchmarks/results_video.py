@@ -13,9 +13,7 @@ about 1: a small first figure is temporal collapse).
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,7 +21,8 @@ from benchmarks.results import Figures, collect, kept, over_seeds, print_table, 
 from brain.evaluation.reward import probe_reward
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import temporal_std
-from brain.runs.folder import Run
+from brain.runs.figures import judged
+from brain.runs.judgement import Judgement
 from shared.store.reader import Store
 
 WORLD = "car-racing"
@@ -44,12 +43,10 @@ def train(folder: Path, recipe: str, store: Path, seed: int, budget: float, pred
     }
 
 
-def judged(figures: dict[str, Any], scorer: str, space: str) -> Figures:
+def scores(found: Judgement, scorer: str, space: str) -> Figures:
     """AUCs by one of the judge's scorers and R2 by one of its representations."""
-    kinds, probes = figures["energy"]["kinds"], figures["probes"]["driving"]
-    table = {
-        f"AUC, {kind}": kinds[kind]["auc"][scorer] for kind in KINDS if scorer in kinds.get(kind, {}).get("auc", {})
-    }
+    kinds, probes = found.energy.kinds, found.probes["driving"]
+    table = {f"AUC, {kind}": kinds[kind].auc[scorer] for kind in KINDS if kind in kinds and scorer in kinds[kind].auc}
     return table | {f"R2 {name}": probes[space][name] for name in STATES if space in probes}
 
 
@@ -68,10 +65,10 @@ def spread(model: WorldModel, store: Store) -> tuple[float, float]:
 def measure(folder: Path, store: Store, seed: int) -> Figures:
     """Every figure of a trained run."""
     run("brain.cli", "judge", "--run", str(folder), "--device", "cpu")
-    figures = json.loads((folder / "judge.json").read_text())
-    table = judged(figures, "model", "model")
-    rollout = figures["rollout"]
-    for step, model_error, doing_nothing in zip(rollout["steps"], rollout["model"], rollout["persistence"]):
+    found = judged(folder)
+    table = scores(found, "model", "model")
+    rollout = found.rollout
+    for step, model_error, doing_nothing in zip(rollout.steps, rollout.model, rollout.persistence):
         if step <= CLIP:
             table[f"error after {step:g} steps"] = model_error
             table[f"persistence, {step:g} steps"] = doing_nothing
@@ -80,18 +77,21 @@ def measure(folder: Path, store: Store, seed: int) -> Figures:
     if rewards is not None:
         table |= {f"R2 reward, {space}": score.r2 for space, score in rewards[0].items() if space != "mean"}
     within, across = spread(model, store)
+    latent = found.latent
+    assert latent is not None
     table |= {"std in time": within, "std over clips": across}
-    return table | {"effective rank": figures["latent"]["effective_rank"], "of dimensions": figures["latent"]["dim"]}
+    return table | {"effective rank": latent.effective_rank, "of dimensions": latent.dim}
 
 
 def baselines(runs: Path, recipes: list[str], seed: int) -> dict[str, Figures]:
     """What the judge found without training, with one seed's data."""
     table: dict[str, Figures] = {}
     for recipe in recipes:
-        figures = json.loads((Run(runs / f"{recipe}-{seed}").judgement).read_text())
-        table[f"untrained {recipe}"] = judged(figures, "random-encoder", "random-encoder")
-        table[f"PCA, {figures['latent']['dim']}"] = judged(figures, "", "pca")
-    return table | {"pixels": judged(figures, "pixel", ""), "true state": judged(figures, "state-oracle", "")}
+        found = judged(runs / f"{recipe}-{seed}")
+        assert found.latent is not None
+        table[f"untrained {recipe}"] = scores(found, "random-encoder", "random-encoder")
+        table[f"PCA, {found.latent.dim}"] = scores(found, "", "pca")
+    return table | {"pixels": scores(found, "pixel", ""), "true state": scores(found, "state-oracle", "")}
 
 
 def main() -> None:

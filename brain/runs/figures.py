@@ -209,17 +209,22 @@ def read_run(path: Path, name: str) -> Record:
     return Record(name, path, recipe, facts, *found, read_metrics(path / "metrics.jsonl"), media)
 
 
+def judged(run: Path) -> Judgement:
+    """``judge.json`` of a judged run. Raises ``TinyJEPAError`` where the run is not judged, or the file is damaged."""
+    judgement = read_judgement(Run(run))
+    if judgement is None:
+        raise TinyJEPAError(f"{run} is not judged yet: run brain judge --run {run}")
+    return judgement
+
+
 def headline(run: Path) -> list[str]:
     """The main figures of a judged run, a line each, with the best baseline beside.
 
     Raises ``TinyJEPAError`` where the run is not judged.
     """
-    judgement = read_judgement(Run(run))
-    if judgement is None:
-        raise TinyJEPAError(f"{run} is not judged yet: run brain judge --run {run}")
     return [
         f"{item.label}: {figure_text(item.value)} ({item.baseline_name}: {figure_text(item.baseline)})"
-        for item in judgement.headline.values()
+        for item in judged(run).headline.values()
     ]
 
 

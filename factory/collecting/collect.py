@@ -147,5 +147,5 @@ def _other_run(store: Store, run: RunSpec) -> TinyJEPAError:
     ]
     return TinyJEPAError(
         f"the store {store.path} holds a run with {' and '.join(parts)}: "
-        "give its arguments to go on with it, --append to add a run, or another --store"
+        "give its arguments to resume it, --append to add a run, or another --store"
     )

@@ -28,7 +28,7 @@ Unit = Literal["frames", "episodes"]
 
 
 class Tally:
-    """Frames, episodes, bytes and time on the road since the collection started."""
+    """Frames, episodes, bytes and where in the state space they were, since the collection started."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -39,8 +39,7 @@ class Tally:
         """Simulators that died; what they had not committed is made again."""
         self.difference: str | None = None
         """Where two makings of the first episode parted."""
-        self._road_frames = 0
-        self._road = 0.0
+        self._within: dict[str, float] = {}
         self._bytes: dict[int, int] = {}
         self._busy: dict[int, tuple[int, float]] = {}
 
@@ -53,9 +52,8 @@ class Tally:
         self._bytes[worker] = record.bytes_committed
         rows, seconds = self._busy.get(worker, (0, 0.0))
         self._busy[worker] = rows + record.rows, seconds + record.seconds
-        if record.on_road is not None:
-            self._road_frames += record.rows
-            self._road += record.rows * record.on_road
+        for name, share in record.within.items():
+            self._within[name] = self._within.get(name, 0.0) + share * record.rows
         if record.difference is not None:
             self.difference = record.difference
             LOG.warning(not_deterministic(record.difference))
@@ -81,9 +79,9 @@ class Tally:
         return sum(self._bytes.values())
 
     @property
-    def on_road(self) -> float | None:
-        """Share of the frames on the road, 0 to 1; None for a world without a road."""
-        return self._road / self._road_frames if self._road_frames else None
+    def within(self) -> dict[str, float]:
+        """Share of the frames within each band of the world's axes, 0 to 1, by the band's name."""
+        return {name: frames / self.frames for name, frames in self._within.items()}
 
     def seconds_left(self, progress: int, goal: int, unit: Unit) -> float | None:
         """At the pace so far, or None while there is none."""
@@ -93,12 +91,11 @@ class Tally:
         return (goal - progress) / made * self.frames / self.frames_per_second
 
     def line(self) -> str:
-        """E.g. ``12,012 frames/s (3 workers at 3,950 to 4,100), 24 episodes, 85 % on road, 28.1 MB committed``."""
+        """E.g. ``12,012 frames/s (3 workers at 3,950 to 4,100), 24 episodes, 85% on road, 28.1 MB committed``."""
         rates = [*self.per_worker.values()]
         spread = f" ({len(rates)} workers at {min(rates):,.0f} to {max(rates):,.0f})" if len(rates) > 1 else ""
         parts = [f"{self.frames_per_second:,.0f} frames/s{spread}", f"{self.episodes:,} episodes"]
-        if self.on_road is not None:
-            parts.append(f"{self.on_road:.0%} on road")
+        parts += [f"{share:.0%} {name}" for name, share in self.within.items()]
         parts.append(f"{decimal(self.bytes_committed)} committed")
         if self.deaths:
             parts.append(f"{self.deaths} simulators died and were replaced")
@@ -112,7 +109,7 @@ class Tally:
             "seconds": round(self.seconds, 3),
             "frames_per_second": round(self.frames_per_second, 1),
             "workers": {str(worker): round(rate, 1) for worker, rate in self.per_worker.items()},
-            "on_road": self.on_road,
+            **{name.replace(" ", "_"): share for name, share in self.within.items()},
             "bytes_committed": self.bytes_committed,
             "deaths": self.deaths,
         }

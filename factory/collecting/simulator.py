@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from factory.collecting.episodes import difference, make_episode
-from factory.inspection.coverage import on_road
+from factory.inspection.coverage import axes_of, within_bands
 from shared.errors import TinyJEPAError
 from shared.store.schema import RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
@@ -28,8 +28,8 @@ class Record:
     seconds: float
     """Time it took to simulate and append."""
     episode_return: float
-    on_road: float | None
-    """Share of the rows on the road, 0 to 1; None for a world without a road."""
+    within: dict[str, float]
+    """Share of the rows within each band of the world's axes, 0 to 1, by the band's name, such as ``on road``."""
     bytes_committed: int
     """Bytes the simulator's stream has committed so far."""
     difference: str | None
@@ -58,6 +58,7 @@ class Simulator:
             )
         search_in(self._folder)
         self._world = make_world(self._spec.world, self._spec.frame_shape[0], **self._spec.world_options)
+        self._axes = axes_of(self._spec)
         return os.getpid()
 
     def simulate(self, k: int) -> Record:
@@ -82,7 +83,7 @@ class Simulator:
             policy=episode.policy,
             seconds=time.perf_counter() - started,
             episode_return=float(np.sum(episode.reward)),
-            on_road=on_road(spec.state_names, episode.state),
+            within=within_bands(self._axes, spec.state_names, episode.state),
             bytes_committed=self._writer.bytes_committed,
             difference=parted,
         )

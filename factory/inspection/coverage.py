@@ -11,25 +11,24 @@ import numpy as np
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec
 from shared.worlds import WORLDS, World
-from shared.worlds.axes import Axis
+from shared.worlds.axes import Axis, Band
 
-ROAD_HALF_WIDTH = 40 / 6
-"""Half the width of gymnasium's CarRacing track (units)."""
 PLACES, PLACE_ROWS = 200, 500
 """Evenly spread places in the store that are sampled, and about how many rows at each."""
 MOST_AXES = 6
 """Number of states used for a world without axes: its first ones."""
 
 
-def on_road(state_names: tuple[str, ...], state: np.ndarray) -> float | None:
-    """Share of rows whose ``lateral_offset`` lies within the road; None for a world without that state.
+def within_bands(axes: Sequence[Axis], state_names: tuple[str, ...], state: np.ndarray) -> dict[str, float]:
+    """Share of rows within the band of each axis that has one, in [0, 1], by the band's name, such as ``on road``.
 
-    ``state``: float32 ``(N, S)``, columns as in ``state_names``.
+    ``state``: float32 ``(N, S)``, N above 0, columns as in ``state_names``.
     """
-    if "lateral_offset" not in state_names:
-        return None
-    offset = state[:, state_names.index("lateral_offset")]
-    return float(np.mean(np.abs(offset) <= ROAD_HALF_WIDTH))
+    return {axis.band.name: _share(axis.band, axis.values(state_names, state)) for axis in axes if axis.band}
+
+
+def _share(band: Band, values: np.ndarray) -> float:
+    return float(np.mean((values >= band.low) & (values <= band.high)))
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def coverage(axes: Sequence[Axis], state_names: tuple[str, ...], state: np.ndarr
     spreads, cell, cells = {}, np.zeros(len(state), np.int64), 1
     for axis in axes:
         values = axis.values(state_names, state)
-        within = float(np.mean((values >= axis.band.low) & (values <= axis.band.high))) if axis.band else None
+        within = _share(axis.band, values) if axis.band else None
         figures = float(values.mean()), float(values.std()), float(np.percentile(values, 95))
         spreads[axis.name] = Spread(axis, *figures, within)
         cell = cell * (len(axis.edges) + 1) + np.digitize(values, np.array(axis.edges))

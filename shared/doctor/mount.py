@@ -12,7 +12,6 @@ from pathlib import Path
 from shared.doctor.finding import Finding
 
 MEMORY = ("tmpfs", "ramfs")
-NETWORK = ("nfs", "nfs4", "fuse.sshfs", "cifs", "smb3", "9p", "ceph", "fuse.glusterfs")
 
 
 @dataclass(frozen=True)

@@ -96,5 +96,5 @@ FRAME_VIOLATIONS = (
     FrameViolation("turns", "continuity", "the view is turned by 20 degrees", _warped(_turn), framewise=True),
     FrameViolation("repeats", "inertia", "the picture stands still", repeats),
     FrameViolation("doubles-its-speed", "inertia", "time runs at double speed", doubles_its_speed),
-    FrameViolation("runs-backwards", "inertia", "time runs backwards", runs_backwards),
+    FrameViolation("runs-backwards", "time", "time runs backwards", runs_backwards),
 )

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from factory.collecting.episodes import run_episode
+from factory.collecting.progress import Tally
+from factory.collecting.simulator import Record
 from factory.inspection.coverage import axes_of, coverage, maps_of, sampled_states
 from factory.inspection.plots import draw_coverage
 from factory.inspection.status import status_lines
@@ -61,3 +63,11 @@ def test_one_state_alone_has_a_histogram_and_no_map() -> None:
     spec = dot_spec().model_copy(update={"state_names": ("x",)})
     assert maps_of(spec, axes_of(spec)) == []
     assert maps_of(spec.model_copy(update={"state_names": ()}), ()) == []
+
+
+def test_progress_weighs_the_shares_of_bands_by_rows() -> None:
+    tally = Tally()
+    for index, (rows, share) in enumerate(((10, 1.0), (30, 0.5))):
+        tally.add(0, Record(index, rows, "pursuit", 1.0, 0.0, {"on road": share}, 1000, None))
+    assert tally.within == {"on road": 0.625} and tally.facts()["on_road"] == 0.625
+    assert ", 2 episodes, 62% on road, " in tally.line()

@@ -20,7 +20,7 @@ DIMMED = 2.0
 class Dashboard:
     """Overwrites a frame's last rows. An indicator's picture is kept by the screen pixel it ends at."""
 
-    def __init__(self, size: int, row_weights: np.ndarray, column_weights: np.ndarray) -> None:
+    def __init__(self, row_weights: np.ndarray, column_weights: np.ndarray) -> None:
         """``row_weights`` ``(size, WINDOW_H)`` and ``column_weights`` ``(size, WINDOW_W)`` of screen pixels."""
         self._bar = round(WINDOW_H - 5 * UNIT_Y)
         inside = row_weights[:, self._bar :]

@@ -110,7 +110,7 @@ class Renderer:
         self.side = round(2 * PLAYFIELD * FULL_ZOOM / texel)
         self.scale = self.side / (2 * PLAYFIELD)
         self.texture = np.empty((self.side, self.side, 4), np.uint8)
-        self.dashboard = Dashboard(size, row_weights, column_weights) if hud else None
+        self.dashboard = Dashboard(row_weights, column_weights) if hud else None
         self._grass_key: tuple[tuple[int, ...], ...] | None = None
         self._weights = row_weights, column_weights
         self._looks: dict[Look, CarSprites] = {}
