@@ -20,7 +20,7 @@ class Surprise(Cost):
 
     The expected energy of a step is that of a truth one predicted standard deviation from the prediction, in each
     dimension. The threshold is ``judge.json``'s for the ``scaled`` energy, which few true transitions exceed: below it
-    nothing is paid. In models whose variance head passes no gradient on, such as grids, this cost has none.
+    nothing is paid. In models whose variance head passes no gradient on, such as grids, this cost's is 0.
     """
 
     def __init__(self, options: Any, setting: Setting) -> None:
@@ -39,7 +39,5 @@ class Surprise(Cost):
         before, chunks = imagined.before.flatten(0, 1), imagined.chunks.flatten(0, 1)
         mean, log_variance = self._model.dynamics.predict(before, chunks)
         typical = mean + torch.exp(0.5 * log_variance)
-        expected = self._model.dynamics.energy(before, chunks, typical, "scaled").unflatten(
-            0, imagined.future.shape[:2]
-        )
-        return (expected / self.threshold - 1).clamp_min(0).mean(1)
+        energy = self._model.dynamics.energy(before, chunks, typical, "scaled")
+        return (energy / self.threshold - 1).clamp_min(0).unflatten(0, imagined.future.shape[:2]).mean(1)

@@ -55,8 +55,6 @@ class Gradient(Planner):
             with torch.enable_grad():
                 imagined = self.imagine(problem, self.space.relaxed(free))
                 cost = problem.cost(imagined, problem.goal).sum()
-                if not cost.requires_grad:
-                    raise TinyJEPAError("these costs have no gradient in this model: add goal-distance, or use cem")
                 optimizer.zero_grad()
                 cost.backward()
             optimizer.step()
