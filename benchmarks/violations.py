@@ -2,9 +2,9 @@
 
     python -m benchmarks.violations runs/a-0 runs/a-1 --against runs/b-0 --against runs/b-1
 
-Reads ``judge.json`` of judged runs of one world. Rows: each violation, and the means by principle and over all. Columns:
-pairs right and AUC of the runs, the best baseline's AUC, the upper bound's, and the same two columns of the runs
-given with ``--against``.
+Reads ``judge.json`` of judged runs of one world. Rows: each violation, and the means by principle and over all.
+Columns: pairs right and AUC of the runs, the best baseline's AUC, the upper bound's, and the same two columns of
+the runs given with ``--against``.
 """
 
 from __future__ import annotations
