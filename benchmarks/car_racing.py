@@ -58,7 +58,7 @@ class Runner:
 
 
 class NoPictures(CarRacing):
-    """Our physics and rules without drawing: the ceiling."""
+    """Our physics and rules without rendering: the upper bound."""
 
     def _frame(self) -> np.ndarray:
         return np.empty(0, np.uint8)

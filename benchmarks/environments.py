@@ -1,4 +1,4 @@
-"""Environments that are known to work: collected, then replayed from what is stored, and compared bit for bit.
+"""Tested environments: collected, then replayed from the stored actions, and compared bit for bit.
 
     python -m benchmarks.environments                    # prints the table
     python -m benchmarks.environments docs/worlds.md     # writes it there, between its two markers

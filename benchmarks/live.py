@@ -70,7 +70,7 @@ async def measure(pages: Sequence[Page], seconds: float) -> list[Reading]:
     return readings
 
 
-def told(name: str, readings: Sequence[Reading]) -> None:
+def report(name: str, readings: Sequence[Reading]) -> None:
     """One line: means, with the range of the pictures over readings (rounds and pages)."""
     drawn, mean = [reading[0] for reading in readings], Reading(*np.mean(readings, 0))
     print(
@@ -94,9 +94,9 @@ async def bench(run: Path, seconds: float, minutes: float, rounds: int) -> None:
         page = await browser.page()
         await page.open(server.url)
         await page.until("window.live && live.points.length > 100", 20)
-        told("one viewer", await measure([page], seconds))
+        report("one viewer", await measure([page], seconds))
         await page.do(CHOOSE.format(id="speed", value=2))
-        told("one viewer, as fast as 2x asks", await measure([page], seconds))
+        report("one viewer, as fast as 2x asks", await measure([page], seconds))
         await page.do(CHOOSE.format(id="speed", value=1))
         pages = [page]
         for _ in range(2):  # browsers of their own: a tab behind another draws nothing
@@ -114,7 +114,7 @@ async def bench(run: Path, seconds: float, minutes: float, rounds: int) -> None:
             await pages[2].until("window.live && live.points.length > 100", 20)
             found["three viewers"] += await measure(pages, seconds)
         for name, readings in found.items():
-            told(name, readings)
+            report(name, readings)
         await others.aclose()
         deadline, sizes = time.monotonic() + 60 * minutes, []
         while time.monotonic() < deadline:

@@ -19,7 +19,7 @@ IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 
 async def shoot(browser: Chromium, url: str, name: str, size: tuple[int, int], dark: bool) -> None:
-    """Opens the page, teleports, runs the film backwards, begins a dream, and takes a picture."""
+    """Open the page, teleport, run the frames backwards, start a rollout, and take a screenshot."""
     page = await browser.page()
     await page.open(url, *size, dark=dark)
     await page.until("window.live && live.state && live.points.length > 20")

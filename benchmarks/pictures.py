@@ -1,7 +1,7 @@
-"""The pictures of all worlds, and of what models dream of them, in ``docs/worlds.md``.
+"""The images of all worlds, and of decoded forecasts, in ``docs/worlds.md``.
 
 python -m benchmarks.pictures docs/images/worlds.png
-python -m benchmarks.pictures docs/images/dreams.png --films runs/*/forecast.mp4     # of brain dream
+python -m benchmarks.pictures docs/images/dreams.png --videos runs/*/forecast.mp4     # of brain dream
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--seed", type=int, default=3)
-    parser.add_argument("--films", type=Path, nargs="+", help="instead of worlds: moments of these films")
+    parser.add_argument("--videos", type=Path, nargs="+", help="instead of worlds: moments of these videos")
     options = parser.parse_args()
-    picture = np.concatenate([moments(film) for film in options.films] if options.films else worlds(options.seed), 0)
+    picture = np.concatenate([moments(v) for v in options.videos] if options.videos else worlds(options.seed), 0)
     if not cv2.imwrite(str(options.file), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
         raise SystemExit(f"cannot write {options.file}")
 
 
-def moments(film: Path) -> np.ndarray:
-    """The first, two middle and the last frame of a film, each without its lowest third: one episode of three less."""
-    reader, frames = cv2.VideoCapture(str(film)), []
+def moments(video: Path) -> np.ndarray:
+    """The first, two middle and the last frame of a video, each without its lowest third: one episode of three less."""
+    reader, frames = cv2.VideoCapture(str(video)), []
     while (read := reader.read())[0]:
         frames.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
     if not frames:
-        raise SystemExit(f"{film} holds no film")
+        raise SystemExit(f"{video} holds no video")
     shown = [frames[k] for k in np.linspace(0, len(frames) - 1, 4).astype(int)]
     row = np.concatenate([frame[: 2 * len(frame) // 3] for frame in shown], 1)
     return cv2.resize(row, (1560, round(len(row) * 1560 / row.shape[1])), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""What each policy makes of CarRacing: ``python -m benchmarks.policies [--episodes 40] [--steps 1000]``.
+"""State-space coverage of each policy on CarRacing: ``python -m benchmarks.policies [--episodes 40] [--steps 1000]``.
 
 Prints the table of ``docs/policies.md``. Pictures are not needed for it, so they are drawn as small as possible.
 """

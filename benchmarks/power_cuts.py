@@ -1,4 +1,4 @@
-"""What a power cut leaves of a store being written and of a run being trained: hundreds of crash states of a real disk.
+"""Power cuts while a store is written and a run is trained: hundreds of crash states of a real disk.
 
     sudo python -m benchmarks.power_cuts                   # 400 cuts
     sudo python -m benchmarks.power_cuts --cuts 100 --seed 3 --file-system xfs        # or btrfs
@@ -88,7 +88,7 @@ def cut(cuts: int, seconds: float, seed: int, kind: str = "ext4", careless: bool
 
 
 def work(point: Path, told: Path, worker: int, seconds: float) -> None:
-    """One of the processes: the last trains, the others write to the store. What is told is ``NAME NUMBER``."""
+    """One of the processes: the last trains, the others write to the store. Acknowledgements are ``NAME NUMBER``."""
     with (told / f"told-{worker}").open("wb", buffering=0) as told_file:
 
         def tell(name: str, number: int) -> None:
@@ -115,7 +115,7 @@ def work(point: Path, told: Path, worker: int, seconds: float) -> None:
 
 
 def check(point: Path, promised: dict[str, int], counts: collections.Counter[str]) -> None:
-    """What is there of all that was promised, and whether the work goes on."""
+    """Compare what is present with what was acknowledged, and check that work can resume."""
     rows = {name: number for name, number in promised.items() if "-w" in name}
     counts["rows promised"] += sum(rows.values())
     try:
@@ -129,7 +129,7 @@ def check(point: Path, promised: dict[str, int], counts: collections.Counter[str
             check_episodes(store)
             found = verify(point / "store")
             documents = sum(fault.file.endswith("zarr.json") for fault in found.faults)
-            counts["Zarr documents mended"] += documents
+            counts["Zarr documents repaired"] += documents
             lost = set_damaged_aside(point / "store", found)
             counts["LOST faults"] += len(found.faults) - documents + len(lost) + len(verify(point / "store").faults)
         except (TinyJEPAError, AssertionError, OSError):

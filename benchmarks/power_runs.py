@@ -1,4 +1,4 @@
-"""The part of ``benchmarks.power_cuts`` that trains: run folders begun one after another, and their checkpoints."""
+"""The part of ``benchmarks.power_cuts`` that trains: run folders started one after another, and their checkpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RECIPE = recipes.load("car-racing")
 
 
 def train(point: Path, tell: Callable[[str, int], None], end: float) -> None:
-    """Begin runs, log and write checkpoints as the stages do, and tell of each once it must be safe."""
+    """Start runs, log and write checkpoints as the stages do, and acknowledge each once it must be durable."""
     number = 0
     while time.monotonic() < end:
         run = Run(point / f"run-{number}")
@@ -35,7 +35,7 @@ def train(point: Path, tell: Callable[[str, int], None], end: float) -> None:
 
 
 def check_runs(point: Path, promised: dict[str, int], counts: collections.Counter[str]) -> None:
-    """Every run that was begun opens, every checkpoint is whole and no older than told, and each run goes on."""
+    """Every started run opens, every checkpoint is complete and no older than acknowledged, and each run resumes."""
     for path in sorted(point.glob("run-*")):
         run, told = Run(path), promised.get(path.name)
         step = 0

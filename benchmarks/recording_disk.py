@@ -1,4 +1,4 @@
-"""A disk that remembers: every write and every flush in order, and the states in which a power cut can leave it.
+"""A recording disk: every write and flush in order, and the states in which a power cut can leave it.
 
 The disk is one file, ``disk``, in a FUSE file system of our own, with a loop device and a file system of the kernel on
 it. A flush of the loop device (what an ``fsync`` above ends in) arrives here as ``fsync`` of that file. Beside it lie
@@ -157,7 +157,7 @@ def read_log(log: Path) -> list[Entry]:
 def crash_states(
     entries: list[Entry], kind: str, cuts: list[int], rng: random.Random
 ) -> Iterator[tuple[bytearray, list[bytes]]]:
-    """For every cut (a number of entries, ascending): the disk after a power cut there, and what had been told.
+    """For every cut (a number of entries, ascending): the disk after it, and the acknowledgements before it.
 
     All before the last flush is on the disk. Of each later write every 4,096 bytes are there or not: none of them, all,
     or, in half of the states, each by a throw of a coin.

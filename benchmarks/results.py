@@ -76,7 +76,7 @@ def over_seeds(
 
 
 def print_table(results: Mapping[str, Sequence[Figures]], beside: Mapping[str, Figures]) -> None:
-    """Markdown: a row a figure; runs as mean [min-max] over the seeds, then floors and ceilings."""
+    """Markdown: one row per metric; runs as mean [min-max] over the seeds, then baselines and upper bounds."""
     columns = [*results, *beside]
     print("| | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))
     for key in next(iter(results.values()))[0]:
@@ -85,5 +85,5 @@ def print_table(results: Mapping[str, Sequence[Figures]], beside: Mapping[str, F
             values = [row[key] for row in rows if key in row]
             low, high = (min(values), max(values)) if values else (0.0, 0.0)
             cells.append(f"{statistics.mean(values):.3g} [{low:.3g}–{high:.3g}]" if values else "")
-        cells += [f"{floor[key]:.3g}" if key in floor else "" for floor in beside.values()]
+        cells += [f"{baseline[key]:.3g}" if key in baseline else "" for baseline in beside.values()]
         print(f"| {key} | " + " | ".join(cells) + " |")

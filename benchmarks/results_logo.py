@@ -44,7 +44,7 @@ def collect(path: Path, seed: int, episodes: int, steps: int, *more: str) -> Sto
     return results.collect(path, WORLD, seed, episodes, "--max-episode-steps", str(steps), *more)
 
 
-class Films:
+class Clips:
     """All episodes of a store in memory; they have one length."""
 
     def __init__(self, store: Store) -> None:
@@ -66,9 +66,9 @@ class Films:
         return self.frames.reshape(*self.frames.shape[:2], -1) / 255.0
 
 
-def embed(model: WorldModel, films: Films) -> torch.Tensor:
+def embed(model: WorldModel, clips: Clips) -> torch.Tensor:
     """Standardised latents (E, T - 1, D): row t belongs to frame t + 1."""
-    return model.encode(torch.from_numpy(films.frames))
+    return model.encode(torch.from_numpy(clips.frames))
 
 
 def rmse(error: np.ndarray) -> float:
@@ -105,7 +105,7 @@ def fit_decoder(z: torch.Tensor, pixels: torch.Tensor, seed: int) -> nn.Module:
 
 
 @torch.no_grad()
-def judge(model: WorldModel, seed: int, train: Films, test: Films, anomalies: Films) -> dict[str, float]:
+def judge(model: WorldModel, seed: int, train: Clips, test: Clips, anomalies: Clips) -> dict[str, float]:
     """Every figure of one run."""
     z_train, z_test, z_odd = embed(model, train), embed(model, test), embed(model, anomalies)
     read = fit_probe(z_train.numpy(), train.position[:, 1:])
@@ -134,7 +134,7 @@ def judge(model: WorldModel, seed: int, train: Films, test: Films, anomalies: Fi
     return figures
 
 
-def floors(train: Films, test: Films) -> dict[str, dict[str, float]]:
+def baselines(train: Clips, test: Clips) -> dict[str, dict[str, float]]:
     """What needs no model: the mean, the present, a replayed training episode, the raw pixels, PCA."""
     where = test.position[:, 1:]
     mean = {"probe": rmse(where - train.position.mean((0, 1)))}
@@ -142,16 +142,16 @@ def floors(train: Films, test: Films) -> dict[str, dict[str, float]]:
     frozen |= {f"forecast {k}": float(np.mean((test.pixels[:, 1] - test.pixels[:, 1 + k]) ** 2)) for k in HORIZONS}
     raw = {"probe": rmse(fit_probe(train.pairs, train.position[:, 1:])(test.pairs) - where)}
     basis = PCA(32, random_state=0).fit(train.pairs.reshape(-1, 512))
-    ours, theirs = (basis.transform(films.pairs.reshape(-1, 512)) for films in (train, test))
+    ours, theirs = (basis.transform(clips.pairs.reshape(-1, 512)) for clips in (train, test))
     found = fit_probe(ours.reshape(*train.pairs.shape[:2], -1), train.position[:, 1:])
     pca = {"probe": rmse(found(theirs.reshape(*test.pairs.shape[:2], -1)) - where)}
     with SEEDING:  # its batches come from there too, while runs beside it seed their decoders
-        told = {"probe": rmse(supervised(train)(test) - where)}
-    floor = {"mean": mean, "persistence": frozen, "replay": replay(train, test), "PCA, 32": pca, "raw pixels": raw}
-    return floor | {"supervised": told}
+        upper_bound = {"probe": rmse(supervised(train)(test) - where)}
+    baseline = {"mean": mean, "persistence": frozen, "replay": replay(train, test), "PCA, 32": pca, "raw pixels": raw}
+    return baseline | {"supervised": upper_bound}
 
 
-def replay(train: Films, test: Films) -> dict[str, float]:
+def replay(train: Clips, test: Clips) -> dict[str, float]:
     """The forecast that only remembers: what followed the training pair that is nearest to the one seen (1 to 30)."""
     most, found = 30, {}
     starts = train.pairs.shape[1] - most
@@ -164,8 +164,8 @@ def replay(train: Films, test: Films) -> dict[str, float]:
     return found
 
 
-def supervised(train: Films, steps: int = 1500) -> Callable[[Films], np.ndarray]:
-    """The same encoder and a linear map, trained on the true position: the ceiling."""
+def supervised(train: Clips, steps: int = 1500) -> Callable[[Clips], np.ndarray]:
+    """The same encoder and a linear map, trained on the true position: the upper bound."""
     torch.manual_seed(0)
     network = nn.Sequential(MLPEncoder(MLPOptions(dim=32, width=128), Frames(16, 16, 1, stack=2)), nn.Linear(32, 2))
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, fused=True)
@@ -180,10 +180,10 @@ def supervised(train: Films, steps: int = 1500) -> Callable[[Films], np.ndarray]
         optimizer.step()
         schedule.step()
 
-    def read(films: Films) -> np.ndarray:
+    def read(clips: Clips) -> np.ndarray:
         with torch.no_grad():
-            pairs = torch.from_numpy(films.pairs.reshape(-1, 512).astype(np.float32)) * 2 - 1
-            return network(pairs).numpy().reshape(*films.pairs.shape[:2], 2)
+            pairs = torch.from_numpy(clips.pairs.reshape(-1, 512).astype(np.float32)) * 2 - 1
+            return network(pairs).numpy().reshape(*clips.pairs.shape[:2], 2)
 
     return read
 
@@ -204,8 +204,8 @@ def main() -> None:
     }
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stores = dict(zip(wanted, pool.map(lambda name: collect(options.data / name, *wanted[name]), wanted)))
-    test, anomalies = Films(stores["test"]), Films(stores["teleports"])
-    beside = ThreadPoolExecutor(1).submit(floors, Films(stores[f"train-{seeds[0]}"]), test)
+    test, anomalies = Clips(stores["test"]), Clips(stores["teleports"])
+    beside = ThreadPoolExecutor(1).submit(baselines, Clips(stores[f"train-{seeds[0]}"]), test)
 
     def figures(job: tuple[str, int]) -> Figures:
         recipe, seed = job
@@ -214,7 +214,7 @@ def main() -> None:
         def measure() -> Figures:
             seconds = train(folder, recipe, store.path, seed)
             model = WorldModel.load(folder, store.spec, torch.device("cpu"))
-            return judge(model, seed, Films(store), test, anomalies) | {"CPU s": seconds}
+            return judge(model, seed, Clips(store), test, anomalies) | {"CPU s": seconds}
 
         return kept(folder, recipe, measure)
 

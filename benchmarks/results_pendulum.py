@@ -56,7 +56,7 @@ ABLATIONS = {
 """Changes of ``double-pendulum``: what its text claims, on a shorter training and beside that."""
 
 
-class Films(NamedTuple):
+class Clips(NamedTuple):
     """All episodes of a store."""
 
     frames: torch.Tensor
@@ -65,10 +65,10 @@ class Films(NamedTuple):
     """float64 (E, T, 4)"""
 
 
-def load(store: Store, most: int) -> Films:
+def load(store: Store, most: int) -> Clips:
     """The first ``most`` episodes, as the store's view shows them."""
     read = [store.read_episode(ref, "frame", "state") for ref in store.episodes[:most]]
-    return Films(
+    return Clips(
         torch.from_numpy(np.stack([episode["frame"] for episode in read])),
         np.stack([episode["state"] for episode in read]).astype(np.float64),
     )
@@ -139,7 +139,7 @@ def fit_reader(z: torch.Tensor, wanted: np.ndarray) -> Callable[[torch.Tensor], 
     return read
 
 
-def forecasts(model: WorldModel, fitting: Films, test: Films, horizons: list[int]) -> dict[str, np.ndarray]:
+def forecasts(model: WorldModel, fitting: Clips, test: Clips, horizons: list[int]) -> dict[str, np.ndarray]:
     """Guessed states (N, horizon, 4) of the model, and of the true physics from the state that the model sees."""
     lead, steps = model.recipe.observation.stack - 1, horizons[-1]
     read = fit_reader(model.encode(fitting.frames).flatten(0, 1), columns(fitting.states[:, lead:]).reshape(-1, 6))
@@ -156,8 +156,8 @@ def truth(states: np.ndarray, lead: int, steps: int) -> tuple[np.ndarray, np.nda
     return states[episode, row], states[episode[:, None], row[:, None] + np.arange(1, steps + 1)]
 
 
-def figures_of(folder: Path, model: WorldModel, fitting: Films, test: Films, horizons: list[int]) -> Figures:
-    """Every figure of one run; its probes and films are written by the commands a user has."""
+def figures_of(folder: Path, model: WorldModel, fitting: Clips, test: Clips, horizons: list[int]) -> Figures:
+    """All metrics of one run; its probes and videos are written by the user's commands."""
     figures: Figures = {}
     if not (folder / "probe.json").exists():
         run("brain.cli", "probe", "--run", str(folder), "--steps", "500")

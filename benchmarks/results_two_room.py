@@ -1,4 +1,4 @@
-"""Two rooms: the course's probe protocol, floors and ceiling.
+"""Two rooms: the course's probe protocol, baselines and upper bound.
 
     python -m benchmarks.results_two_room                                # 3 seeds of both recipes
     python -m benchmarks.results_two_room --seeds 0 --recipes two-room
@@ -131,7 +131,7 @@ def judge(model: WorldModel, seed: int, sets: dict[str, Trajectories]) -> Figure
     return figures
 
 
-def floors(sets: dict[str, Trajectories]) -> dict[str, Figures]:
+def baselines(sets: dict[str, Trajectories]) -> dict[str, Figures]:
     """The mean place, the first place kept, and the first place plus all actions (walls ignored)."""
     mean = sets["probe-normal"].places.mean((0, 1))
     table: dict[str, Figures] = {"mean": {}, "persistence": {}, "dead reckoning": {}}
@@ -139,14 +139,14 @@ def floors(sets: dict[str, Trajectories]) -> dict[str, Figures]:
         places, actions = sets[name].places, sets[name].actions
         start = places[:, :1]
         reckoned = torch.cat([start, start + actions.cumsum(1)], 1)
-        for floor, guess in (("mean", mean), ("persistence", start), ("dead reckoning", reckoned)):
+        for baseline, guess in (("mean", mean), ("persistence", start), ("dead reckoning", reckoned)):
             each = (places - guess).square().mean((0, 2))
-            table[floor] |= summary(name, each)
+            table[baseline] |= summary(name, each)
     return table
 
 
 class Supervised(nn.Module):
-    """The recipe's networks and a linear map, trained end to end on the true places: the ceiling."""
+    """The recipe's networks and a linear map, trained end to end on the true positions: the upper bound."""
 
     def __init__(self, recipe: str, store: Store) -> None:
         super().__init__()
@@ -224,8 +224,8 @@ def main() -> None:
 
     names = options.recipes.split(",")
     table = over_seeds(names, seeds, figures)
-    print("training the supervised ceiling", file=sys.stderr, flush=True)
-    beside = floors(sets) | {"supervised": supervised(names[-1], stores[seeds[0]], sets)}
+    print("training the supervised upper bound", file=sys.stderr, flush=True)
+    beside = baselines(sets) | {"supervised": supervised(names[-1], stores[seeds[0]], sets)}
     print_table(table, beside)
     newest = options.runs / f"{names[-1]}-{seeds[0]}"
     run("brain.cli", "probe", "--run", str(newest))

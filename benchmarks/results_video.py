@@ -44,10 +44,12 @@ def train(folder: Path, recipe: str, store: Path, seed: int, budget: float, pred
     }
 
 
-def judged(figures: dict[str, Any], rater: str, space: str) -> Figures:
-    """AUCs by one of the judge's raters and R2 by one of its representations."""
+def judged(figures: dict[str, Any], scorer: str, space: str) -> Figures:
+    """AUCs by one of the judge's scorers and R2 by one of its representations."""
     kinds, probes = figures["energy"]["kinds"], figures["probes"]["driving"]
-    table = {f"AUC, {kind}": kinds[kind]["auc"][rater] for kind in KINDS if rater in kinds.get(kind, {}).get("auc", {})}
+    table = {
+        f"AUC, {kind}": kinds[kind]["auc"][scorer] for kind in KINDS if scorer in kinds.get(kind, {}).get("auc", {})
+    }
     return table | {f"R2 {name}": probes[space][name] for name in STATES if space in probes}
 
 
@@ -82,7 +84,7 @@ def measure(folder: Path, store: Store, seed: int) -> Figures:
     return table | {"effective rank": figures["latent"]["effective_rank"], "of dimensions": figures["latent"]["dim"]}
 
 
-def floors(runs: Path, recipes: list[str], seed: int) -> dict[str, Figures]:
+def baselines(runs: Path, recipes: list[str], seed: int) -> dict[str, Figures]:
     """What the judge found without training, with one seed's data."""
     table: dict[str, Figures] = {}
     for recipe in recipes:
@@ -117,7 +119,7 @@ def main() -> None:
         return kept(folder, recipe, trained)
 
     table = over_seeds(names, seeds, figures)
-    print_table(table, floors(options.runs, names, seeds[0]))
+    print_table(table, baselines(options.runs, names, seeds[0]))
 
 
 if __name__ == "__main__":

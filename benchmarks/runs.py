@@ -1,4 +1,4 @@
-"""Figures of several judged runs of one recipe in one table: mean [min-max] over the runs, floors and ceiling beside.
+"""Metrics of several judged runs of one recipe in one table: mean [min-max] over the runs, baselines and upper bound.
 
 python -m benchmarks.runs runs/demo-0 runs/demo-1 runs/demo-2
 """
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 KINDS = ("teleport", "far", "hard", "near-4", "near+4", "frozen", "reversed", "wrong-action-1", "wrong-action-4")
-RATERS = ("model", "plain", "pixel", "no-predictor", "random-encoder", "state-oracle")
+SCORERS = ("model", "plain", "pixel", "no-predictor", "random-encoder", "state-oracle")
 SPACES = ("model", "pca", "random-encoder")
 STATES = ("lateral_offset", "heading_error", "forward_speed", "lateral_speed", "angular_velocity", "wheel_angle")
 
@@ -39,21 +39,21 @@ def main(folders: Annotated[list[Path], typer.Argument(exists=True)]) -> None:
     typer.echo(f"{len(runs)} runs of recipe {runs[0]['recipe']['name']}; episodes: {splits}\n")
     typer.echo("AUC, true next observation against the impossible one (test episodes)\n")
     table(
-        ["kind", *RATERS],
+        ["kind", *SCORERS],
         [
-            [kind, *(cell(runs, lambda r, k=kind, a=a: r["energy"]["kinds"][k]["auc"].get(a), 4) for a in RATERS)]
+            [kind, *(cell(runs, lambda r, k=kind, a=a: r["energy"]["kinds"][k]["auc"].get(a), 4) for a in SCORERS)]
             for kind in KINDS
         ],
     )
     typer.echo("Per-pair accuracy\n")
     table(
-        ["kind", *RATERS],
+        ["kind", *SCORERS],
         [
             [
                 kind,
                 *(
                     cell(runs, lambda r, k=kind, a=a: r["energy"]["kinds"][k]["pair_accuracy"].get(a), 3)
-                    for a in RATERS
+                    for a in SCORERS
                 ),
             ]
             for kind in ("teleport", "hard", "wrong-action-4")

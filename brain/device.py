@@ -1,4 +1,4 @@
-"""Which device trains, and which precision helps there."""
+"""Choice of device and precision."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pick(name: str) -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """A device in words: ``cuda:0 (NVIDIA ...)``, or ``cpu``."""
+    """A device as text: ``cuda:0 (NVIDIA ...)``, or ``cpu``."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 

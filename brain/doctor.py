@@ -1,4 +1,4 @@
-"""What a brain box needs: a torch build that fits its GPU, and a driver, and bfloat16 that gives right results."""
+"""Checks of the GPU: a matching PyTorch build, a driver, and correct bfloat16 results."""
 
 from __future__ import annotations
 

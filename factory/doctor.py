@@ -1,4 +1,4 @@
-"""What a factory box needs of Ray: that it is installed, that a cluster answers, and that strangers get no answer."""
+"""Checks of Ray: it is installed, a cluster answers, and it refuses clients without the token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from factory.cluster.session import is_loopback, knock
+from factory.cluster.session import check_listening, is_loopback
 from shared.cli.secrets import token_file
 from shared.doctor.finding import Finding
 from shared.errors import TinyJEPAError
@@ -23,7 +23,7 @@ def ray_findings(address: str | None) -> Iterator[Finding]:
     if address is None:
         return
     try:
-        knock(address)
+        check_listening(address)
     except TinyJEPAError as error:
         yield Finding("Ray cluster", "bad", str(error), "start it there: ray start --head --port=6379; open the port")
         return
@@ -35,12 +35,12 @@ def ray_findings(address: str | None) -> Iterator[Finding]:
     else:
         yield Finding("Ray cluster", "ok", f"{address} answers")
     if _health(address, "disabled"):
-        yield Finding("Ray access", "ok", f"{address} refuses whoever has no token")
+        yield Finding("Ray access", "ok", f"{address} refuses clients without a token")
     elif is_loopback(address):
         yield Finding("Ray access", "ok", f"{address} asks for no token, and is seen from this box only")
     else:
         advice = "ray get-auth-token --generate, chmod 600 ~/.ray/auth_token, RAY_AUTH_MODE=token, start Ray again"
-        yield Finding("Ray access", "bad", f"{address} asks for no token: whoever reaches it runs code on it", advice)
+        yield Finding("Ray access", "bad", f"{address} requires no token: all who reach it can run code on it", advice)
 
 
 def _token(address: str | None) -> Finding:

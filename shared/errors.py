@@ -1,4 +1,4 @@
-"""The errors a user can cause or mend."""
+"""Errors that a user can cause or fix."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class TinyJEPAError(Exception):
 
 
 def brief(error: BaseException) -> str:
-    """Type and text of an error of somebody else's code, in one line of at most 300 letters."""
+    """Type and text of an error raised by third-party code, in one line of at most 300 characters."""
     line = " ".join(f"{type(error).__name__}: {error}".split())
     return line if len(line) <= 300 else f"{line[:299]}…"
 
 
 def cause(error: Exception) -> str:
-    """In a few words, why a JSON file does not hold what it should; never its bytes."""
+    """In a few words, why a JSON file is invalid; never quotes its contents."""
     if isinstance(error, UnicodeDecodeError):
         return "it is no text"
     if isinstance(error, json.JSONDecodeError | RecursionError):
@@ -36,7 +36,7 @@ class StoreError(TinyJEPAError):
 
 
 class MissingStoreError(StoreError):
-    """There is no store yet where one was looked for."""
+    """There is no store at this place yet."""
 
 
 class DamageError(StoreError):

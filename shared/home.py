@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def home() -> Path | None:
-    """``$HOME``, else what the user database says; None where neither knows one."""
+    """``$HOME``, else the entry in the user database; None if there is neither."""
     try:
         return Path.home()
     except RuntimeError:

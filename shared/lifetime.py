@@ -1,4 +1,4 @@
-"""A process of ours ends with the process that started it, however that one ends."""
+"""Child processes that end with their parent, however it ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
 
 def end_with(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` dies, the process that started it; call it first of all.
+    """Have the kernel kill this process when its parent process ``parent`` dies; call it first.
 
     Where ``parent`` is gone already, this process ends here. Needs Linux (``prctl(2)``); elsewhere only that check is
     made. What a writer has committed stays, as after any kill.

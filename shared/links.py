@@ -1,4 +1,4 @@
-"""Folders from strangers: what is written into them must stay in them."""
+"""Untrusted folders: writes into them must not leave them."""
 
 from __future__ import annotations
 

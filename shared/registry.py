@@ -1,4 +1,4 @@
-"""One registry for every kind of part: a name, and where its class lives.
+"""Registries of parts: a name and the import path of its class.
 
 A part is registered by one line with its import path as a string, so that listing the choices
 imports nothing, and a box without a part's dependencies can still name it.
@@ -15,7 +15,7 @@ from shared.errors import TinyJEPAError
 
 
 def closest(name: str, choices: list[str], kind: str) -> str:
-    """One line saying that ``name`` is no ``kind``: the closest match, and all choices."""
+    """The error line for an unknown ``name`` of a ``kind``, with the closest match and all choices."""
     match = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f" Did you mean '{match[0]}'?" if match else ""
     return f"unknown {kind} '{name}'.{hint} Choices: {', '.join(choices)}"

@@ -1,1 +1,1 @@
-"""From the store to shuffled batches of windows, uint8 all the way to the device."""
+"""From a store to shuffled batches of windows, uint8 up to the device."""

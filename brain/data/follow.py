@@ -1,4 +1,4 @@
-"""A store that grows while it is read: look again and again, and know when it is complete."""
+"""Following a store that grows while it is read, until it is complete."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def wait_for_frames(
     """
     store: Store | None = None
     follower: Follower | None = None
-    told, last = "", 0.0
+    shown, last = "", 0.0
     try:
         while True:
             try:
@@ -107,9 +107,9 @@ def wait_for_frames(
                 line = f"waiting for {least:,} {split} frames in {path}: {frames:,} are committed"
             except MissingStoreError:
                 line = f"waiting for a store at {path}"
-            if line != told and time.monotonic() - last >= 10:
+            if line != shown and time.monotonic() - last >= 10:
                 say(line)
-                told, last = line, time.monotonic()
+                shown, last = line, time.monotonic()
             time.sleep(min(poll, 0.5))
     except BaseException:
         if follower is not None:

@@ -1,4 +1,4 @@
-"""The stream: batches by number, gathered ahead of their use."""
+"""The data loader: batches by number, gathered before they are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the stages get their data: one store, how it is read, and what of it was left out."""
+"""The data source of the stages: one store, how it is read, and what was skipped."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise TinyJEPAError(f"no recipe file {path}: check the path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TinyJEPAError(f"{path} is not a TOML recipe ({error}): mend it, or see brain recipes") from None
+        raise TinyJEPAError(f"{path} is not a TOML recipe ({error}): fix it, or see brain recipes") from None
 
 
 def _got(value: Any) -> str:

@@ -168,7 +168,7 @@ def damaged(path: Path, error: Exception, cure: str) -> TinyJEPAError:
 
 @dataclass(frozen=True)
 class Record:
-    """One run, as its folder tells it."""
+    """One run, as read from its folder."""
 
     name: str
     path: Path

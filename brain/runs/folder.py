@@ -1,4 +1,4 @@
-"""The run folder: what an experiment leaves behind, and what it needs to go on.
+"""The run folder: the outputs of an experiment, and what it needs to resume.
 
 ``recipe.toml`` (resolved), ``run.json`` (store, seed, versions), ``metrics.jsonl``, ``encoder.safetensors`` and
 ``predictor.safetensors`` (finished stages), ``*.checkpoint.safetensors`` (a stage under way), ``judge.json`` with
@@ -49,12 +49,12 @@ MADE_WITH = {
     "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED, *_PLANNED),
     "predictor": (*_JUDGED, *_PLANNED),
 }
-"""What a stage's weights went into: worth nothing once they are trained anew."""
+"""Files derived from a stage's weights: invalid once those are retrained."""
 
 
 @dataclass(frozen=True)
 class Compute:
-    """How the encoder is trained, as far as it changes the bits of the weights; ``run.json`` keeps it."""
+    """Settings of the encoder's training that change the bits of the weights; recorded in ``run.json``."""
 
     precision: Precision = "float32"
     """Of the training step. Latents for the predictor, the judge and every tool are float32."""
@@ -63,13 +63,13 @@ class Compute:
 
 
 class CurveLog(Protocol):
-    """Somebody who is told the training curves, such as TensorBoard or Weights & Biases."""
+    """A receiver of training curves, such as TensorBoard or Weights & Biases."""
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Scalars by their tags, at a step of their stage."""
 
     def close(self) -> None:
-        """The last was written."""
+        """Flush and close."""
 
 
 class Run:
@@ -79,7 +79,7 @@ class Run:
         refuse_links(path)
         self.path = path
         self.logs: list[CurveLog] = []
-        """Who else is told the curves; ``close`` ends them."""
+        """Other receivers of the curves; ``close`` closes them."""
 
     @property
     def encoder(self) -> Path:

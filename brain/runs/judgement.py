@@ -21,7 +21,7 @@ Form = Literal["scaled", "plain"]
 
 
 class Figures(BaseModel):
-    """A part of a file of figures; keys that nobody asks for are let by."""
+    """A part of a file of metrics; unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=True)
 

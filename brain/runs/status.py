@@ -1,4 +1,4 @@
-"""What a training does, seen from its run folder: for ``brain status``. Needs no torch."""
+"""The progress of a training run, from its run folder, for ``brain status``. Needs no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training curves for TensorBoard, which reads them from event files; writing those takes no package of its own.
+"""Training curves as TensorBoard event files, written without the tensorboard package.
 
 An event file is a sequence of records (TensorFlow's ``record_writer``): length as uint64, its masked crc32c, the data,
 their masked crc32c, all little-endian. The data are a protobuf ``Event``: wall time, step, and the scalars.

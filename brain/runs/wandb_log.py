@@ -30,7 +30,7 @@ def need_wandb() -> None:
 class WandbLog:
     """One W&B run whose files lie in ``folder/wandb``; a training that goes on goes on in the same W&B run.
 
-    Raises ``TinyJEPAError`` where the library is missing, nobody is logged in, or the server cannot be reached.
+    Raises ``TinyJEPAError`` if the library is missing, no user is logged in, or the server cannot be reached.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -45,7 +45,7 @@ class WandbLog:
         with _one_line(wandb.errors.Error):
             offline = os.environ.get("WANDB_MODE", "online") != "online"
             if not offline and not wandb.login(prompt=False):
-                raise TinyJEPAError("--wandb: nobody is logged in: run wandb login, or set WANDB_MODE=offline")
+                raise TinyJEPAError("--wandb: not logged in: run wandb login, or set WANDB_MODE=offline")
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT), name=folder.resolve().name, dir=str(folder),
                 config=dict(config), id=_number(folder / "wandb" / "run-id"), resume="allow", settings=settings,

@@ -30,7 +30,7 @@ def train_encoder(
 ) -> None:
     """Train ``model.encoder`` on windows of the training episodes and write ``encoder.safetensors``.
 
-    What tells of a collapse (``brain.objectives.collapse``) is logged, and as it was last kept with the weights as
+    Metrics of collapse (``brain.objectives.collapse``) are logged, and as it was last kept with the weights as
     ``health``. Continues from the stage's checkpoint, with the episodes that were known then. With a budget in steps,
     on a CPU, the weights do not depend on interruptions. Raises ``TinyJEPAError`` for too few frames, ``StoreError``
     for damaged data.

@@ -1,4 +1,4 @@
-"""What the training loops share: a budget, a schedule, checkpoints that survive a kill, progress, Ctrl-C."""
+"""The training loop: budget, learning-rate schedule, crash-safe checkpoints, progress, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Loop:
     Resumes from the stage's checkpoint, sets the learning rate, writes a checkpoint every ``checkpoint_seconds`` and
     on Ctrl-C or SIGTERM (after the step under way), and shows progress. ``due`` says when to log. ``extra`` gives
     facts for the checkpoint, ``note`` words for the progress line, ``behind`` the frames not shown yet, all for the
-    next step. ``progress.json`` tells ``brain status`` how far it is.
+    next step. ``progress.json`` holds the progress for ``brain status``.
     """
 
     LOG_SECONDS = 1.0

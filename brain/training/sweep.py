@@ -1,4 +1,4 @@
-"""A recipe over values and seeds: one ``brain train`` process a run, as many at once as there are cores or GPUs."""
+"""Sweeps of a recipe over values and seeds: one ``brain train`` process per run, as many at once as cores or GPUs."""
 
 from __future__ import annotations
 

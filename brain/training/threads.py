@@ -1,4 +1,4 @@
-"""How many CPU threads a training step uses: a fixed number, or what measures fastest on a box that may be busy."""
+"""The number of CPU threads of a training step: fixed, or the fastest as measured while training."""
 
 from __future__ import annotations
 
@@ -97,5 +97,5 @@ class Threads:
         self._next_check = now + self._pause
         self._expected, self._trial, self._recent = typical[best], {}, []
         self.count = best
-        told = ", ".join(f"{n}: {1000 * t:.1f} ms" for n, t in sorted(typical.items()))
-        LOG.info("threads: %s a step (%s)", best, told)
+        typical_ms = ", ".join(f"{n}: {1000 * t:.1f} ms" for n, t in sorted(typical.items()))
+        LOG.info("threads: %s a step (%s)", best, typical_ms)

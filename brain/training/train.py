@@ -1,4 +1,4 @@
-"""The main job of the brain: a store and a recipe in, a world model out."""
+"""``train``: from a store and a recipe to a trained world model, stage by stage."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def train(
     """Run the stages that are not finished (or what ``effort`` says) and return one line on each.
 
     A followed store without steps or seconds trains the encoder until the collection has finished and one epoch over
-    all of it is done, and at least for the recipe's steps. ``curves`` names who else is told the curves. ``begun`` is
+    all of it is done, and at least for the recipe's steps. ``curves`` names other receivers of the curves. ``begun`` is
     called with the run folder once it is there and known to be this run's. ``judge`` is stage 3; without it that stage
     is left out. Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too
     little data.
@@ -225,8 +225,8 @@ def _open_logs(run: Run, curves: Sequence[Curves]) -> None:
         run.logs.append(EventLog(run.path / "tensorboard"))
     if "wandb" in curves:
         facts = run.facts()
-        told = {"recipe": run.recipe().model_dump(mode="json"), "world": facts["world"], "seed": facts["seed"]}
-        run.logs.append(WandbLog(run.path, told))
+        config = {"recipe": run.recipe().model_dump(mode="json"), "world": facts["world"], "seed": facts["seed"]}
+        run.logs.append(WandbLog(run.path, config))
 
 
 def _open(path: Path | str, recipe: Recipe, data: Data, target: torch.device, quiet: bool) -> Feed:

@@ -1,4 +1,4 @@
-"""What is broken, and how it is told that work goes on. Each fault waits until it does."""
+"""The injected faults. Each waits until work has resumed, and measures how long that took."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def link_cut(stage: Stage, cut_seconds: float = CUT_SECONDS) -> Outcome:
     cut, before = time.time(), stage.steps()
     time.sleep(cut_seconds)
     meanwhile = stage.steps() - before
-    stage.switch.mend(stage.brain)
-    mended = time.time()
+    stage.switch.restore(stage.brain)
+    restored = time.time()
     seconds = stage.wait(lambda: _brain_reads(stage), PATIENCE, "the shared directory on brain")
-    seconds += stage.wait(lambda: stage.newest_metric() > mended + seconds, PATIENCE, "a step of the trainer")
+    seconds += stage.wait(lambda: stage.newest_metric() > restored + seconds, PATIENCE, "a step of the trainer")
     seen = f"{cut_seconds:.0f} s without a packet, {meanwhile} metric lines meanwhile; {_ends(stage.training, cut)}"
     return Outcome("link of brain cut", seen, seconds, "brain reads the newest line and trains")
 

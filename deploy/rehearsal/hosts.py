@@ -127,5 +127,5 @@ class Switch(Host):
         """As if a cable behind the switch were pulled: the host sees its link up, and no packet arrives."""
         self.run("ip", "link", "set", self.port(host), "nomaster")
 
-    def mend(self, host: Host) -> None:
+    def restore(self, host: Host) -> None:
         self.run("ip", "link", "set", self.port(host), "master", "br0")

@@ -1,4 +1,4 @@
-"""Ray's head, watched: when it dies, the collection ends with one line instead of Ray's own end of the process."""
+"""Polls Ray's head: if it dies, the collection ends with one line instead of being ended by Ray."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from shared.cli.console import EXIT_BAD_INPUT
 from shared.cli.runlog import LOG
 from shared.errors import TinyJEPAError
 
-KNOCK_SECONDS = 1.0
-"""Between two knocks at the head's port."""
+POLL_SECONDS = 1.0
+"""Between two connections to the head's port."""
 REFUSALS = 3
-"""In a row: the box answers and nobody listens, so the head is dead, and one started anew knows nothing of us."""
+"""In a row: the machine answers but nothing listens, so the head is dead; a restarted one does not know us."""
 SILENCE_SECONDS = 45.0
-"""Without any answer: a cable may come back, but after 60 s Ray ends this process."""
+"""Without an answer: the network may recover, but after 60 s Ray ends this process."""
 GRACE_SECONDS = 10.0
-"""For the way out; calls into a Ray without a head may hang, and then the process ends where it is."""
+"""For the exit; calls into Ray without a head may hang, and then the process is ended."""
 
 
 class Head:
-    """Knocks at the head at ``host:port`` in a thread of its own until ``close``."""
+    """Polls the head at ``host:port`` in its own thread until ``close``."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -39,7 +39,7 @@ class Head:
             raise self._error()
 
     def close(self) -> None:
-        """Stop knocking. Where the head is lost, the process ends with code 2 within ``GRACE_SECONDS`` all the same."""
+        """Stop polling. If the head is lost, the process ends with code 2 within ``GRACE_SECONDS`` all the same."""
         self._over.set()
 
     def _error(self) -> TinyJEPAError:
@@ -50,9 +50,9 @@ class Head:
 
     def _watch(self) -> None:
         refusals, heard = 0, time.monotonic()
-        while not self._over.wait(KNOCK_SECONDS):
+        while not self._over.wait(POLL_SECONDS):
             try:
-                socket.create_connection(self._place, KNOCK_SECONDS).close()
+                socket.create_connection(self._place, POLL_SECONDS).close()
             except ConnectionRefusedError:
                 refusals += 1
             except OSError:

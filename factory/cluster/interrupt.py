@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupt:
     """While entered, the first SIGINT or SIGTERM is noted; ``check`` raises ``KeyboardInterrupt`` for it.
 
-    A second signal raises ``KeyboardInterrupt`` wherever the program is and sets ``now``: nobody shall be waited for.
+    A second signal raises ``KeyboardInterrupt`` wherever the program is and sets ``now``: stop without waiting.
     If that does not end the process within ``GRACE_SECONDS``, or a third signal comes, a thread ends it with exit
     code 130: an environment may hang in C, or catch everything. Outside the main thread, where Python cannot set
     handlers, this does nothing.

@@ -17,7 +17,7 @@ from factory.cluster.interrupt import Interrupt
 from shared.cli.secrets import token_file
 from shared.errors import TinyJEPAError
 
-KNOCK_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 LONGEST_TEMPORARY = 37
 """Letters of the path of Ray's temporary folder: a Unix socket's name has 107 at most, and Ray adds up to 70."""
 OBJECT_STORE_BYTES = 100 << 20
@@ -46,7 +46,7 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
     if ray.is_initialized():
         yield None
         return
-    knock(address)
+    check_listening(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
@@ -70,15 +70,15 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
             ray.shutdown()
 
 
-def knock(address: str | None) -> None:
-    """Fail at once where nobody listens at ``host:port``; ``ray.init`` would try for minutes."""
+def check_listening(address: str | None) -> None:
+    """Fail at once if nothing listens at ``host:port``; ``ray.init`` would try for minutes."""
     host, _, port = (address or "").rpartition("//")[2].rpartition(":")
     if not address or not host or not port.isdigit():
         return
     if ":" in host.strip("[]") and not host.startswith("["):
         raise TinyJEPAError(f"--address {address}: write an IPv6 address in brackets, as in [{host}]:{port}")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         raise _no_cluster(address, error) from error
 
@@ -101,7 +101,7 @@ def is_loopback(address: str) -> bool:
 
 
 def _guard(address: str | None) -> None:
-    """Use this user's token, and let nobody else read it; Ray itself writes it for all to read.
+    """Use this user's token and make it private; Ray itself writes it world-readable.
 
     Raises ``TinyJEPAError`` for a cluster beyond this box without a token, unless ``RAY_AUTH_MODE`` says so.
     """
@@ -119,7 +119,7 @@ def _guard(address: str | None) -> None:
     elif address and not is_loopback(address):
         raise TinyJEPAError(
             f"no token for the Ray cluster at {address}: copy ~/.ray/auth_token from its head, or set "
-            "RAY_AUTH_MODE=disabled if it was started without one (then whoever reaches it runs code on it)"
+            "RAY_AUTH_MODE=disabled if it was started without one (then everyone who can reach it can run code on it)"
         )
 
 

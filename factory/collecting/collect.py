@@ -62,7 +62,7 @@ def collect(
     """Collect episodes 0 to K-1 of a run into the store at ``path``.
 
     K is ``episodes``, or the smallest number for ``frames`` rows: give one of them. Episodes that are there
-    already are kept, so the same call goes on where an earlier one ended, and a higher goal extends the run.
+    already are kept, so the same call resumes an earlier one, and a higher goal extends the run.
     The episodes are the same, bit for bit, whatever the number of workers; None means one for each core of the
     cluster at ``address``. Without an ``address``, what one worker can do is done in this process, without Ray.
 

@@ -143,7 +143,7 @@ def _record(path: Path, job: Job, world: World, window: Window) -> tuple[int, in
 
 
 class Keyboard:
-    """The policy of whoever holds the keys of a window."""
+    """The policy of the person at the keyboard of a window."""
 
     def __init__(self, world: World, window: Window) -> None:
         self._world, self._window = world, window

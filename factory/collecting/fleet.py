@@ -148,7 +148,7 @@ class Fleet:
         Without ``wait`` they are killed where they are.
         """
         if self._head is not None and self._head.lost:
-            return  # nobody would answer; the actors end with their node
+            return  # no answer would come; the actors end with their node
         self._closing = True
         staff = [*self._workers]
         failures = []

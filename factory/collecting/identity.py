@@ -56,7 +56,7 @@ class Identity:
         try:
             made = make_episode(self._world, self._spec.world, run, found.index)
         except TinyJEPAError:
-            return False  # such as policy human, which nobody can repeat
+            return False  # such as policy human, which cannot be repeated
         names = ("frame", "action", "reward", "state")
         return all(np.array_equal(found.columns[name], getattr(made, name)) for name in names if name in found.columns)
 

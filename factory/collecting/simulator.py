@@ -100,4 +100,4 @@ class Simulator:
 
 def _cannot_write(path: Path, error: OSError) -> TinyJEPAError:
     reason = error.strerror or str(error)
-    return TinyJEPAError(f"cannot write to {path}: {reason}; make room or mend it, then run the same command to go on")
+    return TinyJEPAError(f"cannot write to {path}: {reason}; free space or fix it, then rerun the command to resume")

@@ -25,7 +25,7 @@ def command(
         typer.Option("--stream", metavar="NAME", help="Remove this stream, which lost its log. Repeatable."),
     ] = None,
 ) -> None:
-    """Remove what killed writers left in a store: files that no log mentions and nobody is writing.
+    """Remove what killed writers left in a store: files that no log mentions and no writer uses.
 
     For a writer on this machine it is known whether it still runs. Files of a writer on another machine, and streams
     without a log, are removed only after 24 hours without a change. A stream that has complete shards and lost its log

@@ -79,7 +79,7 @@ def command(
         typer.echo(f"{len(verdict.faults)} fault(s): restore the files, or repair the store with --quarantine")
         return 1
     if verdict.lost_logs:
-        typer.echo(f"--quarantine cannot mend lost logs: use --rebuild-log {verdict.lost_logs[0]}")
+        typer.echo(f"--quarantine cannot repair lost logs: use --rebuild-log {verdict.lost_logs[0]}")
         return 1
     if not lost:
         typer.echo("repaired from the log: no row is missing")

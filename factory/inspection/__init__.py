@@ -1,1 +1,1 @@
-"""Look at a store: status, coverage, preview."""
+"""Inspecting a store: status, coverage, preview."""

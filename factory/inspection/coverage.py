@@ -1,4 +1,4 @@
-"""What part of its state space a data set covers, read from the privileged state along the axes its world names."""
+"""State-space coverage of a dataset, from the privileged state along the axes of its world."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from shared.worlds.axes import Axis
 ROAD_HALF_WIDTH = 40 / 6
 """Half the width of gymnasium's CarRacing track (units)."""
 PLACES, PLACE_ROWS = 200, 500
-"""Figures are made from so many places in the store, spread evenly, and about so many rows at each."""
+"""Evenly spread places in the store that are sampled, and about how many rows at each."""
 MOST_AXES = 6
-"""Of a world that names none: its first states."""
+"""Number of states used for a world without axes: its first ones."""
 
 
 def on_road(state_names: tuple[str, ...], state: np.ndarray) -> float | None:
@@ -34,7 +34,7 @@ def on_road(state_names: tuple[str, ...], state: np.ndarray) -> float | None:
 
 @dataclass(frozen=True)
 class Spread:
-    """How the data lie along one axis, in its unit."""
+    """The distribution along one axis, in its unit."""
 
     axis: Axis
     mean: float
@@ -46,18 +46,18 @@ class Spread:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What of a state space is hit."""
+    """State-space coverage."""
 
     spreads: dict[str, Spread]
     """by the axis' name"""
     hit: int
     """cells with at least one row"""
     cells: int
-    """all there are; 1 where no axis is cut into cells"""
+    """all cells; 1 if no axis is divided into cells"""
     perplexity: float
-    """exp of the entropy over cells: how many evenly used ones would be as varied; at most ``hit``"""
+    """exp of the entropy over cells: the number of equally used cells with the same entropy; at most ``hit``"""
     episodes: int
-    """it is made from"""
+    """that were sampled"""
 
     def line(self, episodes: int) -> str:
         """In one line, for people; ``episodes`` are in the store."""
@@ -76,7 +76,7 @@ class Coverage:
 
 
 def axes_of(spec: StoreSpec) -> tuple[Axis, ...]:
-    """The axes a world names; of a world that names none, or is not installed, its states as they come."""
+    """The world's axes; if it has none or is not installed, its first states."""
     world: type[World] | None = None
     if spec.world in WORLDS:
         try:
@@ -90,14 +90,14 @@ def axes_of(spec: StoreSpec) -> tuple[Axis, ...]:
 
 
 def maps_of(spec: StoreSpec, axes: Sequence[Axis]) -> list[tuple[Axis, Axis]]:
-    """Pairs of axes that a picture lays across each other: the world's own, else the first two axes."""
+    """Pairs of axes of the two-dimensional maps: the world's own, else the first two axes."""
     by_name = {axis.name: axis for axis in axes}
     named = WORLDS.get(spec.world).maps if spec.world in WORLDS and any(axis.edges for axis in axes) else ()
     return [(by_name[x], by_name[y]) for x, y in named] or ([(axes[0], axes[1])] if len(axes) > 1 else [])
 
 
 def coverage(axes: Sequence[Axis], state_names: tuple[str, ...], state: np.ndarray, episodes: int) -> Coverage:
-    """Figures that tell whether data are worth training on.
+    """Metrics that indicate whether data are worth training on.
 
     ``state``: float32 ``(N, S)``, N and S above 0, of so many ``episodes``.
     """

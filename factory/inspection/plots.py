@@ -1,4 +1,4 @@
-"""Where the data of a store lie, as one picture: shares of the policies, maps of the state space, histograms."""
+"""A store's coverage as one image: shares of the policies, maps of the state space, histograms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_NAME = 24
 
 
 def draw_coverage(store: Store, file: Path) -> None:
-    """Write the picture as a PNG. Raises ``StoreError`` where it cannot be written; the store has episodes."""
+    """Write the image as a PNG. Raises ``StoreError`` if it cannot be written. The store must have episodes."""
     names = store.spec.state_names
     panels = [_policies(store)]
     head = f"{store.spec.world}: {store.rows:,} frames in {len(store.episodes):,} episodes"
@@ -75,7 +75,7 @@ def _policies(store: Store) -> np.ndarray:
 
 
 def _range(axis: Axis, values: np.ndarray) -> Axis:
-    """The axis with the ends that pictures show: its own, or where it has none those of the data."""
+    """The axis with the limits of the plot: its own, or those of the data."""
     if math.isfinite(axis.low):
         return axis
     low, high = float(values.min()), float(values.max())
@@ -84,7 +84,7 @@ def _range(axis: Axis, values: np.ndarray) -> Axis:
 
 
 def _bins(axis: Axis, values: np.ndarray) -> int:
-    """``BINS``, or one for each whole number where there are only such: more would show gaps that are none."""
+    """``BINS``, or one per integer if all values are integers: more bins would show gaps."""
     whole = axis.high - axis.low
     return int(whole) if whole == int(whole) <= BINS and bool((values == np.round(values)).all()) else BINS
 
@@ -108,7 +108,7 @@ def _map(x: Axis, y: Axis, across: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 
 def _histogram(axis: Axis, values: np.ndarray, found: Coverage) -> np.ndarray:
-    """How often each value occurs; ticks below are the borders between cells."""
+    """A histogram; the ticks below it are the borders between cells."""
     spread = found.spreads[axis.name]
     bins = _bins(axis, values)
     counts, _ = np.histogram(values, bins, (axis.low, axis.high))
@@ -142,7 +142,7 @@ def _panel(title: str) -> np.ndarray:
 
 
 def _across(panel: np.ndarray, axis: Axis) -> None:
-    """The ends of the horizontal axis and its unit, below the plot."""
+    """The limits and unit of the horizontal axis, below the plot."""
     low, high = f"{axis.low:.3g}", f"{axis.high:.3g}"
     at = HEIGHT - BOTTOM + 22
     _text(panel, low, (LEFT, at))

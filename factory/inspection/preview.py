@@ -1,4 +1,4 @@
-"""A look at a store: a contact sheet (PNG), a video (H.264 MP4) of a few episodes, and where its data lie (PNG)."""
+"""A preview of a store: a contact sheet (PNG), a video (H.264 MP4) of a few episodes, and coverage plots (PNG)."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def _write_sheet(store: Store, episodes: list[EpisodeRef], file: Path) -> None:
 def _write_video(store: Store, episodes: list[EpisodeRef], file: Path) -> None:
     rate = store.spec.control_rate
     steps = min(max(ref.rows for ref in episodes), round(VIDEO_SECONDS * rate))
-    films = [store.read(ref.stream, ref.first, ref.first + min(ref.rows, steps), "frame") for ref in episodes]
+    clips = [store.read(ref.stream, ref.first, ref.first + min(ref.rows, steps), "frame") for ref in episodes]
     names = [f"{ref.index} {ref.policy}" for ref in episodes]
-    write_video(file, (_grid(films, names, t) for t in range(steps)), rate)
+    write_video(file, (_grid(clips, names, t) for t in range(steps)), rate)
 
 
-def _grid(films: list[np.ndarray], names: list[str], t: int) -> np.ndarray:
-    """All films at step ``t``, side by side; a film that has ended shows its last frame."""
-    tiles = [labelled(tile(film[min(t, len(film) - 1)]), name) for film, name in zip(films, names)]
+def _grid(clips: list[np.ndarray], names: list[str], t: int) -> np.ndarray:
+    """All clips at step ``t``, side by side; a clip that has ended shows its last frame."""
+    tiles = [labelled(tile(clip[min(t, len(clip) - 1)]), name) for clip, name in zip(clips, names)]
     return grid(tiles, min(VIDEO_COLUMNS, len(tiles)))

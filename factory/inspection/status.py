@@ -1,4 +1,4 @@
-"""What is in a store, in a few lines."""
+"""A summary of a store in a few lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, RunSpec, Split
 
 ACTIVE_SECONDS = 60.0
-"""A stream without its closing line counts as being written for this long after its newest line."""
+"""Seconds after its newest line for which a stream without a closing line counts as being written."""
 
 
 def status_lines(path: Path) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _count(episodes: list[EpisodeRef]) -> str:
 def _gaps(store: Store, run: RunSpec) -> str:
     indices = [ref.index for ref in store.episodes if ref.run == run]
     gaps = indices[-1] + 1 - len(indices) if indices else 0
-    return f"; {gaps} episodes before number {indices[-1]} are missing, factory collect makes them" if gaps else ""
+    return f"; {gaps} episodes before number {indices[-1]} are missing, factory collect adds them" if gaps else ""
 
 
 def _streams(store: Store) -> str:

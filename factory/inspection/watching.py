@@ -1,4 +1,4 @@
-"""``factory status --watch``: a collection seen from its store, on any box that has the directory."""
+"""``factory status --watch``: progress of a collection, from its store, on any machine that sees the directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOW_SECONDS = 60.0
 
 
 class Collection:
-    """Looks at a store; each look costs what was added since the last.
+    """Polls a store; each poll reads only what was added since the last.
 
     ``goal`` is the number of frames wanted, for the time left; None where it is not known. Raises ``StoreError`` where
     there is no readable store.
@@ -29,7 +29,7 @@ class Collection:
         self._seen: deque[tuple[float, int]] = deque()
 
     def look(self) -> Facts:
-        """Frames, rates (per second), bytes, seconds; None for what is not known yet."""
+        """Frames, rates (per second), bytes, seconds; None if not known yet."""
         self._store.refresh()
         store, now = self._store, time.time()
         rows = store.rows
@@ -63,7 +63,7 @@ class Collection:
         }
 
     def lines(self, facts: Facts) -> Iterator[str]:
-        """The figures for people."""
+        """The metrics as text."""
         rate, average = facts["frames_per_second"], facts["frames_per_second_of_run"]
         yield f"{self._path}: {self._store.spec.world}, {time.strftime('%H:%M:%S')}"
         yield f"  frames      {facts['frames']:,} in {facts['episodes']:,} episodes"

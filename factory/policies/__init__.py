@@ -1,4 +1,4 @@
-"""Who acts while data is collected: a registry of policies.
+"""The registry of policies that act while data is collected.
 
 A policy lives for one episode: it is made after the reset, with the world and the episode's own random
 generator, and draws everything it randomises from that generator. So an episode is a pure function of
@@ -38,7 +38,7 @@ POLICIES.register(
     "factory.policies.pursuit:PursuitBursts",
     "pursuit, bursts of random action and recovery",
 )
-POLICIES.register("none", "factory.policies.none:NoAction", "nobody acts (worlds without actions)")
+POLICIES.register("none", "factory.policies.none:NoAction", "no actions (worlds without actions)")
 POLICIES.register("wander", "factory.policies.rooms:Wander", "steps whose heading wanders (worlds with rooms)")
 POLICIES.register("crossing", "factory.policies.rooms:Crossing", "wander whose first 16 steps lead through the door")
 POLICIES.register("charge", "factory.policies.rooms:Charge", "straight at the wall, a quarter at the door")

@@ -1,4 +1,4 @@
-"""What some policies ask of a world."""
+"""What some policies require of a world."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from shared.worlds.base import World
 
 STATE_NAMES = ("x", "y", "angle", "forward_speed", "lateral_offset")
-"""What a driver reads of the state; a world that names these has a ``line`` after its reset."""
+"""States that a driver reads; a world with these has a ``line`` after its reset."""
 
 
 class CentreLine(Protocol):
@@ -28,7 +28,7 @@ def has_centre_line(world: World) -> bool:
 
 
 ROOM_NAMES = ("x", "y", "wall_x", "door_y")
-"""What a policy for rooms reads of the state."""
+"""States that a policy for rooms reads."""
 
 
 def has_rooms(world: World) -> bool:

@@ -1,4 +1,4 @@
-"""Policies that look at nothing: uniform and Ornstein-Uhlenbeck noise."""
+"""Policies that ignore observations: uniform and Ornstein-Uhlenbeck noise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Uniform:
 
 
 class UniformHeld:
-    """A uniform random action held for 2 to 16 steps: motion with a direction to it."""
+    """A uniform random action held for 2 to 16 steps, which gives directed motion."""
 
     def __init__(self, world: World, rng: np.random.Generator) -> None:
         self._uniform = Uniform(world, rng)
@@ -91,7 +91,7 @@ class OrnsteinUhlenbeck:
 
 
 def _range(space: gym.spaces.Box) -> tuple[np.ndarray, np.ndarray]:
-    """Where smooth noise moves, (A,): between the bounds; 2 wide from a single one; in [-1, 1] where there is none."""
+    """The range of smooth noise, (A,): between the bounds; 2 wide from a single bound; [-1, 1] without bounds."""
     below, above = (flag.ravel() for flag in has_bounds(space))
     precision = np.result_type(space.dtype or np.float64, np.float32)
     low, high = (bound.astype(precision).ravel() for bound in (space.low, space.high))

@@ -1,4 +1,4 @@
-"""Nobody acts: for worlds without actions."""
+"""No actions: for worlds without actions."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ FULL_LOCK = 0.4
 WHEELBASE = 3.24
 """Distance of front and rear axle (units), in gymnasium's CarRacing."""
 LOST_OFFSET = 9.0
-"""Distance from the centre line (units) beyond which the car creeps back; the road's half width is 6.7."""
+"""Distance from the centre line (units) beyond which the car returns slowly; the road's half width is 6.7."""
 LOST_HEADING = 1.0
 """Angle to the target (rad) beyond which the car is taken to have spun."""
 

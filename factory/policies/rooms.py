@@ -1,4 +1,4 @@
-"""Policies for two rooms and a door: the four data sets of PLDM's wall environment.
+"""Policies for two rooms and a door: the four datasets of PLDM's wall environment.
 
 After github.com/vladisai/PLDM, ``pldm_envs/wall/data`` (Sobal et al. 2025). A step is (dx, dy) in pixels.
 """
@@ -14,7 +14,7 @@ from shared.worlds.base import World
 from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP
 
 STEP_MEAN, STEP_STD, STEP_LOW, STEP_HIGH = 1.0, 0.4, 0.2, 1.8
-"""Length of a wandering step, pixels: a truncated normal."""
+"""Step length of ``wander``, pixels: a truncated normal."""
 CONCENTRATION = 5.0
 """Of the von Mises distribution of a turn."""
 STEPS = 16

@@ -76,7 +76,7 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Context, cmd_name: str) -> Any:
         """The command, built from its function; raises ``TinyJEPAError`` for an unknown name."""
         if ctx.resilient_parsing and cmd_name not in self.registry:
-            return None  # somebody is still typing
+            return None  # incomplete input
         return build(cmd_name, self.registry.get(cmd_name))
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:

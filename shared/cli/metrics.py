@@ -1,4 +1,4 @@
-"""Figures for Prometheus: a page of plain text on 127.0.0.1, in its exposition format 0.0.4."""
+"""Metrics for Prometheus: plain text on 127.0.0.1, in exposition format 0.0.4."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from shared.errors import TinyJEPAError
 
 HOST = "127.0.0.1"
-"""Strangers do not see it; a Prometheus elsewhere comes through ssh or a proxy."""
+"""Not reachable from other machines; a remote Prometheus needs ssh or a proxy."""
 
 
 class Exporter:
-    """Serves ``/metrics`` until it is closed; ``show`` replaces the figures.
+    """Serves ``/metrics`` until it is closed; ``show`` replaces the metrics.
 
     Raises ``TinyJEPAError`` when the port is taken. Port 0 takes a free one, which ``port`` then names.
     """

@@ -1,8 +1,8 @@
-"""A log file per run, for whoever comes back after two days: what was started, how it went, what broke, how it ended.
+"""Log files of long runs: the start, progress, warnings and the end, for people who look later.
 
-``keep`` opens one for a command; modules speak through ``LOG``, which is silent without it. No secret gets into it
-(``shared.cli.secrets``), and nothing that is wrong with the file stops the work: lines that cannot be written are
-counted, and the log goes on when it can.
+``keep`` opens one for a command; modules log to ``LOG``, which is silent without it. Secrets are redacted
+(``shared.cli.secrets``). Errors of the log file never stop the run: lines that cannot be written are counted, and
+logging continues when it can.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ FILE_BYTES = 1_000_000
 OLDER_FILES = 4
 """``NAME.1`` (the newest) to ``NAME.4``: 5 MB in all, about a month of lines a minute."""
 EVERY_SECONDS = 60.0
-"""Between two lines on the progress."""
+"""Between two progress lines."""
 MOST_WAITING = 1_000
-"""Lines kept until the log has its file."""
+"""Lines buffered until the log has its file."""
 LIBRARIES = ("numpy", "zarr", "gymnasium", "ray", "torch")
 
 
 class RunLog:
-    """The log of one command. Its lines wait until ``open`` says where: a folder of a stranger is not written to."""
+    """The log of one command. Lines are buffered until ``open`` names the file; no unchecked folder is written to."""
 
     def __init__(self) -> None:
         self._handler: _File | None = None
@@ -51,7 +51,7 @@ class RunLog:
         LOG.setLevel(logging.INFO)
 
     def open(self, path: Path) -> None:
-        """Append to ``path`` from now on, and write what has waited. Does not raise for what is wrong there."""
+        """Append to ``path`` from now on, starting with the buffered lines. Does not raise for errors of the file."""
         if self._handler is not None:
             return
         self._handler = _File(path)
@@ -70,7 +70,7 @@ class RunLog:
 
 @contextlib.contextmanager
 def keep() -> Iterator[RunLog]:
-    """The log of the command under way: how it starts, Python's warnings, how it ends. Raises what its body raises."""
+    """The log of the running command: its start, Python's warnings, its end. Raises what its body raises."""
     log = RunLog()
     started = time.monotonic()
     _say_start()
@@ -93,7 +93,7 @@ def keep() -> Iterator[RunLog]:
 
 
 class Minutes:
-    """Says when a line on the progress is due: at first after ``EVERY_SECONDS``, and then every so often."""
+    """Tells when the next progress line is due: every ``EVERY_SECONDS``."""
 
     def __init__(self) -> None:
         self._due = time.monotonic() + EVERY_SECONDS
@@ -207,7 +207,7 @@ class _File(logging.handlers.RotatingFileHandler):
         super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """The disk is full, read-only or away: drop the line, and begin anew with the next."""
+        """The disk is full, read-only or gone: drop the line, and reopen the file for the next."""
         self._lost += 1
         stream: Any = self.stream
         self.stream = None  # its parent opens another for the next line

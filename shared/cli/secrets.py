@@ -1,4 +1,4 @@
-"""What must not be in a file that others may read: tokens, keys and passwords, found and blacked out."""
+"""Redaction of tokens, keys and passwords in files that others may read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from shared.home import home
 
 SECRET_NAME = re.compile(r"token|secret|passw|credential|apikey|(?:^|_)key(?:$|_)", re.I)
-"""Of an environment variable; one that ends in ``_PATH`` or ``_FILE`` only says where."""
+"""Of an environment variable; those that end in ``_PATH`` or ``_FILE`` only hold a location."""
 SHORTEST = 6
-"""Letters of a value that is looked for in every text; what is shorter would black out ordinary words."""
+"""Minimum length of a value that is redacted everywhere; shorter values would match ordinary words."""
 BLACK = "***"
 TOKEN_FILE_BYTES = 4096
 
@@ -48,9 +48,9 @@ def token_file() -> Path | None:
 
 
 def without_secrets(text: str, known: list[str]) -> str:
-    """``text`` with ``known`` values, and whatever looks like a secret, replaced by ``***``.
+    """``text`` with ``known`` values and everything that looks like a secret replaced by ``***``.
 
-    Blacked out: user and password in a URL, everything after its ``?`` or ``#``, what follows a name such as
+    Redacted: user and password in a URL, everything after its ``?`` or ``#``, the value after a name such as
     ``token=`` or ``--password``, bearer tokens, and AWS key ids.
     """
     for value in known:

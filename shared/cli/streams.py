@@ -1,4 +1,4 @@
-"""Standard output for results alone: what simulations print there, from Python or C, goes to standard error."""
+"""Standard output for results only: what simulations print, from Python or C, goes to standard error."""
 
 from __future__ import annotations
 

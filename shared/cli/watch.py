@@ -1,4 +1,4 @@
-"""``--watch``: figures looked at again and again, on the terminal and, on request, for Prometheus."""
+"""``--watch``: metrics refreshed on the terminal and, on request, served to Prometheus."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def watch(
 ) -> None:
     """Show ``lines(look())`` every ``every`` seconds until Ctrl-C, or ``looks`` times.
 
-    A terminal shows one picture that changes; elsewhere each look is printed, as JSON with ``as_json``. With a
-    ``port``, Prometheus finds the numbers there. Raises what ``look`` raises.
+    A terminal is updated in place; otherwise each update is printed, as JSON with ``as_json``. With a ``port`` the
+    numbers are also served to Prometheus. Raises what ``look`` raises.
     """
     exporter = Exporter(program, port) if port is not None else None
     console = Console()
@@ -45,7 +45,7 @@ def watch(
         else:
             _repeat(look, lambda facts: _print(facts, lines, as_json), exporter, every, looks)
     except KeyboardInterrupt:
-        pass  # how one leaves
+        pass  # the way to quit
     finally:
         if exporter:
             exporter.close()
@@ -75,7 +75,7 @@ def _print(facts: Facts, lines: Callable[[Facts], Iterable[str]], as_json: bool)
 
 
 def duration(seconds: float | None) -> str:
-    """E.g. ``40 s``, ``12 min``, ``3.5 h``; a dash for what is not known."""
+    """E.g. ``40 s``, ``12 min``, ``3.5 h``; a dash if unknown."""
     if seconds is None:
         return "–"
     if seconds < 90:

@@ -1,1 +1,1 @@
-"""Whether a box and a shared directory are fit for a long run: findings, each with a verdict and what to do."""
+"""Checks of a machine and a shared directory before a long run: findings, each with a verdict and advice."""

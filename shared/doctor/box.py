@@ -1,4 +1,4 @@
-"""The box itself: cores, memory, Python and libraries, the simulator's physics."""
+"""Checks of the machine: cores, memory, Python and libraries, Box2D."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _cores() -> Finding:
     load = os.getloadavg()[0]
     found = f"{cores} usable of {os.cpu_count()}, load {load:.1f}"
     if load > 1.5 * cores:
-        return Finding("cores", "warning", found, "others are at work here: end them, or expect less speed")
+        return Finding("cores", "warning", found, "other processes use them: end those, or expect less speed")
     return Finding("cores", "ok", found)
 
 

@@ -1,4 +1,4 @@
-"""The shared directory, probed: whether it does what the store's commit protocol relies on (``docs/store.md``)."""
+"""Checks of the shared directory: the properties that the store's commit protocol relies on (``docs/store.md``)."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from shared.doctor.mount import MEMORY, clock, file_system, mount_of, sectors_wr
 
 LEAST_FREE = 500 << 20
 LITTLE_FREE = 10 << 30
-"""Bytes free below which a long run is hopeless, or worth a warning."""
+"""Free bytes below which a long run will fail, or deserves a warning."""
 BULK = 16 << 20
 """Bytes written to measure speed."""
 REPLACEMENTS = 150
 APPENDS = 40
 SLOW_COMMIT = 0.2
-"""Seconds of an append with fsync from which a commit (about 12 of them) is felt."""
+"""Seconds per append with fsync above which commits (about 12 of them) become noticeable."""
 SLOW_BULK = 10e6
 """Bytes per second: a factory of 32 workers writes about 5 MB/s of CarRacing."""
-NEEDS = "use a local disk, NFS (hard) or sshfs with OpenSSH at the other end: see deploy/README.md"
+NEEDS = "use a local disk, NFS (hard) or sshfs with an OpenSSH server: see deploy/README.md"
 
 
 def directory(path: Path, writes: bool) -> Iterator[Finding]:
@@ -109,7 +109,7 @@ def _speed(room: Path) -> Finding:
     return Finding("speed", "ok", found)
 
 
-_LYING = "remove what swallows fsync (eatmydata, LD_PRELOAD, a disk cache): a power cut would lose commits"
+_LYING = "remove what disables fsync (eatmydata, LD_PRELOAD, a disk cache): a power cut would lose commits"
 
 
 def _fsync(room: Path) -> Finding:
@@ -132,7 +132,7 @@ def _fsync(room: Path) -> Finding:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        advice = "a power cut of the server may lose the newest names; verify and collect mend that"
+        advice = "a power cut of the server may lose the newest names; verify and collect repair that"
         return Finding("fsync", "warning", f"{found}; folders cannot be synced", advice)
     if kind in MEMORY:
         return Finding("fsync", "warning", f"{found}; means nothing on {kind}", "nothing here survives a restart")
@@ -142,7 +142,7 @@ def _fsync(room: Path) -> Finding:
 
 
 def _replace(room: Path) -> Finding:
-    """Replace a file by rename while another process reads it without pause; replace a folder's name once."""
+    """Replace a file by rename while another process reads it continuously; rename a folder once."""
     _write(room / "replaced", witness.generation(0))
     with _second("replace", room) as answer:
         started = time.perf_counter()
@@ -167,7 +167,7 @@ def _replace(room: Path) -> Finding:
 
 
 def _exclusive(room: Path) -> Finding:
-    """Two processes race to create the same names: of each, exactly one may win."""
+    """Two processes race to create the same names: for each name exactly one may succeed."""
     ours = []
     with _second("race", room, ready=False) as answer:
         for n in range(witness.RACES):
@@ -182,7 +182,7 @@ def _exclusive(room: Path) -> Finding:
 
 
 def _append(room: Path) -> Finding:
-    """Whether, and when, another process sees the lines that are appended and synced."""
+    """Whether and when another process sees lines that are appended and synced."""
     appended = []
     fd = os.open(room / "appended", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
     try:
@@ -256,7 +256,7 @@ def _sync_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def _second(role: str, room: Path, ready: bool = True) -> Iterator[Callable[[], dict[str, Any]]]:
-    """A witness at work inside; afterwards it is told to stop, and the function gives what it says."""
+    """Run a witness during the block, then stop it; the yielded function returns its answer."""
     command = [sys.executable, "-m", "shared.doctor.witness", role, str(room.absolute()), str(os.getpid())]
     root = Path(__file__).parent.parent.parent
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

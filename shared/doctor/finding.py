@@ -1,4 +1,4 @@
-"""A finding, and how a list of them is shown."""
+"""Findings, and how they are printed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Verdict = Literal["ok", "warning", "bad"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked."""
+    """The result of one check."""
 
     check: str
     verdict: Verdict
     found: str
-    """What is there, in words with units."""
+    """The observed state, in words with units."""
     advice: str = ""
-    """What to do about it; empty when it is well."""
+    """How to fix it; empty if nothing is wrong."""
 
     def __str__(self) -> str:
         line = f"{self.verdict:<8} {self.check:<20} {self.found}"
@@ -30,7 +30,7 @@ class Finding:
 
 
 def tried(check: str, probe: Callable[[], Finding], advice: str) -> Finding:
-    """What ``probe`` finds; a bad finding with ``advice`` where the operating system refuses."""
+    """The finding of ``probe``, or a bad one with ``advice`` if the operating system raises an error."""
     try:
         return probe()
     except OSError as error:
@@ -52,7 +52,7 @@ def show(findings: Iterable[Finding], as_json: bool) -> int:
         verdict = "bad" if bad else "warning" if warnings else "ok"
         typer.echo(json.dumps({"verdict": verdict, "findings": [asdict(finding) for finding in seen]}))
     elif bad:
-        typer.echo(f"{bad} bad, {warnings} warnings: a long run would suffer; mend what is bad first")
+        typer.echo(f"{bad} bad, {warnings} warnings: fix what is bad before a long run")
     else:
         typer.echo(f"fit for a long run, {warnings} warnings" if warnings else "fit for a long run")
     return int(bad > 0)

@@ -1,4 +1,4 @@
-"""What the operating system says of the file system under a directory, and of the clock of its server."""
+"""The file system under a directory, as the operating system reports it, and the clock of its server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def mount_of(path: Path) -> Mount:
 
 
 def file_system(path: Path) -> Iterator[Finding]:
-    """Its type and mount options, as far as they matter to a store."""
+    """Its type and the mount options that matter to a store."""
     mount = mount_of(path)
     found = f"{mount.kind} {mount.source} at {mount.point}"
     if mount.kind in MEMORY:
@@ -60,7 +60,7 @@ def file_system(path: Path) -> Iterator[Finding]:
 
 
 def clock(probe: Path) -> Finding:
-    """The clock of whoever writes the times of new files, against ours. ``probe`` is a new file's name."""
+    """Compare the clock that sets the times of new files with ours. ``probe`` is the name of a new file."""
     skews = []
     for n in range(5):
         file = probe.with_name(f"{probe.name}.{n}")
@@ -76,7 +76,7 @@ def clock(probe: Path) -> Finding:
         return Finding("clock", "ok", found)
     if abs(skew) < 60:
         return Finding("clock", "warning", found, advice)
-    advice += ": the trainer tells by times whether a collection is over"
+    advice += ": the trainer uses timestamps to decide whether a collection has finished"
     return Finding("clock", "bad", found, advice)
 
 

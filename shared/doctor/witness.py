@@ -1,4 +1,4 @@
-"""The second process of the directory's probes: ``python -m shared.doctor.witness ROLE FOLDER PARENT``.
+"""The second process of the directory checks: ``python -m shared.doctor.witness ROLE FOLDER PARENT``.
 
 It watches, or competes, until the file ``stop`` appears in FOLDER, and then prints one JSON object. PARENT is the first
 process, without which it ends.

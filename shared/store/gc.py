@@ -1,4 +1,4 @@
-"""Removing what killed writers left: only what no log mentions and nobody is writing."""
+"""Removing what killed writers left: only what no log mentions and no writer uses."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_the_command_says_it_in_one_line(small_disk: Path) -> None:
     command = [sys.executable, "-m", "factory.cli", "collect", "--local", "--quiet", "--store", str(small_disk / "s")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert "No space left on device" in done.stderr and "run the same command to go on" in done.stderr
+    assert "No space left on device" in done.stderr and "rerun the command to resume" in done.stderr
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Read-only file system" in done.stderr, done.stderr

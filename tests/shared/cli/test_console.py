@@ -183,7 +183,7 @@ def complete(program: str, words: str) -> list[str]:
         ("factory", "factory collect --frame", ["--frame-size", "--frames"]),
         ("factory", "factory collect --world car", ["car-racing"]),
         ("brain", "brain train --stage ", ["encoder", "predictor", "energy"]),
-        ("brain", "brain recipes two-room-", ["two-room-gru"]),
+        ("brain", "brain recipes two-room-", ["two-room-grid", "two-room-gru"]),
     ],
 )
 def test_the_shell_completes_commands_options_and_values(program: str, words: str, offered: list[str]) -> None:
