@@ -50,6 +50,9 @@ Clock = Annotated[
         rich_help_panel=TRAINING, help="What --budget counts: wall time, or CPU seconds (fair on a busy machine)."
     ),
 ]
+TrustWorld = Annotated[
+    bool, typer.Option("--trust-world", help="Import the module that the store names for its world.")
+]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import Device, StorePlace, need_torch, open_store
+from brain.commands.common import Device, StorePlace, TrustWorld, need_torch, open_store
 from shared.errors import MissingStoreError, TinyJEPAError
 
 SERVER = "Server"
@@ -40,6 +40,7 @@ def command(
         ),
     ] = None,
     device: Device = "auto",
+    trust_world: TrustWorld = False,
 ) -> None:
     """Watch a model watch its world, in a web page: energies, interventions, latents and dreams.
 
@@ -77,7 +78,7 @@ def command(
             if store is not None:
                 raise
             opened = None
-        runs[str(number)] = load(path, opened, pick(device), replay=replay)
+        runs[str(number)] = load(path, opened, pick(device), replay=replay, trust_world=trust_world)
         for note in runs[str(number)].notes:
             typer.echo(f"{path}: {note}", err=True)
     with contextlib.suppress(KeyboardInterrupt):

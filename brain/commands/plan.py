@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from brain.commands.common import Device, RunFolder, StorePlace, need_torch, open_store
+from brain.commands.common import Device, RunFolder, StorePlace, TrustWorld, need_torch, open_store
 from shared.cli.options import Quiet, local_path
 from shared.errors import TinyJEPAError
 
@@ -83,6 +83,7 @@ def command(
     shown: Annotated[int, typer.Option(min=0, max=8, metavar="N", help="Episodes in the video.")] = 4,
     baselines: Annotated[bool, typer.Option(help="Also play the random policy and the task's guides.")] = True,
     device: Device = "auto",
+    trust_world: TrustWorld = False,
     quiet: Quiet = False,
 ) -> None:
     """Let an agent plan with the model: reach goals or earn rewards, over a fixed list of episodes.
@@ -112,7 +113,7 @@ def command(
     model = WorldModel.load(run_path, opened.spec, pick(device))
     say = (lambda line: None) if quiet else (lambda line: print(f"plan: {line}", file=sys.stderr, flush=True))
     choices = Choices(
-        task, planner, (*(overrides or ()),), (*(costs or ()),), dynamics, episodes, seed, shown, baselines
+        task, planner, (*(overrides or ()),), (*(costs or ()),), dynamics, episodes, seed, shown, baselines, trust_world
     )
     job = Job(choices, run_path, model, fitted, quiet)
     figures, played = job.evaluate(record, say)

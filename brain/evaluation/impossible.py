@@ -12,17 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-PRINCIPLES = {
-    "permanence": "things do not vanish or appear",
-    "immutability": "things keep their colour, shape and size",
-    "continuity": "things do not jump from one place to another",
-    "solidity": "things do not pass through each other",
-    "inertia": "things keep their momentum",
-    "agency": "things do what the action does",
-    "time": "nothing runs backwards",
-}
-"""What holds in every world, by name; those of ``shared.worlds.violations``, and time. An event names the one that it
-breaks."""
+from shared.worlds.violations import PRINCIPLES, Principle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +22,7 @@ class Impossible:
     name: str
     summary: str
     """one line on what is shown"""
-    principle: str
-    """a key of ``PRINCIPLES``"""
+    principle: Principle
 
 
 Kind = TypeVar("Kind", bound=Impossible)

@@ -19,7 +19,7 @@ from brain.data.windows import Timing
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, Split, split_by_seed
-from shared.worlds import make_world
+from shared.worlds import stored_world
 from shared.worlds.base import World, action_dim
 from shared.worlds.frame_violations import FRAME_VIOLATIONS
 from shared.worlds.violations import Moments, Pairs, draw_pairs, visible
@@ -72,7 +72,7 @@ def _world(store: Store, options: Mapping[str, Any]) -> World | None:
     """The store's world with other options; None where it cannot be made as it was."""
     spec = store.spec
     try:
-        world = make_world(spec.world, picture_shape(spec)[0], **{**spec.world_options, **options})
+        world = stored_world(spec.world, picture_shape(spec)[0], {**spec.world_options, **options})
     except TinyJEPAError:
         return None
     if (world.observation_space.shape, action_dim(world.action_space)) == (picture_shape(spec), spec.action_dim):

@@ -7,7 +7,6 @@ et al. 2025 (arXiv 2502.11831): within pairs, and over all clips.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -232,11 +231,7 @@ def _interval(resampled: np.ndarray, value: float, episodes: int) -> list[float]
     low, high = (float(bound) for bound in np.quantile(resampled, [0.025, 0.975]))
     if low < high:
         return [low, high]
-    value = float(value)
-    z2 = 1.96**2
-    middle = (value + z2 / (2 * episodes)) / (1 + z2 / episodes)
-    half = 1.96 * math.sqrt(value * (1 - value) / episodes + z2 / (4 * episodes**2)) / (1 + z2 / episodes)
-    return [max(0.0, min(value, middle - half)), min(1.0, max(value, middle + half))]
+    return [*metrics.wilson(float(value), episodes)]
 
 
 @dataclass(frozen=True)

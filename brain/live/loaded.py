@@ -19,8 +19,8 @@ from brain.runs.judgement import Judgement
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec
-from shared.worlds import make_world
-from shared.worlds.base import action_dim
+from shared.worlds import stored_world
+from shared.worlds.base import World, action_dim
 from shared.worlds.violations import Violation
 
 LEAST_STEPS = 4
@@ -55,6 +55,8 @@ class Loaded:
     keys: tuple[str, ...]
     world_violations: tuple[Violation, ...] = ()
     """the impossible events that the simulator can make"""
+    trust_world: bool = False
+    """whether the module that the store names for its world may be imported"""
 
     @property
     def spec(self) -> StoreSpec:
@@ -69,11 +71,13 @@ class Loaded:
         first, second = (np.random.default_rng([seed, n]) for n in (0, 1))
         if not self.simulated:
             return StoredRide(self.recordings, first), StoredRide(self.recordings, second)
-        worlds = [make_world(self.spec.world, self.spec.frame_shape[0], **self.spec.world_options) for _ in range(2)]
+        worlds = [_world(self.spec, self.trust_world) for _ in range(2)]
         return WorldRide(worlds[0], self.recordings, first), WorldRide(worlds[1], self.recordings, second)
 
 
-def load(path: Path, store: Store | None, device: torch.device, *, replay: bool = False) -> Loaded:
+def load(
+    path: Path, store: Store | None, device: torch.device, *, replay: bool = False, trust_world: bool = False
+) -> Loaded:
     """Opens a run folder; ``store`` is None where the one it was trained on is gone.
 
     Shows the simulator, or, where it is not installed or with ``replay``, the store's test episodes. Raises
@@ -96,7 +100,7 @@ def load(path: Path, store: Store | None, device: torch.device, *, replay: bool 
     absent = "" if replay else None
     if not replay:
         try:
-            world = make_world(spec.world, spec.frame_shape[0], **spec.world_options)
+            world = _world(spec, trust_world)
             found = (world.observation_space.shape, action_dim(world.action_space))
             keys, violations = tuple(world.keys), world.violations
             world.close()
@@ -117,7 +121,12 @@ def load(path: Path, store: Store | None, device: torch.device, *, replay: bool 
     if not recorded:
         notes.append("No stored test episodes here: only random actions and the keyboard can act.")
     policies = (*recorded, RANDOM, *([KEYS] if keys else []))
-    return Loaded(path, model, decoder, calibration, recordings, True, tuple(notes), policies, keys, violations)
+    shown = tuple(notes), policies, keys, violations, trust_world
+    return Loaded(path, model, decoder, calibration, recordings, True, *shown)
+
+
+def _world(spec: StoreSpec, trust: bool) -> World:
+    return stored_world(spec.world, spec.frame_shape[0], spec.world_options, trust=trust)
 
 
 def _by_length(recordings: Recordings) -> list[str]:

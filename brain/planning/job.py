@@ -25,7 +25,7 @@ from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import Episode, RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
-from shared.worlds import make_world
+from shared.worlds import stored_world
 from shared.worlds.base import World
 from shared.worlds.tasks import Case, Reach, Task, fingerprint, tasks
 
@@ -53,6 +53,8 @@ class Choices:
     shown: int = 4
     """episodes whose frames are kept"""
     baselines: bool = True
+    trust_world: bool = False
+    """whether to import the module that the store names for its world"""
 
 
 @dataclass
@@ -69,8 +71,9 @@ class Job:
     def __post_init__(self) -> None:
         spec = self.model.spec
         side = picture_shape(spec)[0]
-        self.world: World = make_world(spec.world, side, **spec.world_options)
-        other: World = make_world(spec.world, side, **spec.world_options)
+        self.world, other = (
+            stored_world(spec.world, side, spec.world_options, trust=self.choices.trust_world) for _ in range(2)
+        )
         self.name, self.task = chosen_task(self.world, self.choices.task)
         self.task.check(self.world)
         stride = self.model.recipe.observation.stride

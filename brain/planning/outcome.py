@@ -8,23 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from brain.evaluation.metrics import wilson
 from brain.planning.agent import Decision
 from shared.worlds.tasks import Reach, Score
 
-Z95 = 1.959963984540054
-"""Standard normal quantile of a two-sided interval of 95 %."""
-
 
 def rate(successes: Sequence[bool]) -> dict[str, float]:
-    """``rate`` with ``low`` and ``high``, the Wilson interval of 95 % (Wilson 1927), ``count`` and ``episodes``."""
+    """``rate`` with ``low`` and ``high``, its Wilson interval of 95 %, ``count`` and ``episodes``."""
     n, k = len(successes), int(sum(successes))
     if n == 0:
         return {"rate": math.nan, "low": 0.0, "high": 1.0, "count": 0, "episodes": 0}
-    share, square = k / n, Z95 * Z95
-    middle = (share + square / (2 * n)) / (1 + square / n)
-    half = Z95 / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    low, high = (0.0 if k == 0 else middle - half), (1.0 if k == n else middle + half)
-    return {"rate": share, "low": low, "high": high, "count": k, "episodes": n}
+    low, high = wilson(k / n, n)
+    return {"rate": k / n, "low": low, "high": high, "count": k, "episodes": n}
 
 
 def reached(distances: np.ndarray, radius: float, hold: int) -> dict[str, bool]:

@@ -40,9 +40,7 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     except (SafetensorError, OSError) as error:
         remove(temporary)
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise TinyJEPAError(
-            f"cannot write {path} ({reason}): make room, then run the same command to resume"
-        ) from error
+        raise TinyJEPAError(f"cannot write {path} ({reason}): make room, then rerun the command to resume") from error
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

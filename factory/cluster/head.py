@@ -45,7 +45,7 @@ class Head:
     def _error(self) -> TinyJEPAError:
         return TinyJEPAError(
             f"the Ray head at {self.address} is gone (killed, out of memory, or its box is away): start it again where "
-            "nothing does so by itself, then run the same command to go on; what is committed stays"
+            "nothing does so by itself, then rerun the command to resume; what is committed stays"
         )
 
     def _watch(self) -> None:

@@ -12,7 +12,7 @@ from shared.errors import StoreError, TinyJEPAError
 from shared.store.reader import Store
 from shared.store.rebuild import Found, rebuild_log
 from shared.store.schema import RunSpec
-from shared.worlds import make_world
+from shared.worlds import stored_world
 from shared.worlds.base import World
 
 
@@ -53,8 +53,9 @@ class Identity:
         )
 
     def _makes(self, run: RunSpec, found: Found) -> bool:
+        world = self._world
         try:
-            made = make_episode(self._world, self._spec.world, run, found.index)
+            made = make_episode(world, self._spec.world, run, found.index)
         except TinyJEPAError:
             return False  # such as policy human, which cannot be repeated
         names = ("frame", "action", "reward", "state")
@@ -64,10 +65,5 @@ class Identity:
     def _world(self) -> World:
         if self._made is None:
             spec = self._spec
-            if ":" in spec.world and not self._trust:
-                raise TinyJEPAError(
-                    f"the store names a module to import, in '{spec.world}', and importing runs its code: "
-                    "add --trust-world if you know it"
-                )
-            self._made = make_world(spec.world, spec.frame_shape[0], **spec.world_options)
+            self._made = stored_world(spec.world, spec.frame_shape[0], spec.world_options, trust=self._trust)
         return self._made

@@ -14,6 +14,7 @@ from shared.errors import TinyJEPAError
 from shared.registry import Registry
 from shared.store.files import PARTIAL
 from shared.store.reader import Store
+from shared.worlds.finding import check_trusted
 
 FORMATS = Registry("format")
 FORMATS.register("hdf5", "factory.export.hdf5:export", "one HDF5 file, one array per field, a table of episodes")
@@ -43,11 +44,8 @@ def export_store(
     store = Store(path)
     if not store.episodes:
         raise TinyJEPAError(f"the store {path} is empty: collect episodes first")
-    if form == "minari" and ":" in store.spec.world and not trust_world:
-        raise TinyJEPAError(
-            f"the store names a module to import, in '{store.spec.world}', and importing runs its code: "
-            "add --trust-world if you know it"
-        )
+    if form == "minari":
+        check_trusted(store.spec.world, trust_world)
     if out.exists():
         raise TinyJEPAError(f"{out} exists: remove it, or choose another --out")
     partial = out.with_name(out.name + PARTIAL)

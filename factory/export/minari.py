@@ -16,7 +16,7 @@ from minari.dataset.minari_storage import MinariStorage
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef
-from shared.worlds import WORLDS, gymnasium_id, make_world
+from shared.worlds import WORLDS, gymnasium_id, stored_world
 from shared.worlds.actions import Actions
 from shared.worlds.adapter import GymnasiumWorld
 
@@ -35,7 +35,7 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
     spec = store.spec
     if spec.action_dim == 0:
         raise TinyJEPAError(f"{spec.world} has no actions, and a Minari data set needs them: export as hdf5 or npz")
-    world = make_world(spec.world, spec.frame_shape[0], **spec.world_options)
+    world = stored_world(spec.world, spec.frame_shape[0], spec.world_options, trust=True)  # the caller has asked
     path.mkdir()
     space = gym.spaces.Box(0, 255, spec.frame_shape, np.uint8)
     storage = MinariStorage.new(path / "data", space, world.action_space, _recipe(store), jpeg_encoding=False)

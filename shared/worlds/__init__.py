@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -15,9 +16,18 @@ import gymnasium as gym
 from shared.errors import TinyJEPAError
 from shared.registry import Registry
 from shared.worlds.base import World
-from shared.worlds.finding import full_id
+from shared.worlds.finding import check_trusted, full_id
 
-__all__ = ["WORLDS", "World", "canonical_name", "check_world", "gymnasium_id", "make_world", "world_class"]
+__all__ = [
+    "WORLDS",
+    "World",
+    "canonical_name",
+    "check_world",
+    "gymnasium_id",
+    "make_world",
+    "stored_world",
+    "world_class",
+]
 
 os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # pygame would turn SIGTERM into an event that nobody reads
 
@@ -110,6 +120,18 @@ def make_world(name: str, frame_size: int | None = None, **options: Any) -> Worl
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         raise TinyJEPAError(f"world '{name}' refuses its options ({given}): {error}") from error
     return made
+
+
+def stored_world(name: str, frame_size: int, options: Mapping[str, Any], *, trust: bool = False) -> World:
+    """Make the world that a store names, with the store's world options.
+
+    A store may come from a stranger: without ``trust``, a module that it names is imported only if it belongs to an
+    installed package that registers environments. Raises ``TinyJEPAError`` otherwise, and what ``make_world`` raises.
+    """
+    check_trusted(name, trust)
+    if taken := {"name", "frame_size", "id"} & options.keys():
+        raise TinyJEPAError(f"the store's world options set {', '.join(sorted(taken))}, which no world takes there")
+    return make_world(name, frame_size, **options)
 
 
 def world_class(name: str) -> type[World]:

@@ -96,13 +96,38 @@ def full_id(name: str, others: Sequence[str]) -> str:
     )
 
 
+def check_trusted(name: str, trust: bool) -> None:
+    """Refuse a name that a store gives, where it would import a module that nobody here has asked for.
+
+    Without ``trust`` only installed packages are imported that ids without a module may import too: those that name
+    themselves to gymnasium and the well-known ones. Raises ``TinyJEPAError``.
+    """
+    module = name.rpartition(":")[0]
+    if not module or trust:
+        return
+    registering = {module for module, _ in PACKAGES.values()} | {_module(point) for point in _entry_points()}
+    if module not in registering or importlib.util.find_spec(module.split(".")[0]) is None:
+        raise TinyJEPAError(
+            f"the store names a module to import, in '{name}', and importing runs its code: "
+            "add --trust-world if you know it"
+        )
+
+
 def _modules(name: str) -> list[str]:
     """Modules that may register an id, the likely ones first."""
     module, _ = PACKAGES.get(_beginning(name), ("", ""))
     space = name.rpartition("/")[0]
-    points = [point for point in importlib.metadata.entry_points(group=GROUP) if point.name in ("__root__", space)]
+    points = [point for point in _entry_points() if point.name in ("__root__", space)]
     named = [module] if module else []
-    return list(dict.fromkeys(named + [point.module.removesuffix(".__init__") for point in points]))
+    return list(dict.fromkeys(named + [_module(point) for point in points]))
+
+
+def _entry_points() -> importlib.metadata.EntryPoints:
+    return importlib.metadata.entry_points(group=GROUP)
+
+
+def _module(point: importlib.metadata.EntryPoint) -> str:
+    return point.module.removesuffix(".__init__")
 
 
 def _beginning(name: str) -> str:

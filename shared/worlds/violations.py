@@ -3,7 +3,7 @@
 A violation starts from a world at some moment and the actions that follow, acts on the simulator, and lets it draw what
 would then be seen. ``draw_pairs`` makes matched pairs of it: the same past and the same actions, the true continuation
 and the impossible one. After Garrido et al. 2025 (arXiv 2502.11831); principles after IntPhys 2 (Bordes et al. 2025,
-arXiv 2506.09849), and two more for worlds with dynamics and actions.
+arXiv 2506.09849), and more for dynamics, actions and time.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from shared.worlds.base import World, flat_action
 
-Principle = Literal["permanence", "immutability", "continuity", "solidity", "inertia", "agency"]
-PRINCIPLES: tuple[Principle, ...] = get_args(Principle)
-"""Things do not vanish or appear; keep their colour, shape and size; do not jump; do not pass through each other; keep
-their momentum; do what the action does."""
+Principle = Literal["permanence", "immutability", "continuity", "solidity", "inertia", "agency", "time"]
+PRINCIPLES: dict[Principle, str] = {
+    "permanence": "things do not vanish or appear",
+    "immutability": "things keep their colour, shape and size",
+    "continuity": "things do not jump from one place to another",
+    "solidity": "things do not pass through each other",
+    "inertia": "things keep their momentum",
+    "agency": "things do what the action does",
+    "time": "nothing runs backwards",
+}
+"""What holds in every world. An impossible event names the principle that it breaks."""
 
 VISIBLE = 32
 """Levels of 255 by which some pixel of an impossible continuation differs from the true one, or the pair is dropped."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from brain.evaluation.impossible import PRINCIPLES, Impossible, register, registered
+from brain.evaluation.impossible import Impossible, register, registered
 from brain.evaluation.interventions import INTERVENTIONS, Intervention
 from brain.evaluation.negatives import HARD, KINDS, Negative
 from shared.worlds import WORLDS, world_class
-from shared.worlds.violations import PRINCIPLES as OF_WORLDS
+from shared.worlds.violations import PRINCIPLES
 
 
 def test_every_event_says_what_it_shows_and_what_it_breaks() -> None:
@@ -23,7 +23,6 @@ def test_every_event_says_what_it_shows_and_what_it_breaks() -> None:
 
 
 def test_the_violations_of_worlds_break_the_same_principles() -> None:
-    assert set(OF_WORLDS) <= PRINCIPLES.keys()
     for name in WORLDS:
         for violation in world_class(name).violations:
             assert violation.principle in PRINCIPLES and violation.summary
@@ -35,5 +34,5 @@ def test_names_are_taken_once_and_principles_are_stated() -> None:
     with pytest.raises(ValueError, match="called teleport already"):
         register(teleport)
     with pytest.raises(ValueError, match="luck is not in PRINCIPLES"):
-        register(Intervention(name="luck", summary="x", principle="luck", label="Luck", play=teleport.play))
+        register(Intervention(name="luck", summary="x", principle="luck", label="Luck", play=teleport.play))  # type: ignore[arg-type]
     assert before == INTERVENTIONS

@@ -6,6 +6,8 @@ import ast
 import json
 import os
 import shutil
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from brain.cli import cli as brain_cli
 from factory.cli import cli as factory_cli
 from shared.cli.console import run as run_command
 from shared.errors import StoreError, TinyJEPAError
@@ -24,10 +27,15 @@ from shared.store.reader import Store
 from shared.store.schema import StoreSpec
 from shared.store.source import TAIL_BYTES
 from shared.store.verify import verify
+from shared.worlds import stored_world
 from tests import ROOT
 from tests.support.dots import dot_spec, make_dot_store
 
 FIELDS = ("frame", "action", "reward", "flags", "episode", "state")
+TINY = [
+    "--steps", "2", "--set", "encoder.width=8", "--set", "encoder.dim=8", "--set", "objective.batch=8",
+    "--set", "prediction.batch=16", "--set", "energy.anchors=50",
+]  # fmt: skip
 DEEP = "[" * 100_000 + "]" * 100_000
 
 Body = dict[str, Any]
@@ -246,18 +254,42 @@ def test_a_quarantine_list_of_other_things(store: Path) -> None:
 
 
 def test_a_world_that_names_a_module_is_not_imported(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "evilmodule.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     shutil.rmtree(store)
     spec = dot_spec().model_dump() | {"world": "evilmodule:Evil-v0"}
     monkeypatch.setattr("tests.support.dots.dot_spec", lambda size: StoreSpec(**spec))
-    make_dot_store(store, episodes=6)
+    make_dot_store(store)
     export = ["export", "--format", "minari", "--out", str(tmp_path / "o")]
     for arguments in (["status"], ["verify"], ["preview"], export):
         run_command(factory_cli, "factory", [arguments[0], str(store), *arguments[1:]])
     assert not (tmp_path / "ran").exists()
+    trained = str(tmp_path / "run")
+    assert run_command(brain_cli, "brain", ["train", "--store", str(store), "--run", trained, "--quiet", *TINY]) == 0
+    assert run_command(brain_cli, "brain", ["judge", "--run", trained, "--quiet"]) == 0
+    run_command(brain_cli, "brain", ["export", "--run", trained, "--onnx", "--out", str(tmp_path / "graphs")])
+    run_command(brain_cli, "brain", ["export", "--run", trained, "--web", str(tmp_path / "page")])
+    plan = ["plan", "--run", trained, "--task", "reward", "--quiet"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that brain live ends once it has opened the run
+        live = ["live", "--run", trained, "--port", str(taken.getsockname()[1])]
+        for command in (plan, live):
+            capsys.readouterr()
+            assert run_command(brain_cli, "brain", command) == 2
+            assert "the store names a module to import, in 'evilmodule:Evil-v0'" in capsys.readouterr().err
+        assert not (tmp_path / "ran").exists()
+        for command in (plan, live):
+            assert run_command(brain_cli, "brain", [*command, "--trust-world"]) == 2
+            assert (tmp_path / "ran").exists(), "it is imported when told"
+            (tmp_path / "ran").unlink()
+            del sys.modules["evilmodule"]
+
+
+def test_a_stores_world_options_cannot_name_another_world() -> None:
+    for options in ({"id": "evilmodule:Evil-v0"}, {"name": "two-room"}, {"frame_size": 8}):
+        with pytest.raises(TinyJEPAError, match="world options set"):
+            stored_world("CartPole-v1", 16, options)
 
 
 def test_nothing_unpickles() -> None:
