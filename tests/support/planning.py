@@ -26,12 +26,17 @@ SMALL = {"samples": 12, "iterations": 2, "elites": 4, "horizon": 5, "block": 2, 
 RECIPE = [
     "observation.stack=2", "observation.stride=2", "encoder.dim=8", "encoder.width=8", "prediction.predictor.width=8",
 ]  # fmt: skip
+GRID = [
+    "encoder.width=8", "prediction.predictor.width=8", "objective.predictor.width=8", "observation.stack=2",
+    "observation.stride=2",
+]  # fmt: skip
 
 
-def small_model(store: Store, seed: int = 0) -> WorldModel:
-    """An untrained model of a store's world."""
-    torch.manual_seed(seed)
-    return WorldModel(recipes.load("car-racing", RECIPE), store.spec).eval()
+def small_model(store: Store, *, grid: bool = False) -> WorldModel:
+    """An untrained model of a store's world, whose latents are vectors, or a grid of cells."""
+    torch.manual_seed(0)
+    recipe = recipes.load("two-room-grid", GRID) if grid else recipes.load("car-racing", RECIPE)
+    return WorldModel(recipe, store.spec).eval()
 
 
 def planner(kind: str, space: ActionSpace, setting: Setting, **options: Any) -> Planner:

@@ -18,9 +18,9 @@ from shared.errors import TinyJEPAError
 class Surprise(Cost):
     """How far the energy that the model expects of its own steps exceeds the threshold, in thresholds, over the plan.
 
-    The expected energy of a step is that of a truth which lies about the prediction with the variance that the model
-    predicts: the mean over dimensions of the standard deviation for the ``scaled`` energy. The threshold is
-    ``judge.json``'s, which false alarms of 1 % of the true transitions exceed: below it nothing is paid.
+    The expected energy of a step is that of a truth one predicted standard deviation from the prediction, in each
+    dimension. The threshold is ``judge.json``'s for the ``scaled`` energy, which few true transitions exceed: below it
+    nothing is paid. In models whose variance head passes no gradient on, such as grids, this cost's is 0.
     """
 
     def __init__(self, options: Any, setting: Setting) -> None:
@@ -37,6 +37,7 @@ class Surprise(Cost):
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
         before, chunks = imagined.before.flatten(0, 1), imagined.chunks.flatten(0, 1)
-        _, log_variance = self._model.dynamics.predict(before, chunks)
-        expected = torch.exp(0.5 * log_variance).flatten(1).mean(1).unflatten(0, imagined.future.shape[:2])
-        return (expected / self.threshold - 1).clamp_min(0).mean(1)
+        mean, log_variance = self._model.dynamics.predict(before, chunks)
+        typical = mean + torch.exp(0.5 * log_variance)
+        energy = self._model.dynamics.energy(before, chunks, typical, "scaled")
+        return (energy / self.threshold - 1).clamp_min(0).unflatten(0, imagined.future.shape[:2]).mean(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gymnasium as gym
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from brain.parts import PLANNERS
+from brain.parts import COSTS, PLANNERS
 from brain.planning.actions import ActionSpace, Categorical, Gaussian, coloured, shift
 from brain.planning.costs.base import Goal, WeightedSum
 from brain.planning.dynamics import Imagined
@@ -29,6 +30,8 @@ ACTED = {name: {} for name in WORLDS if name != "bouncing-logo"} | {
     "CartPole-v1": {},
 }
 """Worlds in which somebody can act, and the options that they need for it."""
+GRID = "two-room, grid"
+"""The two rooms, seen by a model whose latents are a grid of cells."""
 SEARCHES = [kind for kind in PLANNERS if not PLANNERS.get(kind).learned]
 SPACES = {
     "box": gym.spaces.Box(np.array([-1, 0, -5], np.float32), np.array([1, 2, -4], np.float32)),
@@ -57,12 +60,13 @@ def generators(numbers: list[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(number) for number in numbers]
 
 
-@pytest.mark.parametrize("world", ACTED)
+@pytest.mark.parametrize("world", [*ACTED, GRID])
 @pytest.mark.parametrize("kind", PLANNERS.names())
 def test_a_planner_on_a_world(kind: str, world: str, stores: dict[str, Path], tmp_path: Path) -> None:
     """Two plans of each of seven episodes: inside the space, held in blocks, and the same alone as in company."""
+    grid, world = world == GRID, world.removesuffix(", grid")
     store = Store(stores[world])
-    dynamics = Imagined(small_model(store))
+    dynamics = Imagined(small_model(store, grid=grid))
     made = make_world(world, 16, **store.spec.world_options)
     space, given = ActionSpace(made.action_space, dynamics.typical), setting(dynamics, tmp_path, store)
     total = WeightedSum([cost("goal-distance", given), cost("control", given)])
@@ -241,3 +245,25 @@ def test_states_are_read_from_few_and_from_many_latents(count: int) -> None:
     latents = states @ rng.normal(size=(2, 100)) + 3
     read = Linear(latents.astype(np.float32), states)
     assert read(latents[:5]) == pytest.approx(states[:5], abs=1e-2)
+
+
+@pytest.mark.parametrize("grid", [False, True], ids=["vector", "grid"])
+@pytest.mark.parametrize("kind", [kind for kind in COSTS if not kind.startswith("true-")])
+def test_a_cost_of_a_model(kind: str, grid: bool, stores: dict[str, Path], tmp_path: Path) -> None:
+    """A number for each plan, which depends on the plan; a gradient, but where the docstring says that it is 0."""
+    store = Store(stores["two-room"])
+    energy = {"form": "scaled", "kinds": {}, "validation": {"scaled": {"thresholds": {"1": 1e-3}}}}
+    (tmp_path / "judge.json").write_text(json.dumps({"energy": energy, "store": {}, "headline": {}}))
+    dynamics = Imagined(small_model(store, grid=grid))
+    given = setting(dynamics, tmp_path, store)
+    total = WeightedSum([cost(kind, given, ahead=2)])
+    problem = model_problem(make_world("two-room", 16), dynamics, total, 0)
+    part = planner("shooting", ActionSpace(make_world("two-room").action_space), given)
+    plans = 2 * torch.randn(6, part.decisions, 2, generator=torch.Generator().manual_seed(0))
+    costs = part.costs(problem, plans)
+    assert costs.shape == (6,) and costs.isfinite().all() and len(costs.unique()) > 1
+    assert torch.allclose(part.costs(problem, plans[2:3]), costs[2:3], rtol=1e-4)
+    plans.requires_grad_()
+    total(part.imagine(problem, plans), problem.goal).sum().backward()
+    assert plans.grad is not None and plans.grad.isfinite().all()
+    assert plans.grad.any() or (kind, grid) == ("surprise", True)
