@@ -13,7 +13,6 @@ them. The error is the RMSE of the two angles on the circle, in degrees.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import threading
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from brain.data.state_mode import reader, standardise
 from brain.models.layers.mlp import mlp
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import effective_rank
+from brain.runs.figures import read_dream, read_probe
 from brain.runs.folder import Run
 from brain.training.loop import one_cycle
 from shared.store.reader import Store
@@ -161,13 +161,14 @@ def figures_of(folder: Path, model: WorldModel, fitting: Clips, test: Clips, hor
     figures: Figures = {}
     if not (folder / "probe.json").exists():
         run("brain.cli", "probe", "--run", str(folder), "--steps", "500")
-    scores = json.loads((folder / "probe.json").read_text())["scores"]
+    probe = read_probe(Run(folder))
+    assert probe is not None
     for name in STATES:
-        figures[f"R2 {name}, linear"] = scores["linear"][name]["r2"]
-        figures[f"R2 {name}, MLP"] = scores["mlp"][name]["r2"]
+        figures[f"R2 {name}, linear"] = probe.scores["linear"][name].r2
+        figures[f"R2 {name}, MLP"] = probe.scores["mlp"][name].r2
     for space in ("pca", "random-encoder", "pixels", "supervised"):
         for name in STATES:
-            figures[f"{space} {name}"] = scores[space][name]["r2"]
+            figures[f"{space} {name}"] = probe.scores[space][name].r2
     _, future = truth(test.states, model.recipe.observation.stack - 1, horizons[-1])
     for who, guess in forecasts(model, fitting, test, horizons).items():
         for time, step in zip(TIMES, horizons):
@@ -207,8 +208,9 @@ def main() -> None:
             found["CPU s"] = seconds
             if name not in ABLATIONS and seed == seeds[0]:
                 run("brain.cli", "dream", "--run", str(folder), "--steps", str(horizons[-1]), "--decoder-steps", "800")
-                dream = json.loads((folder / "dream.json").read_text())
-                found["reconstruction PSNR, dB"] = dream["reconstruction_psnr_db"]
+                dream = read_dream(Run(folder))
+                assert dream is not None
+                found["reconstruction PSNR, dB"] = dream.reconstruction_psnr_db
             return found
 
         return kept(folder, recipe, measure, overrides)

@@ -112,15 +112,15 @@ def test_a_run_of_coordinates_goes_through_every_command(
     assert 0.5 < kinds["teleport"]["auc"]["pixel"] <= 1 and kinds["teleport"]["auc"]["model"] > 0.5
     kept = json.loads((folder / "coordinates.json").read_text())
     assert Scale(*(tuple(kept[key]) for key in ("names", "mean", "std"))) == opened(place).scale
-    assert "<image" in (folder / "report.html").read_text(), "the film strip shows pictures"
+    assert "<image" in (folder / "report.html").read_text(), "the picture strip shows pictures"
     assert run(cli, "brain", ["probe", "--run", str(folder), "--steps", "20", "--quiet"]) == 0
     scores = json.loads((folder / "probe.json").read_text())["scores"]
     assert list(scores["linear"]) == ["theta1", "y", "vx", "vy"]
     assert scores["pixels"]["y"]["r2"] > 0.99, "the coordinates themselves"
     dream = ["dream", "--run", str(folder), "--steps", "4", "--episodes", "2", "--decoder-steps", "60", "--quiet"]
     assert run(cli, "brain", dream) == 0
-    with av.open(str(folder / "forecast.mp4")) as film:
-        assert sum(1 for _ in film.decode(video=0)) == 5
+    with av.open(str(folder / "forecast.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 5
     assert json.loads((folder / "dream.json").read_text())["reconstruction_psnr_db"] > 8
 
     others = make(tmp_path / "others", ("theta1", "y", "vx", "wind"))

@@ -46,8 +46,8 @@ def test_dream_writes_what_can_be_looked_at(dots: Path, tmp_path: Path, capsys: 
     facts = json.loads((folder / "dream.json").read_text())
     assert [len(facts[f"{name}_mse"]) for name in ("forecast", "reconstruction", "persistence")] == [5, 5, 5]
     assert facts["reconstruction_psnr_db"] > 8
-    with av.open(str(folder / "forecast.mp4")) as film:
-        assert sum(1 for _ in film.decode(video=0)) == 6
+    with av.open(str(folder / "forecast.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 6
     for name in ("reconstruction.png", "dream.png"):
         picture = cv2.imread(str(folder / name))
         assert picture is not None and picture.std() > 5

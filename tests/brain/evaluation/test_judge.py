@@ -149,7 +149,7 @@ def test_report_is_one_self_contained_page(run: Path) -> None:
     assert {link[1:] for link in links if link.startswith("#")} <= set(identities)
     for heading in ("encoder: loss terms", "predictor: effective rank", "brain judge --run", "wrong action, 4 steps"):
         assert heading in page
-    assert page.count("<image") >= 13  # the film strip
+    assert page.count("<image") >= 13  # the picture strip
 
 
 def test_headline_names_the_best_baseline(run: Path, figures: dict[str, Any]) -> None:

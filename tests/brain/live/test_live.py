@@ -51,7 +51,7 @@ def test_a_teleport_is_noticed_and_overcome(loaded: Loaded) -> None:
     energies = [moment.energy for moment in moments]
     assert all(energy < threshold for energy in energies[3:20]), "the world as it is is plausible"
     assert energies[20] > threshold and moments[20].intervention == "teleport"
-    assert all(energy < threshold for energy in energies[23:]), "two frames on it sees an honest film again"
+    assert all(energy < threshold for energy in energies[23:]), "two frames on it sees true frames again"
     (event,) = scene.events
     assert (event.start, event.seen, event.over, event.open) == (21, 21, 23, False) and event.peak >= energies[20]
     elsewhere = [moment.elsewhere_energy for moment in moments[3:20]]
@@ -83,11 +83,11 @@ def test_interventions_show_what_they_say(loaded: Loaded, logo: Path, replay: bo
     after = scene.advance()
     assert after.intervention is None and not np.array_equal(after.frame, frozen[-1].frame)
     assert scene.play("reverse")
-    film = [*before, *frozen, after]
+    video = [*before, *frozen, after]
     backwards = [scene.advance() for _ in range(scene.intervention_frames)]
-    for shown, past in zip(backwards, reversed(film[-1 - scene.intervention_frames : -1])):
+    for shown, past in zip(backwards, reversed(video[-1 - scene.intervention_frames : -1])):
         assert np.array_equal(shown.frame, past.frame)
-    assert scene.play("freeze"), "it waits until the film is an honest one again"
+    assert scene.play("freeze"), "it waits until all frames are true again"
     there_and_back = [scene.advance() for _ in range(scene.intervention_frames)]
     assert np.array_equal(there_and_back[-1].frame, after.frame) and there_and_back[-1].intervention == "reverse"
     assert scene.advance().intervention == "freeze"
@@ -95,7 +95,7 @@ def test_interventions_show_what_they_say(loaded: Loaded, logo: Path, replay: bo
 
 
 def test_a_scene_is_deterministic(loaded: Loaded) -> None:
-    def film() -> list[tuple[Any, ...]]:
+    def video() -> list[tuple[Any, ...]]:
         scene = Scene(loaded, seed=11)
         seen = []
         for number in range(40):
@@ -105,7 +105,7 @@ def test_a_scene_is_deterministic(loaded: Loaded) -> None:
             seen.append((moment.number, moment.energy, moment.elsewhere_energy, moment.frame.tobytes()))
         return seen
 
-    assert film() == film()
+    assert video() == video()
 
 
 def test_a_dream_goes_on_alone(loaded: Loaded) -> None:
@@ -150,7 +150,7 @@ def test_a_click_between_two_episodes_is_not_lost(loaded: Loaded) -> None:
     scene = Scene(loaded, seed=4)
     while scene.number < 65:
         moment = scene.advance()
-    assert moment.cut and scene.play("teleport"), "one frame is no film yet"
+    assert moment.cut and scene.play("teleport"), "one frame is no clip yet"
     assert [scene.advance().intervention for _ in range(3)] == [None, "teleport", None]
 
 
@@ -264,15 +264,15 @@ def test_a_world_that_is_not_installed_is_replayed(dots: Path, tmp_path: Path) -
 
 
 def test_the_film(logo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "film.mp4"
+    file = tmp_path / "video.mp4"
     assert run(cli, "brain", ["judge", "--run", str(logo), "--video", str(file), "--seconds", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Teleport at frame") and "noticed after 0 frames" in lines[0]
-    with av.open(str(file)) as film:
-        pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    with av.open(str(file)) as video:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     assert len(pictures) == 75 and pictures[0].shape == (480, 1280, 3)
-    assert run(cli, "brain", ["judge", "--run", str(logo), "--video", str(tmp_path / "no" / "film.mp4")]) == 2
-    assert run(cli, "brain", ["judge", "--run", str(logo), "--video", str(tmp_path / "film.txt")]) == 2
+    assert run(cli, "brain", ["judge", "--run", str(logo), "--video", str(tmp_path / "no" / "video.mp4")]) == 2
+    assert run(cli, "brain", ["judge", "--run", str(logo), "--video", str(tmp_path / "video.txt")]) == 2
     assert "there is no folder" in capsys.readouterr().err
 
 

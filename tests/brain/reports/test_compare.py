@@ -41,7 +41,7 @@ def test_a_page_of_three_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     a = made_run(tmp_path / "a", 0, 0.9)
     b = made_run(tmp_path / "b", 1, 0.8, "encoder.width=16")
     c = made_run(tmp_path / "<c>", 1, None)
-    (b / "forecast.mp4").write_bytes(b"film")
+    (b / "forecast.mp4").write_bytes(b"video")
     assert run(cli, "brain", ["compare", str(a), str(b), str(c), "--out", str(tmp_path / "new" / "page.html")]) == 0
     page = (tmp_path / "new" / "page.html").read_text()
     assert "3 runs side by side" in page and "&lt;c&gt;" in page and "<c>" not in page

@@ -9,7 +9,7 @@ from shared.errors import TinyJEPAError
 from shared.worlds import make_world
 
 
-def film(seed: int, steps: int = 63, **options: int) -> tuple[np.ndarray, np.ndarray]:
+def video(seed: int, steps: int = 63, **options: int) -> tuple[np.ndarray, np.ndarray]:
     world = make_world("bouncing-logo", **options)
     frame, _ = world.reset(seed=seed)
     frames, states = [frame], [world.state()]
@@ -22,7 +22,7 @@ def film(seed: int, steps: int = 63, **options: int) -> tuple[np.ndarray, np.nda
 def test_it_moves_straight_and_turns_at_the_walls() -> None:
     bounces = 0
     for seed in range(20):
-        _, states = film(seed)
+        _, states = video(seed)
         position, velocity = states[:, :2], states[:, 2:]
         assert (np.abs(velocity) == 0.75).all() and (position >= 1).all() and (position <= 14).all()
         turned = velocity[1:] != velocity[:-1]
@@ -33,8 +33,8 @@ def test_it_moves_straight_and_turns_at_the_walls() -> None:
 
 
 def test_the_frame_shows_the_place_to_a_fraction_of_a_pixel() -> None:
-    films = [film(seed) for seed in range(5)]
-    frames, states = np.concatenate([film[0] for film in films]), np.concatenate([film[1] for film in films])
+    videos = [video(seed) for seed in range(5)]
+    frames, states = np.concatenate([video[0] for video in videos]), np.concatenate([video[1] for video in videos])
     inside = ((states[:, :2] > 4.5) & (states[:, :2] < 10.5)).all(1)
     weight = frames[inside, :, :, 0].astype(float)
     total = weight.sum((1, 2))
@@ -45,8 +45,8 @@ def test_the_frame_shows_the_place_to_a_fraction_of_a_pixel() -> None:
 
 
 def test_a_teleport_happens_once_and_only_when_asked() -> None:
-    _, calm = film(5)
-    _, states = film(5, teleport_at=24)
+    _, calm = video(5)
+    _, states = video(5, teleport_at=24)
     assert np.array_equal(states[:24], calm[:24])
     jumps = np.abs(np.diff(states[:, :2], axis=0)).max(1)
     assert np.flatnonzero(jumps > 0.76).tolist() == [23]

@@ -21,7 +21,7 @@ FASTEST = [3.14, 3.14, 0.83, 0.53]
 """Of 1000 starts, the one whose energy drifts most; it turns at up to 15 rad/s."""
 
 
-def film(
+def video(
     start: Sequence[float] | None, actions: Iterable[Any], seed: int = 0, **options: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames and states (float64) of an episode, the first ones included."""
@@ -63,7 +63,7 @@ def hamilton(_: float, y: np.ndarray, pivot: float, elbow: float) -> list[float]
 
 @pytest.mark.parametrize("start", [FASTEST, [3.11, 3.21, 0.76, 0.62], [2.0, -3.0, 0.5, -1.0]])
 def test_energy_is_kept_for_a_minute(start: list[float]) -> None:
-    _, states = film(start, [NONE] * 1200, frame_size=8)
+    _, states = video(start, [NONE] * 1200, frame_size=8)
     energies = energy((*states.T,))
     assert np.abs(energies - energies[0]).max() < 3e-5 * G
     assert np.abs(states[:, 2:]).max() > 8
@@ -73,7 +73,7 @@ def test_energy_is_kept_for_a_minute(start: list[float]) -> None:
 @pytest.mark.parametrize("start", [FASTEST, [1.0, -2.0, 0.3, 0.9]])
 def test_an_independent_solver_agrees(start: list[float], action: tuple[float, float] | None) -> None:
     steps = 40
-    _, states = film(start, [NONE if action is None else float32(action)] * steps, torque=action is not None)
+    _, states = video(start, [NONE if action is None else float32(action)] * steps, torque=action is not None)
     a, b, w, v = start
     c = math.cos(a - b)
     solution = solve_ivp(
@@ -97,7 +97,7 @@ def test_an_independent_solver_agrees(start: list[float], action: tuple[float, f
 @pytest.mark.parametrize("sign", [1, -1])
 def test_small_swings_have_the_analytic_frequencies(sign: int) -> None:
     small, times = 1e-4, np.arange(201) / 20
-    _, states = film([small, sign * math.sqrt(2) * small, 0, 0], [NONE] * 200, frame_size=8)
+    _, states = video([small, sign * math.sqrt(2) * small, 0, 0], [NONE] * 200, frame_size=8)
     frequency = math.sqrt(G * (2 - sign * math.sqrt(2)))
     swing = small * np.cos(frequency * times)
     assert np.abs(states[:, 0] - swing).max() < 1e-4 * small
@@ -106,7 +106,7 @@ def test_small_swings_have_the_analytic_frequencies(sign: int) -> None:
 
 def test_the_energy_changes_by_the_work_of_the_torques() -> None:
     actions = held(1, 200)
-    _, states = film(None, actions, torque=True, frame_size=8)
+    _, states = video(None, actions, torque=True, frame_size=8)
     first, second = turned(states[1:, :2], states[:-1, :2]).T
     work = 2.0 * (actions[:, 0] * first + actions[:, 1] * (second - first))
     energies = energy((*states.T,))
@@ -116,10 +116,10 @@ def test_the_energy_changes_by_the_work_of_the_torques() -> None:
 
 def test_actions_are_clipped_and_none_is_no_torque() -> None:
     wild, tame = float32([[3, -5]] * 20), float32([[1, -1]] * 20)
-    assert np.array_equal(film(None, wild, torque=True)[1], film(None, tame, torque=True)[1])
-    still = film(None, np.zeros((20, 2), np.float32), torque=True)[1]
-    assert np.array_equal(still, film(None, [NONE] * 20)[1])
-    assert not np.array_equal(still, film(None, tame, torque=True)[1])
+    assert np.array_equal(video(None, wild, torque=True)[1], video(None, tame, torque=True)[1])
+    still = video(None, np.zeros((20, 2), np.float32), torque=True)[1]
+    assert np.array_equal(still, video(None, [NONE] * 20)[1])
+    assert not np.array_equal(still, video(None, tame, torque=True)[1])
 
 
 def test_with_torque_it_is_a_world_too() -> None:
@@ -128,7 +128,7 @@ def test_with_torque_it_is_a_world_too() -> None:
     space = world.action_space
     assert all(float32(keys) in space for keys in world.keys.values()) and len(world.keys) == 4
     assert make_world("double-pendulum").keys == {} == World.keys
-    ours, again, other = (film(None, held(2, 50), seed, torque=True) for seed in (3, 3, 4))
+    ours, again, other = (video(None, held(2, 50), seed, torque=True) for seed in (3, 3, 4))
     assert all(np.array_equal(one, two) for one, two in zip(ours, again))
     assert not np.array_equal(ours[1], other[1])
 
@@ -140,7 +140,7 @@ def test_starts_cover_all_angles_and_differ_in_energy() -> None:
     shares = [np.histogram(column / edge, 4, (-1, 1))[0] / 300 for column, edge in zip(states.T, (np.pi, np.pi, 1, 1))]
     assert np.abs(np.array(shares) - 0.25).max() < 0.1
     assert np.ptp(energy((*states.T,))) > 5 * G
-    _, states = film([3.1, -3.1, 9.0, -9.0], [NONE] * 20, frame_size=8)
+    _, states = video([3.1, -3.1, 9.0, -9.0], [NONE] * 20, frame_size=8)
     assert (np.abs(states[:, :2]) <= np.float32(np.pi)).all() and (np.abs(np.diff(states[:, :2], axis=0)) > 5).any()
 
 
@@ -203,4 +203,4 @@ def test_bad_options_are_refused(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("start", [[0, 0, 0], [0, 0, math.nan, 0]])
 def test_a_bad_start_is_refused(start: list[float]) -> None:
     with pytest.raises(TinyJEPAError, match="four finite numbers"):
-        film(start, [])
+        video(start, [])
