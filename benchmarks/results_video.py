@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.results import Figures, collect, kept, over_seeds, print_table, run
-from brain.evaluation.reward import probe_reward
+from brain.evaluation.probe import Probe
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import temporal_std
 from brain.runs.figures import judged
@@ -73,7 +73,7 @@ def measure(folder: Path, store: Store, seed: int) -> Figures:
             table[f"error after {step:g} steps"] = model_error
             table[f"persistence, {step:g} steps"] = doing_nothing
     model = WorldModel.load(folder, store.spec, torch.device("cpu"))
-    rewards = probe_reward(model, store, REWARD_STEPS, seed, lambda line: None)
+    rewards = Probe(model, store, seed, lambda line: None).reward(REWARD_STEPS)
     if rewards is not None:
         table |= {f"R2 reward, {space}": score.r2 for space, score in rewards[0].items() if space != "mean"}
     within, across = spread(model, store)
