@@ -218,7 +218,9 @@ def headline(run: Path) -> list[str]:
     if judgement is None:
         raise TinyJEPAError(f"{run} is not judged yet: run brain judge --run {run}")
     return [
-        f"{item.label}: {figure_text(item.value)} ({item.baseline_name}: {figure_text(item.baseline)})"
+        f"{item.label}: missing, {item.missing}"
+        if item.missing
+        else f"{item.label}: {figure_text(item.value)} ({item.baseline_name}: {figure_text(item.baseline)})"
         for item in judgement.headline.values()
     ]
 
