@@ -98,8 +98,35 @@ def _mask(states: States, values: np.ndarray) -> np.ndarray:
     return mask
 
 
+def why_missing(kind: str, figures: Mapping[str, Any]) -> str:
+    """Why a kind of impossible future has no figure, in a few words."""
+    episodes = figures["data"]["test"]["used_episodes"]
+    if kind.startswith("wrong-action") and not figures["store"]["action_dim"]:
+        return "the world has no actions"
+    if kind != "hard" and episodes < 2:
+        return f"it takes two test episodes, and there is {episodes}"
+    if kind.startswith("wrong-action"):
+        return f"no two test episodes have {LONG} model steps with other actions"
+    return "the test episodes are too short"
+
+
+def _best_mean(violations: Mapping[str, Any]) -> tuple[str, float | None]:
+    """The baseline with the highest mean AUC over the violations, and that mean."""
+    found: dict[str, list[float]] = {}
+    for violation in violations.values():
+        for name, scores in violation["baselines"].items():
+            if scores["auc"] is not None:
+                found.setdefault(name, []).append(scores["auc"])
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    best = max(means, key=lambda name: means[name], default="")
+    return best, means.get(best)
+
+
 def main_figures(figures: Mapping[str, Any], states: States) -> dict[str, dict[str, Any]]:
-    """The main figures by name: label, value, the best baseline's value and name, and whether it is beaten."""
+    """The main figures by name: label, value, the best baseline's value and name, and whether it is beaten.
+
+    A figure that this judgement could not compute has the value None and says why as ``missing``.
+    """
     kinds = figures["energy"]["kinds"]
     result: dict[str, dict[str, Any]] = {}
 
@@ -117,6 +144,14 @@ def main_figures(figures: Mapping[str, Any], states: States) -> dict[str, dict[s
             auc = kinds[kind]["auc"]
             best = max(BASELINES, key=lambda name: auc[name])
             add(key, label, auc["model"], auc[best], best, auc["model"] > auc[best])
+        else:
+            add(key, label, None, None, "", None)
+            result[key]["missing"] = why_missing(kind, figures)
+    if "violations_mean" in figures:
+        best, baseline = _best_mean(figures["violations"])
+        value = figures["violations_mean"]["auc"]
+        beats = None if value is None or baseline is None else value > baseline
+        add("violations_auc", "AUC, violations (mean)", value, baseline, best, beats)
     if "probes" in figures:
         domain = states.subset.label if states.subset else "all"
         scores = figures["probes"][domain]

@@ -223,7 +223,9 @@ def headline(run: Path) -> list[str]:
     Raises ``TinyJEPAError`` where the run is not judged.
     """
     return [
-        f"{item.label}: {figure_text(item.value)} ({item.baseline_name}: {figure_text(item.baseline)})"
+        f"{item.label}: missing, {item.missing}"
+        if item.missing
+        else f"{item.label}: {figure_text(item.value)} ({item.baseline_name}: {figure_text(item.baseline)})"
         for item in judged(run).headline.values()
     ]
 

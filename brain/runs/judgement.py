@@ -77,6 +77,8 @@ class MainFigure(Figures):
     baseline: float | None = Field(validation_alias=AliasChoices("baseline", "floor"))
     baseline_name: str = Field("", validation_alias=AliasChoices("baseline_name", "floor_name"))
     beats_baseline: bool | None = Field(None, validation_alias=AliasChoices("beats_baseline", "beats_floor"))
+    missing: str = ""
+    """why there is no value"""
 
 
 class RolloutFigures(Figures):

@@ -15,6 +15,7 @@ import torch
 
 from brain import recipes
 from brain.evaluation.judge import assess, to_json
+from brain.evaluation.summary import why_missing
 from brain.models.latents import embed_episodes
 from brain.models.world_model import WorldModel
 from brain.reports.evidence import judge
@@ -229,7 +230,23 @@ def test_a_world_without_actions_and_states(tmp_path: Path) -> None:
     assert "probes" not in figures and {"teleport", "hard", "frozen"} <= set(figures["energy"]["kinds"])
     assert not any(kind.startswith("wrong-action") for kind in figures["energy"]["kinds"])
     assert "state-oracle" not in figures["energy"]["kinds"]["teleport"]["auc"]
-    assert run.report.stat().st_size > 10_000
+    missing = figures["headline"]["wrong_action_auc"]
+    assert missing["value"] is None and missing["missing"] == "the world has no actions"
+    assert any(line.endswith("missing, the world has no actions") for line in headline(run.path))
+    assert "the world has no actions" in run.report.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "used", "words"),
+    [
+        ("teleport", 1, "it takes two test episodes, and there is 1"),
+        ("wrong-action-4", 1, "it takes two test episodes, and there is 1"),
+        ("wrong-action-4", 3, "no two test episodes have 4 model steps with other actions"),
+        ("hard", 3, "the test episodes are too short"),
+    ],
+)
+def test_a_figure_that_cannot_be_computed_says_why(kind: str, used: int, words: str) -> None:
+    assert why_missing(kind, {"data": {"test": {"used_episodes": used}}, "store": {"action_dim": 2}}) == words
 
 
 def test_refusals_are_one_line_and_write_nothing(store: Store, model: WorldModel, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_page_for_every_stock_recipe(name: str, tmp_path: Path, capsys: pytest
     command = f"brain train --store &#39;data/with space&#39; --run {path} --recipe {name} --seed 3"
     assert command in page and f"brain judge --run {path}" in page and "not trained to its end" in page
     shown = capsys.readouterr().out
-    assert shown.count("missing:") == 5 and str(path / "report.html") in shown
+    assert shown.count("missing:") == 6 and str(path / "report.html") in shown
 
 
 def test_collapse_is_called_so(tmp_path: Path) -> None:
