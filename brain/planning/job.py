@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from brain.planning.evaluation import Evaluation, PathReader, Played, impossible
 from brain.planning.planners.base import PlannerOptions
 from shared.errors import TinyJEPAError
 from shared.registry import closest
+from shared.store.claim import Claim
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import Episode, RunSpec, StoreSpec
@@ -119,23 +121,22 @@ class Job:
             cases = self.task.cases(self.count)
         else:
             cases = self.task.practice(self.count, self.choices.seed + PRACTICE)
-        keep = Keeper(record, self) if record else None
         played: list[Played] = []
         shown: list[Played] = []
         impossible: list[bool] = []
-        for number, case in enumerate(cases):
-            if keep and keep.has(number):
-                continue
-            one = next(self.evaluation.agent([case], self.dynamics, self.planner, self.cost, number))
-            if keep:
-                keep.write(number, one)
-            impossible += impossible_plans(self.task, one, self.reader)
-            if len(shown) < self.choices.shown:
-                shown.append(one)
-            played.append(light(one))
-            say(progress_line(self.task, played, len(cases)))
-        if keep:
-            keep.close()
+        with ExitStack() as stack:
+            keep = stack.enter_context(Keeper(record, self)) if record else None
+            for number, case in enumerate(cases):
+                if keep and keep.has(number):
+                    continue
+                one = next(self.evaluation.agent([case], self.dynamics, self.planner, self.cost, number))
+                if keep:
+                    keep.write(number, one)
+                impossible += impossible_plans(self.task, one, self.reader)
+                if len(shown) < self.choices.shown:
+                    shown.append(one)
+                played.append(light(one))
+                say(progress_line(self.task, played, len(cases)))
         if not played:
             raise TinyJEPAError(f"{record} holds these {len(cases)} episodes already: give more --episodes, or --seed")
         return self._figures(cases, played, impossible, record, say), shown
@@ -179,28 +180,40 @@ class Job:
 
 
 class Keeper:
-    """Writes played episodes into a store: a run of its own there, named after the planner."""
+    """Writes played episodes into a store: a run of its own there, named after the planner.
+
+    A context manager: leaving it, also by an interrupt, commits what was written. Entering raises ``TinyJEPAError``
+    where another process writes this run.
+    """
 
     def __init__(self, path: Path, job: Job) -> None:
         spec = job.model.spec
         plain = {key: value for key, value in spec.model_dump().items() if key in StoreSpec.model_fields}
         self._run = RunSpec(job.choices.seed, f"plan-{job.choices.planner}", job.task.steps)
         spec = create_store(path, StoreSpec(**plain | {"frame_shape": picture_shape(spec)}))
-        self._there = {ref.index for ref in Store(path).episodes if ref.run == self._run}
+        self._path, self._spec = path, spec
         self._writer: StreamWriter | None = None
-        self._open = lambda: StreamWriter(path, spec, self._run, 0)
+        self._claim = Claim(path, self._run)
+
+    def __enter__(self) -> Keeper:
+        self._claim.__enter__()
+        self._there = {ref.index for ref in Store(self._path).episodes if ref.run == self._run}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if self._writer:
+                self._writer.close()
+        finally:
+            self._claim.__exit__(None, None, None)
 
     def has(self, number: int) -> bool:
         return number in self._there
 
     def write(self, number: int, played: Played) -> None:
-        self._writer = self._writer or self._open()
+        self._writer = self._writer or StreamWriter(self._path, self._spec, self._run, 0)
         fields = played.recording._asdict()
         self._writer.append(Episode(index=number, seed=played.case.seed, policy=self._run.policy, **fields))
-
-    def close(self) -> None:
-        if self._writer:
-            self._writer.close()
 
 
 def chosen_task(world: World, name: str | None) -> tuple[str, Task]:

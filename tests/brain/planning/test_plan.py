@@ -12,14 +12,17 @@ import pytest
 import torch
 
 from brain.cli import cli as brain
+from brain.models.world_model import WorldModel
 from brain.parts import COSTS, PLANNERS
 from brain.planning import outcome
 from brain.planning.actions import ActionSpace
 from brain.planning.costs.base import WeightedSum
 from brain.planning.dynamics import Copies, Counted, TrueState, true_dynamics
 from brain.planning.evaluation import Evaluation, light
+from brain.planning.job import Choices, Job, Keeper
 from factory.cli import cli as factory
 from shared.cli.console import run
+from shared.errors import TinyJEPAError
 from shared.registry import Registry
 from shared.store.reader import Store
 from shared.worlds import make_world
@@ -246,3 +249,25 @@ def test_any_world_is_planned_in_by_its_rewards(tmp_path: Path) -> None:
     assert "score" in (tmp_path / "out" / "plan.html").read_text()
     added = [ref for ref in Store(store).episodes if ref.policy == "plan-cem"]
     assert len(added) == 2 and all(ref.terminated for ref in added)
+
+
+def test_an_interrupt_keeps_what_was_recorded(trained: Path, tmp_path: Path) -> None:
+    """And meanwhile nobody else can record the same run."""
+    origin = Store(trained / "store")
+    choices = Choices(planner="shooting", options=("samples=4", "horizon=4"), episodes=4, shown=0)
+    model = WorldModel.load(trained / "run", origin.spec, torch.device("cpu"))
+    job = Job(choices, trained / "run", model, origin)
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        with pytest.raises(TinyJEPAError, match="another collection makes this run"), Keeper(tmp_path / "store", job):
+            pass
+        if len(lines) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.evaluate(tmp_path / "store", say)
+    assert [ref.index for ref in Store(tmp_path / "store").episodes] == [0, 1]
+    job.evaluate(tmp_path / "store", lines.append)
+    assert [ref.index for ref in Store(tmp_path / "store").episodes] == [0, 1, 2, 3]
