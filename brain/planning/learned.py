@@ -99,6 +99,8 @@ class Examples:
     """float32 (R,): what it earned"""
     last: Tensor
     """int64 (R,): the last row of the episode that each row belongs to"""
+    terminated: Tensor
+    """bool (R,): whether the episode of each row ended for good, and nothing can be earned after it"""
     stride: int
     """frames of a model step"""
     every: int = 1
@@ -152,8 +154,9 @@ def examples(model: WorldModel, store: Store, most: int = MOST_LATENTS, every: i
     seen = table.observed()
     lengths = torch.tensor([len(rows) for rows in table.sampled])
     last = (torch.cumsum(lengths, 0) - 1).repeat_interleave(lengths)
+    terminated = torch.tensor([ref.terminated for ref in refs]).repeat_interleave(lengths)
     actions, rewards = torch.from_numpy(table.action[seen]), torch.from_numpy(table.reward[seen])
-    return Examples(z, table.state[seen], actions, rewards, last, timing.stride, every)
+    return Examples(z, table.state[seen], actions, rewards, last, terminated, timing.stride, every)
 
 
 Loss = Callable[[Head, Examples, torch.Generator], Tensor]

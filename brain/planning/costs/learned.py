@@ -119,13 +119,15 @@ class Value(Cost):
 
 
 def value_loss(head: Head, data: Examples, generator: torch.Generator, options: ValueOptions) -> Tensor:
-    """Squared error of the returns of rows whose episode goes on for ``ahead`` steps, or as many as any does."""
-    stride, earned = data.stride, data.earned
-    ahead = options.ahead
-    while len(able := data.starts(ahead)) == 0:
-        ahead = max(1, ahead // 2)
+    """Squared error of discounted returns, of rows whose next ``ahead`` model steps are known: the episode goes on for
+    as long, or ended for good before. Where no episode is that long, of as many as there are."""
+    ahead, stride = options.ahead, data.stride
+    while len(able := torch.nonzero((data.rest >= ahead * stride) | data.terminated)[:, 0]) == 0:
+        ahead //= 2
     rows = able[torch.randint(len(able), (BATCH,), generator=generator)]
+    later = rows[:, None] + torch.arange(ahead) * stride
+    within, last = later < data.last[rows, None], data.last[rows, None]
     discount = options.discount ** torch.arange(ahead)
-    returns = (earned[rows[:, None] + torch.arange(ahead) * stride] * discount).sum(1)
-    head.scale.fill_(float(earned.std().clamp_min(1e-6)) * ahead**0.5)
+    returns = (data.earned[torch.minimum(later, last)] * within * discount).sum(1)
+    head.scale.fill_(float(data.earned.square().mean().sqrt().clamp_min(1e-6)) * ahead**0.5)
     return ((head(data.z[rows])[:, 0] - returns) / head.scale).square().mean()

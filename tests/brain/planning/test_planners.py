@@ -14,6 +14,8 @@ from brain.parts import PLANNERS
 from brain.planning.actions import ActionSpace, Categorical, Gaussian, coloured, shift
 from brain.planning.costs.base import Goal, WeightedSum
 from brain.planning.dynamics import Imagined
+from brain.planning.evaluation import Linear
+from brain.planning.learned import Head
 from brain.planning.planners.base import Plan, Problem
 from factory.cli import cli as factory
 from shared.cli.console import run
@@ -200,3 +202,42 @@ def test_options_that_make_no_sense_are_refused() -> None:
         with pytest.raises(ValueError, match=r"elites|receding"):
             PLANNERS.get("cem").Options(kind="cem", **options)
     assert set(SMALL) >= {"samples", "iterations", "elites"}
+
+
+@pytest.mark.parametrize("shape", [(8,), (16, 8), (6, 8), (4, 4, 8)])
+def test_heads_read_latents_of_any_shape(shape: tuple[int, ...]) -> None:
+    """A vector, a grid of tokens, one that is no square, rows by columns; a reader knows where things are."""
+    torch.manual_seed(0)
+    head = Head(torch.Size(shape), 3, pair=True, extra=2)
+    z, goal = torch.randn(5, *shape), torch.randn(5, *shape)
+    out = head(z, goal, torch.randn(5, 2))
+    assert out.shape == (5, 3) and out.isfinite().all()
+    out.sum().backward()
+    assert all(parameter.grad is not None for parameter in head.parameters())
+    alone = Head(torch.Size(shape), 1)
+    assert not torch.allclose(alone(z), alone(z.flip(1)))
+
+
+def test_latents_may_be_grids(tmp_path: Path) -> None:
+    class Grid(Drift):
+        def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
+            return z[:, None] + chunks.cumsum(1)[:, :, None]
+
+    given = setting(Grid(), tmp_path)
+    total = WeightedSum([cost("goal-distance", given, when="last")])
+    goal = torch.tensor([1.0, -1.0]).repeat(1, 3, 1)
+    problem = Problem(Grid(), total, torch.zeros(1, 3, 2), Goal(goal, np.zeros(2), np.zeros((1, 1, 1), np.uint8)))
+    for kind in SEARCHES:
+        space = ActionSpace(gym.spaces.Box(-1, 1, (2,), np.float32))
+        part = planner(kind, space, given, horizon=3, block=1, samples=100, iterations=10, elites=10)
+        plan = part.plan(problem, torch.Generator().manual_seed(0))
+        assert plan.latents.shape == (4, 3, 2) and plan.cost < 0.05
+
+
+@pytest.mark.parametrize("count", [40, 400])
+def test_states_are_read_from_few_and_from_many_latents(count: int) -> None:
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(count, 2))
+    latents = states @ rng.normal(size=(2, 100)) + 3
+    read = Linear(latents.astype(np.float32), states)
+    assert read(latents[:5]) == pytest.approx(states[:5], abs=1e-2)
