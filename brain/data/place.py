@@ -1,4 +1,4 @@
-"""Where a run's store is: where it was trained, or where it has moved to since."""
+"""The location of a run's store: where it was trained, or where it has moved since."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def open_store(run: Run, place: Path | str | None) -> tuple[Store, str]:
         if place is not None:
             raise
         raise MissingStoreError(
-            f"{run.path}: there is no store at {facts['store']}, where its run.json says: give --store PLACE once, and "
-            "the run remembers where it is"
+            f"{run.path}: there is no store at {facts['store']}, where run.json expects it: give --store PLACE once, "
+            "and the run remembers it"
         ) from None
     check_fit(facts, opened.spec, str(opened.path), "give its --store")
     standardise(opened, run)

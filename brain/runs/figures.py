@@ -1,4 +1,4 @@
-"""The figures that a run folder holds, typed: the one reader of ``judge.json``, ``probe.json`` and ``dream.json``.
+"""Typed metrics of a run folder: the one reader of ``judge.json``, ``probe.json`` and ``dream.json``.
 
 Nothing is computed and no model is loaded. Files of earlier versions stay readable: what they lack has a default, and
 keys that were renamed are known by both names.

@@ -153,8 +153,8 @@ class Run:
             write_whole(self.path / "recipe.toml", recipes.dump(recipe))
             write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
             return
-        earlier, before = self.recipe(), self.facts()
-        if earlier.model_copy(update={"world": recipe.world}) != recipe:
+        earlier, before = self.recipe().model_copy(update={"world": recipe.world}), self.facts()
+        if earlier != recipe:
             names = f"'{earlier.name}'" + (" with other values" if earlier.name == recipe.name else "")
             changed = _first_difference(earlier, recipe)
             raise TinyJEPAError(

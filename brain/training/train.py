@@ -38,7 +38,7 @@ ENCODER_SHARE = 0.8
 
 
 Judge = Callable[[WorldModel, Store, Run], object]
-"""What stage 3 is: called with the trained model, the store without what is damaged, and the run."""
+"""Stage 3: called with the trained model, the store without damaged data, and the run."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class Data:
     """How ``train`` reads its store."""
 
     follow: bool = False
-    """Begin while the store grows, take in what is committed, end when the collection has finished."""
+    """Train while the store grows; end when the collection has finished."""
     min_frames: int = 10_000
     """Training frames to wait for, when following."""
     idle: float = IDLE_SECONDS
     """Seconds without a commit after which a stream that was not closed counts as abandoned."""
     poll: float = POLL_SECONDS
-    """Seconds between two looks at the store."""
+    """Seconds between two polls of the store."""
     on_corrupt: OnCorrupt = "raise"
-    """Whether a damaged shard or log ends the training, or is left out and reported."""
+    """Whether a damaged shard or log stops the training, or is skipped and reported."""
     memory: int = 4 << 30
     """Bytes of frames held."""
     pool: str = "auto"
@@ -137,12 +137,12 @@ def train(
             if moved:
                 lines.append(f"note: {moved}")
             elif before != feed.store.address:
-                lines.append(f"note: {run.path} was begun on {before}; what was finished there stays as it was")
+                lines.append(f"note: {run.path} was started on {before}; stages finished there are kept")
             for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
-                lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} did nothing")
+                lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} has no effect")
             if _still(feed):
                 lines.append(
-                    f"note: the frames of {feed.store.address} never vary: there is nothing to learn from them"
+                    f"note: the frames of {feed.store.address} never vary, so there is nothing to learn from them"
                 )
         finally:
             run.close()
@@ -206,7 +206,7 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
         return compute, []
     names = [str(count or "a measured number of") for count in (kept.threads, compute.threads)]
     return compute, [
-        f"note: {names[1]} threads from here on, {names[0]} before: the weights are not those of an undisturbed run"
+        f"note: {names[1]} threads from here on, {names[0]} before: weights differ from those of an uninterrupted run"
     ]
 
 
@@ -289,7 +289,7 @@ def _stages(
     def reused(name: str, path: Path) -> None:
         done(f"{name}: finished before ({_finished(path)}), reused")
         if effort.steps not in (None, checkpoint.read_facts(path).get("step", 0)):
-            done(f"note: the {name} was not trained for {effort.steps} steps: another --run does")
+            done(f"note: the {name} was not trained for {effort.steps} steps: give another --run to train it so")
 
     if run.encoder.exists():
         reused("encoder", run.encoder)
