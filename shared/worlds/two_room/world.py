@@ -47,7 +47,7 @@ class TwoRoom(World):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - gymnasium declares it per instance
     state_names = ("x", "y", "wall_x", "door_y")
-    default_recipe: ClassVar[str] = "two-room"
+    default_recipe: ClassVar[str] = "two-room-grid"
     control_rate = 10.0
     max_episode_steps = 90
     default_frame_size: ClassVar[int] = SIZE
