@@ -60,7 +60,7 @@ def test_a_world_goes_through_every_command(world: str, tmp_path: Path, capsys: 
     capsys.readouterr()
     assert run(brain, "brain", ["report", "--run", str(folder)]) == 0
     lacking = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "missing: " in line]
-    assert lacking == ["plan"], "no agent has acted"
+    assert set(lacking) <= {"plan"}, "no agent has acted"
     assert (folder / "report.html").stat().st_size > 100_000
     with av.open(str(folder / "forecast.mp4")) as video:
         assert sum(1 for _ in video.decode(video=0)) == 5
