@@ -34,7 +34,7 @@ def load(run: Path | str, *, store: Path | str | None = None, device: str = "aut
     finished run, a store of another world, and an unknown device.
     """
     from brain.commands.common import need_torch
-    from brain.commands.export import spec_of
+    from brain.data.place import spec_of
 
     need_torch()
     from brain.device import pick

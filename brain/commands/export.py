@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brain.commands.common import need_torch, open_store
+from brain.commands.common import need_torch
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
-    from brain.runs.folder import Run
-    from shared.store.schema import StoreSpec
+    pass
 
 
 def command(
@@ -76,6 +75,7 @@ def command(
     need_torch()
     import torch
 
+    from brain.data.place import spec_of
     from brain.evaluation.dream import load_decoder
     from brain.export.graphs import need_onnx, write_graphs
     from brain.export.page import Exhibit, write_page
@@ -97,20 +97,6 @@ def command(
         for facts in write_page(web, exhibits, ort):
             _say(facts, web / "models" / facts["world"])
         typer.echo(f"python -m http.server --directory {web}   then open http://localhost:8000")
-
-
-def spec_of(run: Run, store: str | None) -> StoreSpec:
-    """The run's world: as its judge saw it, so that the store may be elsewhere by now, or from the store."""
-    from brain.runs.figures import damaged, read_judgement
-
-    run.facts()
-    judgement = read_judgement(run)
-    if judgement is None or store is not None:
-        return open_store(run, store).spec
-    try:
-        return judgement.spec()
-    except ValueError as error:
-        raise damaged(run.judgement, error, "make it again with brain judge") from None
 
 
 def _say(facts: dict[str, Any], folder: Path) -> None:

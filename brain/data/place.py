@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from brain.data.state_mode import reader, standardise
+from brain.runs.figures import damaged, read_judgement
 from brain.runs.folder import Run, check_fit
 from shared.errors import MissingStoreError, StoreError, TinyJEPAError
 from shared.store.dataset import load_spec
 from shared.store.reader import Store
+from shared.store.schema import StoreSpec
 from shared.store.source import locate
 
 
@@ -30,6 +32,21 @@ def open_store(run: Run, place: Path | str | None) -> tuple[Store, str]:
     check_fit(facts, opened.spec, str(opened.path), "give its --store")
     standardise(opened, run)
     return opened, remember(run, opened)
+
+
+def spec_of(run: Run, place: Path | str | None) -> StoreSpec:
+    """The run's world as its judge saw it, so that the store may be gone; as the store says with ``place`` or unjudged.
+
+    Raises what ``open_store`` raises, and ``TinyJEPAError`` for a damaged ``judge.json``.
+    """
+    run.facts()
+    judgement = read_judgement(run)
+    if judgement is None or place is not None:
+        return open_store(run, place)[0].spec
+    try:
+        return judgement.spec()
+    except ValueError as error:
+        raise damaged(run.judgement, error, "make it again with brain judge") from None
 
 
 def remember(run: Run, store: Store) -> str:
