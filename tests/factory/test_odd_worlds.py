@@ -201,11 +201,12 @@ def test_counts_can_be_written_with_an_exponent(tmp_path: Path, capsys: pytest.C
 def test_an_unknown_policy_lists_those_that_the_world_can_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    rooms = "wander, crossing, charge, bump, expert, mixed-rooms"
     for world, listed in (
         ("CartPole-v1", "uniform, uniform-held, mixed"),
         ("Pendulum-v1", "uniform, uniform-held, ornstein-uhlenbeck, mixed"),
         ("bouncing-logo", "none, mixed"),
-        ("two-room", "uniform, uniform-held, ornstein-uhlenbeck, wander, crossing, charge, expert, mixed"),
+        ("two-room", f"uniform, uniform-held, ornstein-uhlenbeck, {rooms}, mixed"),
     ):
         command = ["collect", "--world", world, "--policy", "nobody", "--store", str(tmp_path / "store"), "--local"]
         assert run(cli, "factory", command) == 2

@@ -165,7 +165,7 @@ def test_the_page(logo: Path, bare: Path) -> None:
         assert await phone.do("document.documentElement.scrollWidth") <= 390
         assert await phone.do("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 27)"
         reached = set()
-        for _ in range(20):
+        for _ in range(60):
             await phone.key("Tab")
             reached.add(
                 await phone.do("document.activeElement.id || document.activeElement.dataset.intervention || ''")
