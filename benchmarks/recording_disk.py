@@ -135,12 +135,18 @@ def recorded(folder: Path, kind: str) -> Iterator[tuple[Path, Path]]:
         finally:
             _run("losetup", "--detach", device)
     finally:
-        subprocess.run(["umount", str(served)], capture_output=True)
+        # The loop device lets go of its file a moment after it was detached; until then the file system is busy.
+        until = time.monotonic() + 30
+        while subprocess.run(["umount", str(served)], capture_output=True).returncode and time.monotonic() < until:
+            if server.poll() is not None:
+                break
+            time.sleep(0.1)
         try:
             server.wait(10)  # unmounted, it writes the rest of its record and ends
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        subprocess.run(["umount", "--lazy", str(served)], capture_output=True)  # a mount that lost its server
 
 
 def read_log(log: Path) -> list[Entry]:
