@@ -33,7 +33,7 @@ def command(
             metavar="NAME",
             autocompletion=planner_names,
             rich_help_panel=PLANNING,
-            help="cem, icem, mppi, gradient, shooting, tree (finds ways around obstacles), inverse (learned, no search) "
+            help="cem, icem, mppi, gradient, shooting, tree (finds detours), inverse (learned, no search) "
             "or guided (inverse, then search).",
         ),
     ] = "cem",

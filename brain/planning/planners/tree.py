@@ -19,7 +19,7 @@ FINER = 3
 """Times that a tree which has found nothing more to add halves the distance of its moments."""
 ARRIVED = 0.5
 """Of the distance of moments: a tree that comes so near the goal has found it."""
-THERE = 0.05
+THERE = 0.01
 """Of the distance of moments: a plan that ends so near the goal needs no search."""
 TYPICAL = 0.75
 """The quantile of the root's branches whose length is a typical one: many may end at a wall."""
