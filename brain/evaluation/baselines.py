@@ -47,8 +47,10 @@ def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: in
 
 
 def pca_width(space: LatentSpace) -> int:
-    """Components of the PCA beside latents of ``space``: as many as a vector's width, 128 beside grids."""
-    return space.dim if space.grid is None else 128
+    """Components of the PCA beside latents of ``space``: as many as a vector's width, 128 beside grids alone."""
+    if space.grid is None:
+        return space.dim
+    return space.vector or 128
 
 
 class PCA:
@@ -92,8 +94,8 @@ class Fitted:
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         return self.dynamics.rollout(z, actions)
 
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form) -> Tensor:
-        return self.dynamics.energy(z, action, proposal, kind)
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form, steps: int = 1) -> Tensor:
+        return self.dynamics.energy(z, action, proposal, kind, steps)
 
 
 def fit(
@@ -115,10 +117,10 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         options = section.predictor
-        if options.part().takes_grid != (space.grid is not None):
+        if options.part().latents != space.kind:
             options = PredictorOptions.standard()
         predictor = make_predictor(options, space, table.timing.stride * table.action.shape[1])
-        dynamics = Dynamics(predictor).to(device)
+        dynamics = Dynamics(predictor, recipe.energy.worst).to(device)
     with one_thread():
         fit_dynamics(dynamics, windows, section, steps=min(STEPS, section.steps), seed=seed)
     return Fitted(dynamics.eval())

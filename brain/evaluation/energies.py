@@ -28,7 +28,7 @@ class Dynamics(Protocol):
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         """(N, *shape) and (N, K, stride * A) to (N, K, *shape)."""
 
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form) -> Tensor:
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form, steps: int = 1) -> Tensor:
         """(N, *shape), (N, stride * A), (N, *shape) to (N,): see ``brain.models.world_model.Dynamics.energy``."""
 
 
@@ -103,7 +103,7 @@ class LatentScorer:
         start = self._tensor(z)
         if steps > 1:
             start = self.dynamics.rollout(start, chunks[:, :-1])[:, -1]
-        energy = self.dynamics.energy(start, chunks[:, -1], self._tensor(proposal), self.form)
+        energy = self.dynamics.energy(start, chunks[:, -1], self._tensor(proposal), self.form, steps)
         result[valid] = energy.double().cpu().numpy()
         return result
 

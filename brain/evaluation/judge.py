@@ -68,7 +68,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     recipe, states = model.recipe, States.of(store.spec)
     timing = Timing.of(recipe.observation)
     check_fit(model.spec.model_dump(), store.spec, str(store.path), "judge it on its own store")
-    samples = draw_samples(store, timing, seed)
+    samples = draw_samples(store, model, seed)
 
     _say(quiet, f"fitting the baselines on {len(samples.train)} train episodes")
     encoders = representations(model, store, samples, seed)
@@ -87,7 +87,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     _say(quiet, f"scoring {len(samples.test)} test episodes")
     scored, anchors, oracle = _score(model, store, states, samples, encoders, spaces, form, seed)
     latents = spaces["model"].standardise(samples.test.latents["model"])
-    raw = torch.from_numpy(samples.test.latents["model"])
+    raw = torch.from_numpy(model.space.gist(samples.test.latents["model"]))
     figures: dict[str, Any] = {
         "schema": 2,
         "seed": seed,

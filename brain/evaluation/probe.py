@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from brain.data.observations import full_scale, stacked
 from brain.data.sampling import spread
 from brain.data.states import States
-from brain.data.windows import Timing
 from brain.evaluation.probes import Score, linear_probe, score_columns
 from brain.evaluation.reward import probe_reward
 from brain.evaluation.samples import SPLITS, Samples, draw_samples, representations
@@ -47,8 +46,7 @@ class Probe:
             raise TinyJEPAError(f"world {store.spec.world} has no state columns to probe for")
         self.model, self.store, self.seed, self._say = model, store, seed, say
         self.states = States.of(store.spec)
-        timing = Timing.of(model.recipe.observation)
-        self.samples: Samples = draw_samples(store, timing, seed, every=timing.stride)
+        self.samples: Samples = draw_samples(store, model, seed, every=model.recipe.observation.stride)
         encoders = representations(model, store, self.samples, seed) | {"pixels": _pixels}
         self._frames: dict[Split, np.ndarray] = {}
         self._kept: dict[Split, np.ndarray] = {}

@@ -65,6 +65,9 @@ class Objective(nn.Module):
     def begin(self, encoder: nn.Module) -> None:
         """Called once, before the first step and before a checkpoint is loaded."""
 
+    def before_step(self, fraction: float) -> None:
+        """Called before every optimiser step; ``fraction`` of the training is over, 0 to 1."""
+
     def after_step(self, encoder: nn.Module, fraction: float) -> None:
         """Called after every optimiser step; ``fraction`` of the training is over, 0 to 1."""
 
@@ -106,8 +109,13 @@ class Regularised(Objective):
     @classmethod
     def check(cls, options: Any, recipe: Recipe) -> None:
         super().check(options, recipe)
-        if options.expander and recipe.encoder.part().makes_grid:
+        if options.expander and recipe.encoder.part().latents != "vector":
             raise ValueError("the expander takes vectors, no grids: set objective.expander=0")
+        if recipe.encoder.part().latents == "grid-vector":
+            raise ValueError(
+                f"the views {options.views} would treat the vector beside a grid as cells: set "
+                "objective.views=grid-vector"
+            )
 
     def regularised(self, *views: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum and unweighted terms of variance, covariance and SIGReg, each summed over the views.

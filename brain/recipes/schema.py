@@ -152,6 +152,9 @@ class Prediction(Section):
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
     gradient_clip: float = Field(0.0, ge=0, description="longest gradient of the predictor; 0 = no limit")
     steps: int = Field(4000, ge=1, description="optimiser steps when no --steps or --budget is given")
+    cells: float = Field(
+        1.0, ge=0, description="of a grid with a vector: weight of the cells' error, the vector's is 1"
+    )
     max_latents: int = Field(1_000_000, ge=1000, description="latents embedded at most; whole episodes, evenly spread")
 
 

@@ -60,6 +60,7 @@ def train_encoder(
     objective.train()
     health: dict[str, float] = {}
     for step in loop:
+        objective.before_step(loop.fraction)
         batch = stream.batch(step)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         with threads.step():

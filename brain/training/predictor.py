@@ -8,6 +8,7 @@ from torch import Tensor
 
 from brain.data.source import Feed
 from brain.device import one_thread
+from brain.models.calibration import HORIZON
 from brain.models.latents import LatentWindows, embed_episodes
 from brain.models.world_model import Dynamics, WorldModel
 from brain.objectives.losses import GaussianNLL, InvarianceLoss
@@ -16,6 +17,10 @@ from brain.runs import checkpoint
 from brain.runs.folder import Run
 from brain.training.loop import Budget, Loop, one_cycle, progress
 from shared.errors import TinyJEPAError
+
+CALIBRATED = 1_000
+"""Windows that bring two energies to one scale, ``CALIBRATED_AT_ONCE`` rolled out together."""
+CALIBRATED_AT_ONCE = 100
 
 
 def train_predictor(
@@ -51,6 +56,7 @@ def train_predictor(
             terms = dynamics_step(model.dynamics, table, starts, optimizer, section, seed, step)
             if loop.due:
                 loop.log(**terms)
+        fit_calibration(model.dynamics, table, seed)
     checkpoint.save(run.predictor, checkpoint.state(model=model.dynamics), loop.facts())
     run.checkpoint("predictor").unlink(missing_ok=True)
 
@@ -66,17 +72,44 @@ def fit_dynamics(
         for group in optimizer.param_groups:
             group["lr"] = section.learning_rate * one_cycle(step / steps)
         dynamics_step(dynamics, table, starts, optimizer, section, seed, step)
+    fit_calibration(dynamics, table, seed)
 
 
 def fit_scale(dynamics: Dynamics, table: LatentWindows) -> None:
     """Set the standardisation to the table's mean and standard deviation, per dimension."""
     chunks = table.windows(table.starts(1), 1)[1][:, 0]
-    cells = table.z.reshape(-1, table.z.shape[-1])  # of a grid, every cell
-    for name, values in (("latent", cells), ("action", chunks)):
+    space = dynamics.predictor.space
+    cells = table.z[:, : space.cells] if space.grid else table.z
+    for name, values in (("latent", cells.reshape(-1, space.dim)), ("action", chunks)):  # of a grid, every cell
         if values.shape[1] == 0:
             continue  # a world without actions
         getattr(dynamics, f"{name}_mean").copy_(values.mean(0))
         getattr(dynamics, f"{name}_std").copy_(values.std(0, correction=0).clamp_min(1e-4))
+    if space.registers:
+        vector = table.z[:, space.cells :]
+        dynamics.latent_mean[space.cells :] = vector.mean(0)
+        dynamics.latent_std[space.cells :] = vector.std(0, correction=0).clamp_min(1e-4)
+
+
+@torch.no_grad()
+def fit_calibration(dynamics: Dynamics, table: LatentWindows, seed: int) -> None:
+    """Bring the energies of a grid and of the vector beside it to one scale, on windows of the table."""
+    if dynamics.calibration is None:
+        return
+    longest = max(n for n in range(1, HORIZON + 1) if n == 1 or len(table.starts(n)))
+    starts = table.starts(longest)
+    picks = np.random.default_rng([seed, *b"calibration"]).permutation(len(starts))[:CALIBRATED]
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(longest)]
+    for part in torch.from_numpy(picks).split(CALIBRATED_AT_ONCE):
+        z, actions = table.windows(starts[part.to(starts.device)], longest)
+        z = dynamics.standardise(z)
+        predicted, log_variance = dynamics.unroll(z[:, 0], actions)
+        error = (predicted - z[:, 1:]).square()
+        for k in range(longest):
+            found[k].append((error[:, k], log_variance[:, k]))
+    for k, parts in enumerate(found):
+        error, log_variance = (torch.cat(values) for values in zip(*parts))
+        dynamics.calibration.fit(error, log_variance, k + 1)
 
 
 def make_optimizer(dynamics: Dynamics, section: schema.Prediction) -> torch.optim.Optimizer:
@@ -94,15 +127,23 @@ def dynamics_step(
 ) -> dict[str, Tensor]:
     """One optimiser step on a batch drawn by (seed, step): rollout error, and likelihood of the one-step error.
 
-    The variance head sees the error detached, so it does not trade accuracy for confidence.
+    The variance head sees the error detached, so it does not trade accuracy for confidence. Of a grid with a vector,
+    both are of the two apart, and the likelihood is that of every step.
     """
     picks = np.random.default_rng([seed, step]).integers(len(starts), size=section.batch)
     z, actions = table.windows(starts[torch.from_numpy(picks).to(starts.device)], section.rollout)
     z = dynamics.standardise(z)
-    predicted = dynamics.rollout(z[:, 0], actions)
-    prediction = InvarianceLoss()(predicted, z[:, 1:])
-    _, log_variance = dynamics.predict(z[:, 0], actions[:, 0])
-    likelihood = GaussianNLL()((z[:, 1] - predicted[:, 0]).detach(), log_variance).mean()
+    space = dynamics.predictor.space
+    if space.registers:
+        predicted, log_variance = dynamics.unroll(z[:, 0], actions)
+        errors, spreads = space.split(predicted - z[:, 1:]), space.split(log_variance)
+        prediction = section.cells * errors[0].square().mean() + errors[1].square().mean()
+        likelihood = sum(GaussianNLL()(e.detach(), v).mean() for e, v in zip(errors, spreads))
+    else:
+        predicted = dynamics.rollout(z[:, 0], actions)
+        prediction = InvarianceLoss()(predicted, z[:, 1:])
+        _, log_variance = dynamics.predict(z[:, 0], actions[:, 0])
+        likelihood = GaussianNLL()((z[:, 1] - predicted[:, 0]).detach(), log_variance).mean()
     loss = prediction + likelihood
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -42,7 +42,7 @@ class GridEncoder(Encoder):
     """
 
     Options = GridOptions
-    makes_grid = True
+    latents = "grid"
 
     def __init__(self, options: GridOptions, frames: Frames) -> None:
         super().__init__(options, frames)

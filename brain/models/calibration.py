@@ -1,0 +1,68 @@
+"""Two energies on one scale: that of a grid's cells, and that of the vector beside it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from brain.models.space import LatentSpace
+
+HORIZON = 4
+"""Model steps of a rollout that have a scale of their own; longer ones take the last."""
+
+LARGEST = 60.0
+"""Of a standardised log energy, so that its exponential stays finite."""
+
+LEAST = 1e-12
+
+
+class Calibration(nn.Module):
+    """The larger of the two energies, each as true transitions have it: exp(max of the standardised log energies).
+
+    About 1 for a true transition, and for an impossible one more, whichever part notices: a vanished car changes a few
+    cells, a doubled speed the vector. Energy of the vector: mean squared error, each dimension's divided by the
+    predicted variance. Of the grid: each cell's mean squared error, each channel's divided by the predicted standard
+    deviation, divided by the cell's mean over true transitions; then the mean of the ``worst`` cells (0 = all).
+    Logarithms are standardised by their mean and standard deviation over true transitions (training episodes), after
+    each number of steps rolled out. ``plain`` energies are the same without the predicted variances.
+    """
+
+    def __init__(self, space: LatentSpace, worst: int) -> None:
+        super().__init__()
+        self.space, self.worst = space, worst
+        self.cells: Tensor
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("cells", torch.ones(2, HORIZON, space.cells))
+        self.register_buffer("mean", torch.zeros(2, HORIZON, 2))
+        self.register_buffer("std", torch.ones(2, HORIZON, 2))
+
+    def forward(self, error: Tensor, log_variance: Tensor, scaled: bool, steps: int) -> Tensor:
+        """Squared errors and log-variances (N, T + R, D), after ``steps`` model steps, to energies (N,) > 0."""
+        at = int(scaled), min(steps, HORIZON) - 1
+        logs = self._logs(*self._parts(error, log_variance, scaled), self.cells[at])
+        return ((logs - self.mean[at]) / self.std[at]).amax(1).clamp(-LARGEST, LARGEST).exp()
+
+    @torch.no_grad()
+    def fit(self, error: Tensor, log_variance: Tensor, steps: int) -> None:
+        """Set the scales of ``steps`` and of more, from true transitions: (N, T + R, D) each."""
+        for scaled in (False, True):
+            cells, vector = self._parts(error, log_variance, scaled)
+            usual = cells.mean(0).clamp_min(LEAST)
+            logs = self._logs(cells, vector, usual)
+            at = int(scaled), slice(steps - 1, None)
+            self.cells[at] = usual
+            self.mean[at] = logs.mean(0)
+            self.std[at] = logs.std(0, correction=0).clamp_min(1e-6)
+
+    def _parts(self, error: Tensor, log_variance: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
+        """Energies of the cells (N, T) and of the vector (N,)."""
+        (cells, vector), (of_cells, of_vector) = (self.space.split(z) for z in (error, log_variance))
+        if scaled:
+            cells, vector = cells * torch.exp(-0.5 * of_cells), vector * torch.exp(-of_vector)
+        return cells.mean(2), vector.mean(1)
+
+    def _logs(self, cells: Tensor, vector: Tensor, usual: Tensor) -> Tensor:
+        cells = cells / usual
+        grid = (cells.topk(min(self.worst, cells.shape[1])).values if self.worst else cells).mean(1)
+        return torch.stack([grid, vector], 1).clamp_min(LEAST).log()
