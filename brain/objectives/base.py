@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from brain.data.windows import Batch
 from brain.models.encoders.base import Encoder
+from brain.models.space import Kind
 from brain.objectives.losses import CovarianceLoss, SIGReg, VarianceLoss, samples
+from brain.parts import OBJECTIVES
 from brain.recipes.schema import ObjectiveOptions, Recipe
 
 
@@ -37,6 +39,8 @@ class Objective(nn.Module):
     """The options that a recipe may set."""
     keeps_predictor: ClassVar[bool] = False
     """Whether ``kept`` has a ``predictor`` of latents, of the section ``objective.predictor``."""
+    takes: ClassVar[tuple[Kind, ...]] = ("vector", "grid")
+    """The kinds of latents that it trains."""
     steps: int
 
     def __init__(self, options: Any, encoder: Encoder, action_dim: int) -> None:
@@ -48,6 +52,13 @@ class Objective(nn.Module):
     @classmethod
     def check(cls, options: Any, recipe: Recipe) -> None:
         """Raise ``ValueError``, naming cause and fix, where the rest of the recipe does not suit ``options``."""
+        made = recipe.encoder.part().latents
+        if made not in cls.takes:
+            fit = " or ".join(kind for kind in OBJECTIVES if made in OBJECTIVES.get(kind).takes)
+            raise ValueError(
+                f"the views {options.views} train latents of the kind {' or '.join(cls.takes)}, but those of encoder "
+                f"{recipe.encoder.kind} are of the kind {made}: set objective.views={fit}, or another encoder.kind"
+            )
         if recipe.prediction.start == "joint":
             if not cls.keeps_predictor:
                 raise ValueError(
@@ -111,11 +122,6 @@ class Regularised(Objective):
         super().check(options, recipe)
         if options.expander and recipe.encoder.part().latents != "vector":
             raise ValueError("the expander takes vectors, no grids: set objective.expander=0")
-        if recipe.encoder.part().latents == "grid-vector":
-            raise ValueError(
-                f"the views {options.views} would treat the vector beside a grid as cells: set "
-                "objective.views=grid-vector"
-            )
 
     def regularised(self, *views: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum and unweighted terms of variance, covariance and SIGReg, each summed over the views.

@@ -17,7 +17,7 @@ from brain.models.world_model import make_predictor
 from brain.objectives.base import Objective, Terms
 from brain.objectives.losses import CovarianceLoss, InvarianceLoss, VarianceLoss, samples
 from brain.recipes import schema
-from brain.recipes.schema import ObjectiveOptions, Recipe
+from brain.recipes.schema import ObjectiveOptions
 
 LEAST_VARIANCE = 1e-3
 """Of an action in a batch, for it to count in full."""
@@ -44,6 +44,7 @@ class GridVectorObjective(Objective):
 
     Options = GridVectorObjectiveOptions
     keeps_predictor = True
+    takes = ("grid-vector",)
     options: GridVectorObjectiveOptions
 
     def __init__(self, options: GridVectorObjectiveOptions, encoder: Encoder, action_dim: int) -> None:
@@ -59,15 +60,6 @@ class GridVectorObjective(Objective):
         if options.inverse_dynamics and action_dim:
             self.inverse = mlp(2 * self.space.vector, 256, action_dim, 1)
         self.error, self.variance, self.covariance = InvarianceLoss(), VarianceLoss(), CovarianceLoss()
-
-    @classmethod
-    def check(cls, options: Any, recipe: Recipe) -> None:
-        super().check(options, recipe)
-        if recipe.encoder.part().latents != "grid-vector":
-            raise ValueError(
-                f"the views {options.views} need grids with a vector, which encoder {recipe.encoder.kind} does not "
-                "make: set encoder.kind=grid-vector, or objective.views=predictive"
-            )
 
     @classmethod
     def unused(cls, options: Any, action_dim: int) -> list[str]:

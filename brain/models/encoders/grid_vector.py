@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, cat, nn
 
 from brain.models.encoders.base import Encoder, Frames
@@ -17,20 +17,14 @@ STRIDE = 4
 
 class GridVectorOptions(EncoderOptions):
     dim: int = Field(16, ge=2, le=4096, description="channels of a cell")
-    vector: int = Field(128, ge=2, le=4096, description="width of the vector beside the grid, a multiple of dim")
+    registers: int = Field(
+        8, ge=1, le=1024, description="times dim, the width of the vector beside the grid (brain.models.space)"
+    )
     width: int = Field(48, ge=4, le=2048, description="channels of the first stage")
     difference: bool = Field(
         True,
         description="show the doubled difference of the last two frames of a stack as channels of its own",
     )
-
-    @model_validator(mode="after")
-    def _whole_registers(self) -> GridVectorOptions:
-        if self.vector % self.dim:
-            raise ValueError(
-                f"vector {self.vector} is no multiple of dim {self.dim}: set encoder.vector={self.dim * 8}, for example"
-            )
-        return self
 
 
 class GridVectorEncoder(Encoder):
@@ -39,7 +33,7 @@ class GridVectorEncoder(Encoder):
     Cells: two 3x3 convolutions, BatchNorm and SiLU between. Vector: twice 4x4 stride 2, to 64 and 128 channels, with
     BatchNorm and ReLU as in ``ConvEncoder``, then a linear map. What is small and has a place is found in a cell; speed
     and turning show in the whole picture, and in the difference of its frames.
-    float (N, channels, H, W) in [-1, 1] to (N, T + R, dim), T = (H / 4) * (W / 4), R = vector / dim: see
+    float (N, channels, H, W) in [-1, 1] to (N, T + R, dim), T = (H / 4) * (W / 4), R = ``registers``: see
     ``LatentSpace``. H and W at least 16 pixels, or ``TinyJEPAError``.
     """
 
@@ -54,7 +48,7 @@ class GridVectorEncoder(Encoder):
                 f"encoder grid-vector needs frames of 16 pixels a side or more, not {height}x{width}: "
                 "set encoder.kind=mlp and a predictor of vectors, or collect with a larger --frame-size"
             )
-        self.space = LatentSpace(options.dim, (height // STRIDE, width // STRIDE), options.vector // options.dim)
+        self.space = LatentSpace(options.dim, (height // STRIDE, width // STRIDE), options.registers)
         self.difference = frames.channels if options.difference and frames.stack > 1 else 0
         hidden = options.width
         self.trunk = _stage(channels + self.difference, hidden, 8, STRIDE)
@@ -63,7 +57,7 @@ class GridVectorEncoder(Encoder):
             nn.Conv2d(hidden, options.dim, 3, padding=1),
         )  # fmt: skip
         self.whole = nn.Sequential(_stage(hidden, 64, 4, 2), _stage(64, 128, 4, 2), nn.Flatten())
-        self.head = nn.Linear(128 * (height // 16) * (width // 16), options.vector)
+        self.head = nn.Linear(128 * (height // 16) * (width // 16), self.space.vector)
 
     def forward(self, observation: Tensor) -> Tensor:
         if n := self.difference:

@@ -161,7 +161,7 @@ class Perfect:
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         return z[:, None] + actions.unflatten(2, (-1, 2)).sum(2).cumsum(1)
 
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: str) -> Tensor:
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: str, steps: int = 1) -> Tensor:
         return (self.rollout(z, action[:, None])[:, 0] - proposal).square().mean(1).round(decimals=4)
 
 
@@ -174,7 +174,7 @@ class Blind:
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         return z[:, None].expand(-1, actions.shape[1], -1)
 
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: str) -> Tensor:
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: str, steps: int = 1) -> Tensor:
         return torch.rand(len(z), generator=self.generator)
 
 
