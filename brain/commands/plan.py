@@ -101,7 +101,7 @@ def command(
     """  # fmt: skip
     need_torch()
     from brain.device import pick
-    from brain.evaluation.dream import load_decoder
+    from brain.models.decoders.trained import load_decoder
     from brain.models.world_model import WorldModel
     from brain.planning.job import Choices, Job
     from brain.reports.plan import write_plan

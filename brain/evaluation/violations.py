@@ -23,6 +23,7 @@ from brain.evaluation.energies import Form
 from brain.evaluation.pairs import Suite
 from brain.models.latents import Encoder, encode
 from brain.models.world_model import WorldModel
+from brain.runs.intervals import wilson
 from brain.runs.judgement import UPPER_BOUND
 from shared.worlds.violations import PRINCIPLES, Pairs, Violation
 
@@ -231,7 +232,7 @@ def _interval(resampled: np.ndarray, value: float, episodes: int) -> list[float]
     low, high = (float(bound) for bound in np.quantile(resampled, [0.025, 0.975]))
     if low < high:
         return [low, high]
-    return [*metrics.wilson(float(value), episodes)]
+    return [*wilson(float(value), episodes)]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from brain.data.windows import Timing
-from brain.evaluation.dream import load_decoder
 from brain.live.rides import KEYS, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
+from brain.models.decoders.trained import load_decoder
 from brain.models.world_model import EnergyKind, WorldModel
 from brain.runs.figures import damaged, read_judgement
 from brain.runs.folder import Run

@@ -12,12 +12,12 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from brain.data.windows import OnlineWindow, Timing
-from brain.evaluation.dream import decode
 from brain.evaluation.interventions import Lead, Shown
 from brain.live.loaded import Loaded
 from brain.live.rides import KEYS, RECORDED
 from brain.live.violations import offered
 from brain.live.watcher import Dream, Watcher
+from brain.models.decoders.trained import decode
 from shared.errors import TinyJEPAError
 from shared.worlds.base import World
 

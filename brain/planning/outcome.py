@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from brain.evaluation.metrics import wilson
 from brain.planning.agent import Decision
+from brain.runs.intervals import wilson
 from shared.worlds.tasks import Reach, Score
 
 

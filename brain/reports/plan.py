@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from brain.evaluation.dream import decode
+from brain.models.decoders.trained import decode
 from brain.planning.evaluation import PathReader, Played
 from brain.reports.page import render
 from brain.reports.style import COLOURS, panel, style, svg

@@ -21,8 +21,9 @@ from types import FrameType
 from brain import recipes
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
-from brain.runs.figures import interval_text, read_judgement
+from brain.runs.figures import read_judgement
 from brain.runs.folder import Run, write_whole
+from brain.runs.intervals import interval_text
 from brain.runs.judgement import BASELINES, UPPER_BOUND
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with

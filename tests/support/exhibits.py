@@ -10,10 +10,10 @@ import torch
 
 from brain import recipes
 from brain.cli import cli
-from brain.evaluation.dream import train_decoder
 from brain.models.world_model import WorldModel
 from brain.runs import checkpoint
 from brain.runs.folder import Run
+from brain.training.decoder import train_decoder
 from factory.cli import cli as factory
 from shared.cli.console import run
 from shared.store.reader import Store
