@@ -94,6 +94,12 @@ class Fitted:
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         return self.dynamics.rollout(z, actions)
 
+    def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        return self.dynamics.predict(z, action)
+
+    def compare(self, mean: Tensor, log_variance: Tensor, proposal: Tensor, kind: Form, steps: int = 1) -> Tensor:
+        return self.dynamics.compare(mean, log_variance, proposal, kind, steps)
+
     def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form, steps: int = 1) -> Tensor:
         return self.dynamics.energy(z, action, proposal, kind, steps)
 

@@ -19,7 +19,18 @@ import torch
 from brain.data.states import States
 from brain.data.windows import Timing
 from brain.evaluation import baselines
-from brain.evaluation.energies import FORMS, Clips, Form, LatentScorer, Pairs, PixelScorer, Scorer, hard_auc, score
+from brain.evaluation.energies import (
+    FORMS,
+    Clips,
+    Forecasts,
+    Form,
+    LatentScorer,
+    Pairs,
+    PixelScorer,
+    Scorer,
+    hard_auc,
+    score,
+)
 from brain.evaluation.metrics import calibrate
 from brain.evaluation.negatives import HARD, KINDS, draw_anchors, propose
 from brain.evaluation.pairs import draw_suites
@@ -81,7 +92,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
 
     _say(quiet, f"calibrating on {len(samples.validation)} validation episodes")
     embed(store, samples.validation, encoders, thin={"random-encoder": timing.stride, "pca": timing.stride})
-    calibrations = {form: _calibrate(model, samples.validation, form, seed) for form in FORMS}
+    calibrations = _calibrate(model, samples.validation, seed)
     form: Form = max(FORMS, key=lambda name: np.nan_to_num(calibrations[name]["hard_auc"]))
 
     _say(quiet, f"scoring {len(samples.test)} test episodes")
@@ -152,25 +163,31 @@ def _score(
     embed(store, test, encoders, thin=thin, visitors=(pixels.visit, clips.visit))
     _finite(test)
 
-    def scorer(space: str, energy: baselines.Fitted | None, form: Form) -> LatentScorer:
-        standardise = spaces[space].standardise
-        shown = {kind: standardise(latents) for kind, latents in clips.of(space).items()}
-        return LatentScorer(test, anchors, standardise(test.latents[space]), shown, energy, form, device)
+    latents = {name: space.standardise(test.latents[name]) for name, space in spaces.items()}
+    shown = {
+        name: {kind: space.standardise(made) for kind, made in clips.of(name).items()} for name, space in spaces.items()
+    }
+    forecasts = {name: Forecasts(test, anchors, latents[name], space, device) for name, space in spaces.items()}
+
+    def scorer(space: str, form: Form, forecasts: Forecasts | None) -> LatentScorer:
+        return LatentScorer(test, anchors, latents[space], shown[space], forecasts, form)
 
     scorers: dict[str, Scorer] = {
-        "scaled": scorer("model", spaces["model"], "scaled"),
-        "plain": scorer("model", spaces["model"], "plain"),
+        "scaled": scorer("model", "scaled", forecasts["model"]),
+        "plain": scorer("model", "plain", forecasts["model"]),
         "pixel": pixels,
-        "no-predictor": scorer("model", None, "plain"),
-        "random-encoder": scorer("random-encoder", spaces["random-encoder"], form),
+        "no-predictor": scorer("model", "plain", None),
+        "random-encoder": scorer("random-encoder", form, forecasts["random-encoder"]),
     }
     oracle = None
     if states.names:
-        known, shown = (
+        known, features = (
             baselines.oracle_features(states, table.state[table.observed()]) for table in (samples.train, test)
         )
         oracle = _fit(model, samples.train, known, seed)
-        scorers[UPPER_BOUND] = LatentScorer(test, anchors, oracle.standardise(shown), {}, oracle, form, device)
+        features = oracle.standardise(features)
+        told = Forecasts(test, anchors, features, oracle, device)
+        scorers[UPPER_BOUND] = LatentScorer(test, anchors, features, {}, told, form)
     return score(scorers, proposals, list(KINDS)), len(anchors), oracle
 
 
@@ -188,19 +205,25 @@ def _finite(table: LatentTable) -> None:
         )
 
 
-def _calibrate(model: WorldModel, table: LatentTable, form: Form, seed: int) -> dict[str, Any]:
-    """On validation episodes: the hard AUC that chooses the form of the energy, and its thresholds by model steps."""
-    energy = model.recipe.energy
-    anchors = draw_anchors(table, energy.anchors, np.random.default_rng([seed, *b"calibration"]))
+def _calibrate(model: WorldModel, table: LatentTable, seed: int) -> dict[Form, dict[str, Any]]:
+    """On validation episodes, by form of the energy: the hard AUC that chooses one, and thresholds by model steps."""
+    rate = model.recipe.energy.false_alarm_rate
+    anchors = draw_anchors(table, model.recipe.energy.anchors, np.random.default_rng([seed, *b"calibration"]))
     space = baselines.Fitted(model.dynamics)
-    scorer = LatentScorer(table, anchors, space.standardise(table.latents["model"]), {}, space, form, model.device)
+    latents = space.standardise(table.latents["model"])
+    forecasts = Forecasts(table, anchors, latents, space, model.device)
+    scorers: dict[str, Scorer] = {form: LatentScorer(table, anchors, latents, {}, forecasts, form) for form in FORMS}
     near = {kind: propose(kind, anchors, table, seed) for kind in HARD}
-    thresholds = {}
-    for steps in sorted({kind.steps for kind in KINDS.values()}):
-        true = scorer.true(steps)
-        true = true[np.isfinite(true)]
-        thresholds[steps] = calibrate(true, energy.false_alarm_rate) if len(true) else math.nan
-    return {"hard_auc": hard_auc(score({form: scorer}, near, HARD), form), "thresholds": thresholds}
+    scored = score(scorers, near, HARD)
+    found: dict[Form, dict[str, Any]] = {}
+    for form in FORMS:
+        thresholds = {}
+        for steps in sorted({kind.steps for kind in KINDS.values()}):
+            true = scorers[form].true(steps)
+            true = true[np.isfinite(true)]
+            thresholds[steps] = calibrate(true, rate) if len(true) else math.nan
+        found[form] = {"hard_auc": hard_auc(scored, form), "thresholds": thresholds}
+    return found
 
 
 def to_json(figures: Mapping[str, Any]) -> str:

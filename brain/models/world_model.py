@@ -85,7 +85,10 @@ class Dynamics(nn.Module):
         itself separates near futures as well, but lets more teleports pass from states it is unsure of
         (``docs/results.md``).
         """
-        mean, log_variance = self.predict(z, action)
+        return self.compare(*self.predict(z, action), proposal, kind, steps)
+
+    def compare(self, mean: Tensor, log_variance: Tensor, proposal: Tensor, kind: EnergyKind, steps: int = 1) -> Tensor:
+        """``energy`` where ``predict`` gave ``mean`` and ``log_variance``, (N, *shape) each."""
         error = (proposal - mean).square()
         if self.calibration is not None:
             return self.calibration(error, log_variance, kind == "scaled", steps)
