@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from brain.models.space import LatentSpace
@@ -10,17 +11,14 @@ from brain.models.space import LatentSpace
 HORIZON = 4
 """Model steps of a rollout that have a scale of their own; longer ones take the last."""
 
-LARGEST = 60.0
-"""Of a standardised log energy, so that its exponential stays finite."""
-
 LEAST = 1e-12
 
 
 class Calibration(nn.Module):
-    """The larger of the two energies, each as true transitions have it: exp(max of the standardised log energies).
+    """The larger of two standardised log energies x, as softplus(x) = log(1 + exp(x)), which is positive and nearly x.
 
     About 1 for a true transition, and for an impossible one more, whichever part notices: a vanished car changes a few
-    cells, a doubled speed the vector. Energy of the vector: mean squared error, each dimension's divided by the
+    cells, a doubled speed the vector. Being of logarithms, its mean over a clip is not that of its largest step. Energy of the vector: mean squared error, each dimension's divided by the
     predicted variance. Of the grid: each cell's mean squared error, each channel's divided by the predicted standard
     deviation, divided by the cell's mean over true transitions; then the mean of the ``worst`` cells (0 = all).
     Logarithms are standardised by their mean and standard deviation over true transitions (training episodes), after
@@ -41,7 +39,7 @@ class Calibration(nn.Module):
         """Squared errors and log-variances (N, T + R, D), after ``steps`` model steps, to energies (N,) > 0."""
         at = int(scaled), min(steps, HORIZON) - 1
         logs = self._logs(*self._parts(error, log_variance, scaled), self.cells[at])
-        return ((logs - self.mean[at]) / self.std[at]).amax(1).clamp(-LARGEST, LARGEST).exp()
+        return F.softplus(((logs - self.mean[at]) / self.std[at]).amax(1))
 
     @torch.no_grad()
     def fit(self, error: Tensor, log_variance: Tensor, steps: int) -> None:

@@ -38,6 +38,11 @@ POLICIES.register(
     "factory.policies.pursuit:PursuitBursts",
     "pursuit, bursts of random action and recovery",
 )
+POLICIES.register(
+    "pursuit-manoeuvres",
+    "factory.policies.pursuit:PursuitManoeuvres",
+    "pursuit, broken by hard braking, full steering, full gas or rolling",
+)
 POLICIES.register("none", "factory.policies.none:NoAction", "no actions (worlds without actions)")
 POLICIES.register("wander", "factory.policies.rooms:Wander", "steps whose heading wanders (worlds with rooms)")
 POLICIES.register("crossing", "factory.policies.rooms:Crossing", "wander whose first 16 steps lead through the door")
@@ -46,9 +51,10 @@ POLICIES.register("bump", "factory.policies.rooms:Bump", "straight runs at walls
 POLICIES.register("expert", "factory.policies.rooms:Expert", "from one room to the other, through the door")
 
 DRIVING_MIX = {
-    "pursuit-noise": 0.40,
-    "pursuit-bursts": 0.25,
-    "pursuit-wander": 0.20,
+    "pursuit-noise": 0.35,
+    "pursuit-bursts": 0.15,
+    "pursuit-wander": 0.15,
+    "pursuit-manoeuvres": 0.20,
     "uniform-held": 0.10,
     "ornstein-uhlenbeck": 0.05,
 }
