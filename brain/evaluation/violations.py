@@ -1,6 +1,8 @@
 """Violations of expectation: how surprised a model is by what cannot happen, beside what did.
 
-Surprise is the energy of each model step along a continuation, from the frames that are proposed themselves; a clip's
+Surprise is the energy of each model step along a continuation: of what is shown beside what was foretold ``memory``
+model steps before (``energy.memory`` of the recipe), from the frames that are proposed themselves, or at the moment,
+whichever is later. With a memory of one step, a car that has vanished surprises once; with four, four times. A clip's
 surprise is the largest or the mean of its steps, whichever tells more on validation pairs. Scores are those of Garrido
 et al. 2025 (arXiv 2502.11831): within pairs, and over all clips.
 """
@@ -127,7 +129,19 @@ class Observers:
 
     def _energy(self, by: WorldModel | Fitted, z: Tensor, chunks: Tensor, proposals: Tensor) -> Tensor:
         """(N, T, ...), (N, T, A), (N, T, ...) to (N, T)."""
-        energies = by.energy(z.flatten(0, 1), chunks.flatten(0, 1), proposals.flatten(0, 1), self.form)
+        steps = z.shape[1]
+        memory = min(self.model.recipe.energy.memory, steps)
+        early = [self._after(by, z[:, :1], chunks, proposals[:, k - 1 : k], k) for k in range(1, memory)]
+        late = self._after(by, z[:, : steps - memory + 1], chunks, proposals[:, memory - 1 :], memory)
+        return torch.cat([*early, late], 1)
+
+    def _after(self, by: WorldModel | Fitted, z: Tensor, chunks: Tensor, proposals: Tensor, steps: int) -> Tensor:
+        """``steps`` model steps after each of S observations: (N, S, ...), (N, T, A), (N, S, ...) to (N, S)."""
+        taken = torch.stack([chunks[:, first : first + steps] for first in range(z.shape[1])], 1).flatten(0, 1)
+        start = z.flatten(0, 1)
+        if steps > 1:
+            start = by.rollout(start, taken[:, :-1])[:, -1]
+        energies = by.energy(start, taken[:, -1], proposals.flatten(0, 1), self.form, steps)
         return energies.unflatten(0, z.shape[:2])
 
 

@@ -15,10 +15,10 @@ LEAST = 1e-12
 
 
 class Calibration(nn.Module):
-    """The larger of two standardised log energies x, as softplus(x) = log(1 + exp(x)), which is positive and nearly x.
+    """The larger of two standardised log energies x, softplus(x) = log(1 + exp(x)): positive, and nearly x if large.
 
     About 1 for a true transition, and for an impossible one more, whichever part notices: a vanished car changes a few
-    cells, a doubled speed the vector. Being of logarithms, its mean over a clip is not that of its largest step. Energy of the vector: mean squared error, each dimension's divided by the
+    cells, a doubled speed the vector. Energy of the vector: mean squared error, each dimension's divided by the
     predicted variance. Of the grid: each cell's mean squared error, each channel's divided by the predicted standard
     deviation, divided by the cell's mean over true transitions; then the mean of the ``worst`` cells (0 = all).
     Logarithms are standardised by their mean and standard deviation over true transitions (training episodes), after

@@ -165,6 +165,9 @@ class Energy(Section):
     worst: int = Field(
         0, ge=0, description="of a grid: cells whose mean is the energy, those of the largest; 0 = the mean over all"
     )
+    memory: int = Field(
+        1, ge=1, le=64, description="of a clip: model steps between a frame and the observation that foretells it"
+    )
     anchors: int = Field(3000, ge=50, description="test transitions that are scored")
     violation_pairs: int = Field(64, ge=0, description="test pairs of each of the world's violations; 0 = none")
 

@@ -187,8 +187,8 @@ class PursuitManoeuvres(Pursuit):
     """Pursuit of a randomised style, broken by 0.4 to 1.2 s of one manoeuvre, then recovery.
 
     Braking hard, turning the wheel far to one side, full gas, or rolling without pedals: each as likely, the wheel
-    straight or as it was. Manoeuvres start 0.5 to 2.5 s after the last one ended, so that what pedals and wheel do alone
-    is seen at every speed.
+    straight or as it was. They start 0.5 to 2.5 s after the last one ended, so that what pedals and wheel do alone is
+    seen at every speed.
     """
 
     def __init__(self, world: World, rng: np.random.Generator) -> None:
