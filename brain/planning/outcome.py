@@ -1,4 +1,4 @@
-"""What episodes of a task came to: rates with intervals, scores, costs of deciding."""
+"""Outcomes of a task's episodes: success rates with intervals, scores, costs of decisions."""
 
 from __future__ import annotations
 
