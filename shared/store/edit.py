@@ -128,8 +128,18 @@ def _copy(store: Store, refs: Sequence[EpisodeRef], target: Path, show: Callable
                 if ref.run != run:
                     continue
                 fields = store.read_episode(ref, "frame", "action", "reward", "state")
-                facts = {"index": ref.index, "seed": ref.seed, "policy": ref.policy}
-                writer.append(Episode(**facts, **fields, terminated=ref.terminated, truncated=ref.truncated))
+                episode = Episode(
+                    index=ref.index,
+                    seed=ref.seed,
+                    policy=ref.policy,
+                    frame=fields["frame"],
+                    action=fields["action"],
+                    reward=fields["reward"],
+                    state=fields["state"],
+                    terminated=ref.terminated,
+                    truncated=ref.truncated,
+                )
+                writer.append(episode)
                 done += 1
                 show(done)
     return done
