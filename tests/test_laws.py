@@ -48,7 +48,8 @@ ORDER: dict[str, list[set[str]]] = {
         {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"},
     ],
     "factory": [
-        {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"doctor"}, {"commands"}, {"cli"},
+        {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"importing"}, {"doctor"}, {"commands"},
+        {"cli"},
     ],
     "shared": [
         {"errors", "home", "lifetime", "links", "registry", "video"}, {"worlds", "store"}, {"cli", "doctor"},
