@@ -44,11 +44,12 @@ def test_no_file_imports_across_the_border(package: str) -> None:
 
 ORDER: dict[str, list[set[str]]] = {
     "brain": [
-        {"device", "parts", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"}, {"training"},
+        {"device", "distributed", "parts", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"}, {"training"},
         {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"},
     ],
     "factory": [
-        {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"doctor"}, {"commands"}, {"cli"},
+        {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"importing"}, {"doctor"}, {"commands"},
+        {"cli"},
     ],
     "shared": [
         {"errors", "home", "lifetime", "links", "registry", "video"}, {"worlds", "store"}, {"cli", "doctor"},

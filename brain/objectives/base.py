@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from brain.data.windows import Batch
+from brain.distributed import gathered
 from brain.models.encoders.base import Encoder
 from brain.models.space import Kind
 from brain.objectives.losses import CovarianceLoss, SIGReg, VarianceLoss, samples
@@ -87,7 +88,11 @@ class Objective(nn.Module):
         return {"model": encoder}
 
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
-        """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations."""
+        """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations.
+
+        Of several processes each draws what the whole batch needs and takes its own (``brain.distributed.mine``), so
+        that all generators stay alike. What is computed over a batch goes through ``brain.distributed.gathered``.
+        """
         raise NotImplementedError
 
 
@@ -127,8 +132,9 @@ class Regularised(Objective):
         """Weighted sum and unweighted terms of variance, covariance and SIGReg, each summed over the views.
 
         Views are (N, D), or (N, T, D) of a grid, of which every cell is a sample (``brain.objectives.losses.samples``).
+        Of several processes each gives its share, and the terms are those of the whole batch.
         """
-        views = tuple(samples(z) for z in views)
+        views = tuple(samples(gathered(z)) for z in views)
         parts = {
             "variance": torch.stack([self.variance(z) for z in views]).sum(),
             "covariance": torch.stack([self.covariance(z) for z in views]).sum(),

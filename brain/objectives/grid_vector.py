@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from brain.data.observations import stacked
 from brain.data.windows import Batch
+from brain.distributed import gathered
 from brain.models.encoders.base import Encoder
 from brain.models.layers.mlp import mlp
 from brain.models.predictors.grid_vector import GridVectorPredictor
@@ -89,7 +90,7 @@ class GridVectorObjective(Objective):
         }
         loss = options.cells * parts["prediction"] + parts["vector"]
 
-        for name, z in (("", samples(cells.flatten(0, 1))), ("vector_", vector.flatten(0, 1))):
+        for name, z in (("", samples(gathered(cells.flatten(0, 1)))), ("vector_", gathered(vector.flatten(0, 1)))):
             parts |= {f"{name}variance": self.variance(z), f"{name}covariance": self.covariance(z)}
             loss = loss + options.variance * parts[f"{name}variance"]
             loss = loss + options.covariance * parts[f"{name}covariance"]
@@ -103,4 +104,4 @@ class GridVectorObjective(Objective):
 
 def _standardised_error(guessed: Tensor, actions: Tensor) -> Tensor:
     """Mean squared error of actions (N, A), each divided by its variance over N."""
-    return ((guessed - actions).square() / (actions.var(0) + LEAST_VARIANCE)).mean()
+    return ((guessed - actions).square() / (gathered(actions).var(0) + LEAST_VARIANCE)).mean()

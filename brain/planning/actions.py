@@ -158,6 +158,7 @@ class ActionSpace:
     """
 
     REACH = 3.0
+    LONGEST = 1.6
 
     def __init__(
         self, space: gym.Space[Any], typical: tuple[Tensor, Tensor] | None = None, device: str | torch.device = "cpu"
@@ -194,6 +195,16 @@ class ActionSpace:
             return Categorical(flat.repeat(length, 1), self.widths)
         mean, std = self.mean.repeat(length, 1), self.std.repeat(length, 1)
         return Gaussian(mean, std, mean, std, self.low, self.high)
+
+    def wide(self, count: int, generator: torch.Generator) -> Tensor:
+        """Actions (count, A) all over the space: twice as wide as typical ones, and at most ``LONGEST`` typical lengths
+        long; discrete ones are uniform."""
+        if self.widths:
+            return self.proposal(1).sample(count, generator)[:, 0]
+        noise = 2 * torch.randn(count, self.dim, generator=generator)
+        longest = self.LONGEST * self.dim**0.5
+        noise = noise * (longest / noise.norm(dim=1, keepdim=True).clamp_min(longest))
+        return self.nearest(self.mean + self.std * noise.to(self.mean))
 
     def relaxed(self, free: Tensor) -> Tensor:
         """Unbounded numbers (..., A) to actions, differentiable: tanh between the bounds, or a softmax per group."""

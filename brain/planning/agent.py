@@ -26,6 +26,8 @@ class Decision:
     """step of the episode at which it was made"""
     plan: Plan
     seconds: float
+    core_seconds: float
+    """processor time of this process, over all its threads"""
     predictor_steps: int
     """model steps imagined for it, over all plans"""
 
@@ -64,11 +66,11 @@ class Agent:
         return self._actions.action(self._rows.popleft())
 
     def _decide(self, state: np.ndarray) -> None:
-        started, counted = time.perf_counter(), self._dynamics.steps
+        started, core, counted = time.perf_counter(), time.process_time(), self._dynamics.steps
         z = self._dynamics.observe(self._window.padded(), state)
         before = self.decisions[-1].plan if self.decisions else None
         plan = self._planner.plan(Problem(self._dynamics, self._cost, z, self._goal), self._generator, before)
-        seconds = time.perf_counter() - started
-        self.decisions.append(Decision(self._step, plan, seconds, self._dynamics.steps - counted))
+        seconds, core_seconds = time.perf_counter() - started, time.process_time() - core
+        self.decisions.append(Decision(self._step, plan, seconds, core_seconds, self._dynamics.steps - counted))
         for action in plan.actions[: self._planner.options.receding].cpu().numpy():
             self._rows.extend([action] * self._dynamics.stride)

@@ -49,7 +49,7 @@ def command(
             autocompletion=formats,
             show_default="detected",
             rich_help_panel=SOURCE,
-            help="lerobot, minari, stable-worldmodel, robomimic, npz or videos.",
+            help="lerobot, minari, stable-worldmodel, robomimic, hdf5, npz or videos.",
         ),
     ] = None,
     image: Annotated[

@@ -19,6 +19,7 @@ READERS.register(
     "stable-worldmodel", "factory.importing.stable_worldmodel:StableWorldModel", "HDF5 as stable-worldmodel writes it"
 )
 READERS.register("robomimic", "factory.importing.robomimic:Robomimic", "HDF5 as robomimic reads it")
+READERS.register("hdf5", "factory.importing.exported_hdf5:ExportedHdf5", "HDF5 as factory export writes it")
 READERS.register("npz", "factory.importing.npz:Npz", "one .npz per episode: a folder of them, or a single one")
 READERS.register("videos", "factory.importing.videos:Videos", "a folder of videos, with or without tables of actions")
 

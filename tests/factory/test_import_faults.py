@@ -45,6 +45,12 @@ def breaks_robomimic(path: Path) -> Path:
     return path
 
 
+def breaks_exported(path: Path) -> Path:
+    with h5py.File(path, "a") as file:
+        file["reward"][file["episodes/first"][BROKEN] + 1] = np.inf
+    return path
+
+
 def breaks_npz(path: Path) -> Path:
     file = path / f"episode-{BROKEN:03d}.npz"
     file.write_bytes(file.read_bytes()[:2000])
@@ -69,6 +75,7 @@ BREAKERS: dict[str, Callable[[Path], Path]] = {
     "minari": breaks_minari,
     "stable-worldmodel": breaks_stable_worldmodel,
     "robomimic": breaks_robomimic,
+    "hdf5": breaks_exported,
     "npz": breaks_npz,
     "lerobot": breaks_lerobot,
     "videos": breaks_videos,

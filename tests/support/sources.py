@@ -13,6 +13,7 @@ import av
 import cv2
 import gymnasium as gym
 import h5py
+import hdf5plugin
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,7 +106,8 @@ def stable_worldmodel(folder: Path) -> Made:
     lengths = np.array([len(episode.frames) for episode in EPISODES])
     with h5py.File(path, "w", libver="latest") as file:
         for name, parts in columns.items():
-            file[name] = np.concatenate(parts)
+            packed = hdf5plugin.Blosc(cname="lz4", clevel=5) if parts[0].ndim > 1 else {}
+            file.create_dataset(name, data=np.concatenate(parts), **packed)
         file["ep_len"], file["ep_offset"] = lengths.astype(np.int32), np.cumsum(lengths) - lengths
     return Made(path, True, True, True)
 
@@ -232,11 +234,31 @@ def write_video(path: Path, frames: list[np.ndarray], rate: int = RATE) -> None:
         container.mux(stream.encode())
 
 
+def exported(folder: Path) -> Made:
+    """As ``factory export`` writes a store, whose rows are those of ``Played`` with a last action of zero."""
+    path = folder / "noise.h5"
+    padding = np.zeros((1, ACTIONS), np.float32)
+    lengths = np.array([len(episode.frames) for episode in EPISODES])
+    with h5py.File(path, "w") as file:
+        file["frame"] = np.concatenate([episode.frames for episode in EPISODES])
+        file["action"] = np.concatenate([np.concatenate([episode.actions, padding]) for episode in EPISODES])
+        file["reward"] = np.concatenate([np.append(episode.rewards, np.float32(0)) for episode in EPISODES])
+        file["state"] = np.concatenate([episode.states for episode in EPISODES])
+        file.attrs["control_rate_hz"], file.attrs["state_names"] = float(RATE), ["x", "y", "z"]
+        table = file.create_group("episodes")
+        table["first"], table["rows"] = np.cumsum(lengths) - lengths, lengths
+        table["seed"], table["policy"] = [10, 11, 12, 13], ["normal"] * len(EPISODES)
+        table["terminated"] = [episode.terminated for episode in EPISODES]
+        table["truncated"] = [not episode.terminated for episode in EPISODES]
+    return Made(path, True, True, True)
+
+
 MAKERS: dict[str, Callable[[Path], Made]] = {
     "lerobot": lerobot,
     "minari": minari,
     "stable-worldmodel": stable_worldmodel,
     "robomimic": robomimic,
+    "hdf5": exported,
     "npz": npz,
     "videos": videos,
 }
