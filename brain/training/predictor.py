@@ -129,7 +129,7 @@ class DynamicsCriterion(nn.Module):
     """The losses of stage 2 on a batch of windows: rollout error, and likelihood of the one-step error.
 
     The variance head sees the error detached, so it does not trade accuracy for confidence. Of a grid with a vector,
-    both losses are sums over the two, the cells' rollout error ``cells`` times, and the likelihood is that of every step.
+    both losses are sums over the two, the cells' rollout error ``cells`` times, and the likelihood is of every step.
     """
 
     def __init__(self, dynamics: Dynamics, cells: float = 1.0) -> None:
