@@ -67,7 +67,9 @@ def pick_precision(name: PrecisionChoice, device: torch.device) -> Precision:
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
     """The context of a training step: autocast to bfloat16, or nothing for float32. Weights stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 @contextlib.contextmanager

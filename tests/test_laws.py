@@ -44,7 +44,7 @@ def test_no_file_imports_across_the_border(package: str) -> None:
 
 ORDER: dict[str, list[set[str]]] = {
     "brain": [
-        {"device", "parts", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"}, {"training"},
+        {"device", "distributed", "parts", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"}, {"training"},
         {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"},
     ],
     "factory": [

@@ -24,7 +24,7 @@ from shared.store.schema import EpisodeRef
 
 @dataclass(frozen=True)
 class Dream:
-    """One episode as it was, as the model foretold it from its first observation, and as its latents show it.
+    """An episode: its true frames, the forecast from its first observation, and reconstructions from its latents.
 
     All uint8 (K + 1, H, W, C), one model step apart; index 0 is the present, where the forecast starts.
     """
@@ -35,7 +35,7 @@ class Dream:
     reconstruction: np.ndarray
 
     def errors(self) -> dict[str, np.ndarray]:
-        """Mean squared error per step 1..K, pixels in [0, 1]: forecast, reconstruction, and the present kept still."""
+        """Mean squared error per step 1..K, pixels in [0, 1]: forecast, reconstruction, and persistence."""
         truth = self.truth[1:] / 255.0
         shown = {
             "forecast": self.forecast[1:],
@@ -47,7 +47,7 @@ class Dream:
 
 @torch.no_grad()
 def dream(model: WorldModel, decoder: nn.Module, store: Store, ref: EpisodeRef, steps: int, start: int) -> Dream:
-    """Foretell ``steps`` model steps of an episode from row ``start``, seeing only what came before and the actions."""
+    """Forecast ``steps`` model steps of an episode from row ``start``, given the past and the actions."""
     timing = Timing.of(model.recipe.observation)
     data = store.read_episode(ref, "frame", "action")
     now = np.array([start])
@@ -62,7 +62,7 @@ def dream(model: WorldModel, decoder: nn.Module, store: Store, ref: EpisodeRef, 
 
 
 def long_enough(model: WorldModel, store: Store, steps: int) -> list[EpisodeRef]:
-    """The test episodes that hold an observation and ``steps`` model steps; raises ``TinyJEPAError`` without any."""
+    """Test episodes that hold an observation and ``steps`` model steps. Raises ``TinyJEPAError`` if there are none."""
     rows = Timing.of(model.recipe.observation).rows(steps)
     fitting = [ref for ref in store.split("test") if ref.rows >= rows]
     if not fitting:
@@ -73,7 +73,7 @@ def long_enough(model: WorldModel, store: Store, steps: int) -> list[EpisodeRef]
 
 
 def dreams(model: WorldModel, decoder: nn.Module, store: Store, count: int, steps: int) -> list[Dream]:
-    """Of evenly spread test episodes that are long enough; raises ``TinyJEPAError`` when there is none."""
+    """Forecasts of evenly spread test episodes that are long enough. Raises ``TinyJEPAError`` if there are none."""
     timing = Timing.of(model.recipe.observation)
     chosen = evenly(long_enough(model, store, steps), count)
     return [

@@ -1,4 +1,4 @@
-"""The numbers every judgement is made of: AUC, pair accuracy, threshold, R2."""
+"""Metrics of the judge: AUC, pair accuracy, threshold, R2."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pair_accuracy(true: np.ndarray, impossible: np.ndarray) -> float:
 
 
 def calibrate(true: np.ndarray, false_alarms: float = 0.01) -> float:
-    """The threshold that at most a share ``false_alarms`` of the energies ``(N,)`` of true transitions exceeds."""
+    """The threshold exceeded by at most a share ``false_alarms`` of the energies ``(N,)`` of true transitions."""
     return float(np.quantile(true, 1.0 - false_alarms, method="higher"))
 
 

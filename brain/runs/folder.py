@@ -60,6 +60,8 @@ class Compute:
     """Of the training step. Latents for the predictor, the judge and every tool are float32."""
     threads: int | None = 1
     """CPU threads; None: measured while training, so that the weights are not exactly repeatable."""
+    ranks: int = 1
+    """Processes that share each batch, of both training stages."""
 
 
 class CurveLog(Protocol):

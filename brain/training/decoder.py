@@ -1,4 +1,4 @@
-"""Training the decoder of a run on frozen latents; it shows what a latent holds, and the model does not change."""
+"""Training the decoder of a run on frozen latents; the model itself does not change."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from shared.store.reader import Store
 
 BATCH = 32
 PICTURES = 6000
-"""Frames that a decoder is trained on where the encoder sees states."""
+"""Number of frames on which a decoder is trained if the encoder sees states."""
 
 
 def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: int, *, quiet: bool) -> nn.Module:
     """Fit a decoder to the frozen latents of training episodes, and write ``decoder.safetensors``.
 
-    It draws the picture at the newest frame of an observation, in mode state too. Continues from its checkpoint; one
+    It draws the picture at the newest frame of an observation, in mode state too. Resumes from its checkpoint; one
     that is finished is reused.
     """
     if run.decoder.exists():
@@ -64,7 +64,7 @@ def drawing_loss(drawn: Tensor, frames: Tensor) -> Tensor:
 
 
 class _Streamed:
-    """Examples for a decoder where the encoder sees pictures."""
+    """Training examples if the encoder sees frames."""
 
     def __init__(self, model: WorldModel, store: Store, seed: int) -> None:
         observation = model.recipe.observation
@@ -84,7 +84,7 @@ class _Streamed:
 
 
 class _Sampled:
-    """Examples where it sees coordinates: pictures evenly spread over the training episodes, held in memory."""
+    """Training examples if it sees states: frames evenly spread over the training episodes, held in memory."""
 
     def __init__(self, model: WorldModel, store: Store, seed: int) -> None:
         timing = Timing.of(model.recipe.observation)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from brain import distributed
+from brain.data.observations import to_device
 from brain.data.source import Feed
 from brain.device import one_thread
 from brain.models.latents import LatentWindows, embed_episodes
@@ -30,9 +32,14 @@ def train_predictor(
 ) -> None:
     """Embed the training episodes once, fit ``model.dynamics`` to them and write ``predictor.safetensors``.
 
-    Continues from the stage's checkpoint, like stage 1, with the episodes that were known when it began.
+    Continues from the stage's checkpoint, like stage 1, with the episodes that were known when it began. Several
+    processes share the embedding and each batch.
     """
-    section = model.recipe.prediction
+    section, ranks = model.recipe.prediction, distributed.world_size()
+    if section.batch % ranks:
+        raise TinyJEPAError(
+            f"prediction.batch {section.batch} does not divide among {ranks} processes: set it to a multiple"
+        )
     known = progress(run, "predictor").get("known") or feed.known()
     table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents)
     if section.start == "joint":
@@ -46,13 +53,15 @@ def train_predictor(
         extra=lambda step: {"known": known},
     )  # fmt: skip
     starts = _starts(table, section)
+    criterion = distributed.parallel(DynamicsCriterion(model.dynamics))
     with one_thread():
         for step in loop:
-            terms = dynamics_step(model.dynamics, table, starts, optimizer, section, seed, step)
+            terms = dynamics_step(criterion, table, starts, optimizer, section, seed, step)
             if loop.due:
                 loop.log(**terms)
-    checkpoint.save(run.predictor, checkpoint.state(model=model.dynamics), loop.facts())
-    run.checkpoint("predictor").unlink(missing_ok=True)
+    if distributed.first():
+        checkpoint.save(run.predictor, checkpoint.state(model=model.dynamics), loop.facts())
+        run.checkpoint("predictor").unlink(missing_ok=True)
 
 
 def fit_dynamics(
@@ -61,11 +70,11 @@ def fit_dynamics(
     """The same fit without a run folder, for the judge's baselines and upper bound. Trains ``dynamics`` in place."""
     fit_scale(dynamics, table)
     optimizer = make_optimizer(dynamics, section)
-    starts = _starts(table, section)
+    starts, criterion = _starts(table, section), DynamicsCriterion(dynamics)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = section.learning_rate * one_cycle(step / steps)
-        dynamics_step(dynamics, table, starts, optimizer, section, seed, step)
+        dynamics_step(criterion, table, starts, optimizer, section, seed, step)
 
 
 def fit_scale(dynamics: Dynamics, table: LatentWindows) -> None:
@@ -83,8 +92,27 @@ def make_optimizer(dynamics: Dynamics, section: schema.Prediction) -> torch.opti
     return torch.optim.AdamW(dynamics.parameters(), lr=section.learning_rate, weight_decay=section.weight_decay)
 
 
+class DynamicsCriterion(nn.Module):
+    """The losses of stage 2 on a batch of windows: rollout error, and likelihood of the one-step error.
+
+    The variance head sees the error detached, so it does not trade accuracy for confidence.
+    """
+
+    def __init__(self, dynamics: Dynamics) -> None:
+        super().__init__()
+        self.dynamics = dynamics
+
+    def forward(self, z: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw latents (B, rollout + 1, *shape) and action chunks (B, rollout, A) to two scalars."""
+        z = self.dynamics.standardise(z)
+        predicted = self.dynamics.rollout(z[:, 0], actions)
+        _, log_variance = self.dynamics.predict(z[:, 0], actions[:, 0])
+        likelihood = GaussianNLL()((z[:, 1] - predicted[:, 0]).detach(), log_variance).mean()
+        return InvarianceLoss()(predicted, z[:, 1:]), likelihood
+
+
 def dynamics_step(
-    dynamics: Dynamics,
+    criterion: nn.Module,
     table: LatentWindows,
     starts: Tensor,
     optimizer: torch.optim.Optimizer,
@@ -92,22 +120,19 @@ def dynamics_step(
     seed: int,
     step: int,
 ) -> dict[str, Tensor]:
-    """One optimiser step on a batch drawn by (seed, step): rollout error, and likelihood of the one-step error.
+    """One optimiser step on this process's share of a batch drawn by (seed, step); its losses.
 
-    The variance head sees the error detached, so it does not trade accuracy for confidence.
+    ``criterion`` is a ``DynamicsCriterion`` of the optimiser's dynamics, or ``brain.distributed.parallel`` of one.
     """
     picks = np.random.default_rng([seed, step]).integers(len(starts), size=section.batch)
-    z, actions = table.windows(starts[torch.from_numpy(picks).to(starts.device)], section.rollout)
-    z = dynamics.standardise(z)
-    predicted = dynamics.rollout(z[:, 0], actions)
-    prediction = InvarianceLoss()(predicted, z[:, 1:])
-    _, log_variance = dynamics.predict(z[:, 0], actions[:, 0])
-    likelihood = GaussianNLL()((z[:, 1] - predicted[:, 0]).detach(), log_variance).mean()
-    loss = prediction + likelihood
+    rows = to_device(distributed.mine(torch.from_numpy(picks)), starts.device)
     optimizer.zero_grad(set_to_none=True)
+    prediction, likelihood = criterion(*table.windows(starts[rows], section.rollout))
+    loss = prediction + likelihood
     loss.backward()
     if section.gradient_clip:
-        torch.nn.utils.clip_grad_norm_(dynamics.predictor.parameters(), section.gradient_clip)
+        predictor = (p for name, p in criterion.named_parameters() if "dynamics.predictor." in name)
+        torch.nn.utils.clip_grad_norm_(predictor, section.gradient_clip)
     optimizer.step()
     return {"loss": loss, "prediction": prediction, "likelihood": likelihood}
 

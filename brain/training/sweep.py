@@ -30,17 +30,17 @@ from shared.lifetime import end_with
 from shared.registry import closest
 
 TABULATED = ("teleport", "hard", "wrong-action-4")
-"""The kinds of impossible futures in the table."""
+"""The negatives in the table."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One choice of values for the keys that a sweep varies."""
+    """A choice of values for the keys that a sweep varies."""
 
     overrides: tuple[str, ...]
     """``key=value`` in the order of the sweep's keys"""
     name: str = ""
-    """What a file of settings calls it."""
+    """Its name in a file of settings."""
 
     @property
     def title(self) -> str:
@@ -60,7 +60,7 @@ class Job:
     seed: int
     folder: Path
     failure: str = ""
-    """What the process said when it failed."""
+    """The error message of a failed process."""
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     @property

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from brain import distributed
 from brain.data.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
 from brain.data.place import remember
 from brain.data.source import Feed
 from brain.data.state_mode import reader, standardise
-from brain.device import PrecisionChoice, describe, pick, pick_pool, pick_precision
+from brain.device import PrecisionChoice, describe, pick_pool, pick_precision
 from brain.models.world_model import WorldModel
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
@@ -110,47 +112,66 @@ def train(
     A followed store without steps or seconds trains the encoder until the collection has finished and one epoch over
     all of it is done, and at least for the recipe's steps. ``curves`` names other receivers of the curves. ``begun`` is
     called with the run folder once it is there and known to be this run's. ``judge`` is stage 3; without it that stage
-    is left out. Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too
-    little data.
+    is left out. Several processes that were started for one run (``brain.distributed.joined``) share the training
+    stages; the first one alone writes, judges and has lines to return. Raises ``TinyJEPAError`` for a foreign store or
+    run folder, a stage whose input is missing, or too little data.
     """
     if not 0 <= seed <= MOST_SEED:
         raise TinyJEPAError(f"--seed {seed} is not between 0 and {MOST_SEED}, the largest that torch takes")
     data, effort = data or Data(), effort or Effort()
     if "wandb" in curves:
         need_wandb()
-    target = pick(device)
-    feed = _open(store_path, recipe, data, target, quiet)
-    try:
+    with (
+        distributed.joined(device) as target,
+        contextlib.closing(_open(store_path, recipe, data, target, quiet)) as feed,
+    ):
         run = Run(run_path)
         try:
-            wanted = _compute(effort, target)
-            run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, _flags(data, effort, device, curves))
-            begun(run.path)
-            compute, changes = _settle(run, effort, wanted)
-            before, moved = run.facts()["store"], remember(run, feed.store)
+            flags = _flags(data, effort, device, curves)
+            kept, notes = distributed.agreed(
+                "begun", lambda: _begin(run, feed, recipe, seed, effort, target, begun, flags)
+            )
+            compute = Compute(**kept)
             LOG.info("store %s on %s, frames held on %s, %s", feed.store.address, describe(target), feed.pool, compute)
-            _open_logs(run, curves)
-            for line in changes:
+            if distributed.first():
+                _open_logs(run, curves)
+            for line in notes:
                 LOG.info(line)
-            stages = _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge)
-            lines = changes + stages
-            if moved:
-                lines.append(f"note: {moved}")
-            elif before != feed.store.address:
-                lines.append(f"note: {run.path} was started on {before}; stages finished there are kept")
+            lines = notes + _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge)
             for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
                 lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} has no effect")
-            if _still(feed):
+            if distributed.first() and _still(feed):
                 lines.append(
                     f"note: the frames of {feed.store.address} never vary, so there is nothing to learn from them"
                 )
         finally:
             run.close()
-    finally:
-        for loss in feed.losses():
-            LOG.warning(loss)
-        feed.close()
+            for loss in feed.losses():
+                LOG.warning(loss)
     return lines + feed.losses()
+
+
+def _begin(
+    run: Run,
+    feed: Feed,
+    recipe: Recipe,
+    seed: int,
+    effort: Effort,
+    target: torch.device,
+    begun: Callable[[Path], None],
+    flags: list[str],
+) -> tuple[dict[str, Any], list[str]]:
+    """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed."""
+    wanted = _compute(effort, target)
+    run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags)
+    begun(run.path)
+    compute, notes = _settle(run, effort, wanted)
+    before, moved = run.facts()["store"], remember(run, feed.store)
+    if moved:
+        notes.append(f"note: {moved}")
+    elif before != feed.store.address:
+        notes.append(f"note: {run.path} was started on {before}; stages finished there are kept")
+    return asdict(compute), notes
 
 
 def _flags(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) -> list[str]:
@@ -177,10 +198,11 @@ def _flags(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) ->
 
 def _compute(effort: Effort, target: torch.device) -> Compute:
     """What a new run is trained with. On a GPU the number of CPU threads changes no bits and is torch's own."""
-    threads = effort.threads or (1 if effort.steps is not None else None)
+    ranks = distributed.world_size()
+    threads = effort.threads or (1 if effort.steps is not None or ranks > 1 else None)
     if target.type != "cpu":
         threads = effort.threads or torch.get_num_threads()
-    return Compute(pick_precision(effort.precision, target), threads)
+    return Compute(pick_precision(effort.precision, target), threads, ranks)
 
 
 def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[str]]:
@@ -191,7 +213,8 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
     kept = run.compute()
     compute = Compute(
         kept.precision if effort.precision == "auto" else wanted.precision,
-        kept.threads if effort.threads is None else wanted.threads,
+        kept.threads if effort.threads is None and wanted.ranks == 1 else wanted.threads,
+        wanted.ranks,
     )
     if compute == kept:
         return compute, []
@@ -202,12 +225,14 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
             "another --run"
         )
     run.record_compute(compute)
-    if not begun or compute.threads == kept.threads:
-        return compute, []
-    names = [str(count or "a measured number of") for count in (kept.threads, compute.threads)]
-    return compute, [
-        f"note: {names[1]} threads from here on, {names[0]} before: weights differ from those of an uninterrupted run"
-    ]
+    changes = []
+    if begun and compute.threads != kept.threads:
+        names = [str(count or "a measured number of") for count in (kept.threads, compute.threads)]
+        changes.append(f"{names[1]} threads from here on, {names[0]} before")
+    if begun and compute.ranks != kept.ranks:
+        changes.append(f"{compute.ranks} processes from here on, {kept.ranks} before")
+    differ = "weights differ from those of an uninterrupted run"
+    return compute, [f"note: {change}: {differ}" for change in changes]
 
 
 def _still(feed: Feed) -> bool:
@@ -230,7 +255,7 @@ def _open_logs(run: Run, curves: Sequence[Curves]) -> None:
 
 
 def _open(path: Path | str, recipe: Recipe, data: Data, target: torch.device, quiet: bool) -> Feed:
-    follower = None
+    follower, quiet = None, quiet or not distributed.first()
     if data.follow:
 
         def say(line: str) -> None:
@@ -272,7 +297,7 @@ def _stages(
     judge: Judge | None,
 ) -> list[str]:
     store = feed.store
-    standardise(store, run)
+    distributed.one_by_one(lambda: standardise(store, run))
     torch.manual_seed(seed)
     model = WorldModel(recipe, store.spec).to(target)
 
@@ -283,7 +308,7 @@ def _stages(
         lines.append(line)
 
     def anew(name: str) -> None:
-        if gone := run.forget(name):
+        if distributed.first() and (gone := run.forget(name)):
             done(f"note: {', '.join(gone)} were made with an earlier {name}: removed")
 
     def reused(name: str, path: Path) -> None:
@@ -291,7 +316,7 @@ def _stages(
         if effort.steps not in (None, checkpoint.read_facts(path).get("step", 0)):
             done(f"note: the {name} was not trained for {effort.steps} steps: give another --run to train it so")
 
-    if run.encoder.exists():
+    if distributed.agreed("encoder", run.encoder.exists):
         reused("encoder", run.encoder)
     elif stage in (None, "encoder"):
         anew("encoder")
@@ -302,12 +327,13 @@ def _stages(
             run, model, feed, spending,
             compute=compute, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         )  # fmt: skip
+        distributed.agreed("trained", lambda: True)  # and written
         done(f"encoder: trained ({_finished(run.encoder)})")
     if stage == "encoder":
         return lines
 
     _restore(run.encoder, model.encoder)
-    if run.predictor.exists():
+    if distributed.agreed("predictor", run.predictor.exists):
         reused("predictor", run.predictor)
     elif stage in (None, "predictor"):
         anew("predictor")
@@ -315,8 +341,10 @@ def _stages(
             run, model, feed, effort.budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
             seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         )  # fmt: skip
+        distributed.agreed("trained", lambda: True)
         done(f"predictor: trained ({_finished(run.predictor)})")
-    if stage == "predictor" or judge is None:
+    distributed.leave()
+    if stage == "predictor" or judge is None or not distributed.first():
         return lines
 
     if run.judgement.exists() and stage is None:

@@ -1,4 +1,4 @@
-"""The decoder of a run: which one it is, loading it, and decoding latents to uint8 frames."""
+"""The decoder of a run: choosing it, loading it, and decoding latents to uint8 frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from brain.runs import checkpoint
 from brain.runs.folder import Run
 
 SMALL_FRAME = 32 * 32
-"""Pixels up to which the decoder is an MLP."""
+"""Largest frame, in pixels, for which the decoder is an MLP."""
 
 
 def make_decoder(space: LatentSpace, frame_shape: tuple[int, int, int]) -> Decoder:
@@ -28,7 +28,7 @@ def make_decoder(space: LatentSpace, frame_shape: tuple[int, int, int]) -> Decod
 
 
 def load_decoder(run: Run, model: WorldModel) -> nn.Module:
-    """The run's trained decoder. Raises ``TinyJEPAError`` where there is none."""
+    """The run's trained decoder. Raises ``TinyJEPAError`` if there is none."""
     decoder = make_decoder(model.space, picture_shape(model.spec)).to(model.device)
     tensors, _ = checkpoint.load(run.decoder)
     checkpoint.restore(run.decoder, decoder, tensors, "model")

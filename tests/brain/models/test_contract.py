@@ -28,7 +28,7 @@ from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
 from brain.runs.folder import Compute, Run
-from brain.training.encoder import backward, train_encoder
+from brain.training.encoder import Criterion, backward, train_encoder
 from brain.training.loop import Budget
 from brain.training.predictor import train_predictor
 from factory.cli import cli as factory
@@ -177,7 +177,7 @@ def objective_of(recipe: Recipe, model: WorldModel, store: Store, precision: Pre
     optimizer = torch.optim.AdamW(parameters, 1e-3)
     for step in range(2):  # a last layer may begin with zeros, and hold back every gradient before it
         optimizer.zero_grad()
-        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(step), precision)
+        terms = backward(Criterion(model.encoder, objective), batch, torch.Generator().manual_seed(step), precision)
         optimizer.step()
     assert torch.isfinite(terms.loss) and all(part.ndim == 0 and part.isfinite() for part in terms.parts.values())
     assert terms.latents.shape[1:] == model.latent_shape and len(terms.latents) >= BATCH
