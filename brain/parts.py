@@ -50,6 +50,7 @@ PLANNERS.register("icem", "brain.planning.planners.icem:ICEM", "CEM with coloure
 PLANNERS.register("mppi", "brain.planning.planners.mppi:MPPI", "path integral control: softly weighted samples")
 PLANNERS.register("gradient", "brain.planning.planners.gradient:Gradient", "gradient descent through the rollout")
 PLANNERS.register("shooting", "brain.planning.planners.shooting:Shooting", "the best of random plans")
+PLANNERS.register("tree", "brain.planning.planners.tree:TreeSearch", "a tree of all that can be reached; then CEM")
 PLANNERS.register("inverse", "brain.planning.planners.inverse:Inverse", "a learned (state, goal) -> action; no search")
 PLANNERS.register("guided", "brain.planning.planners.guided:Guided", "noisy courses of the inverse model; the best one")
 

@@ -48,7 +48,8 @@ ORDER: dict[str, list[set[str]]] = {
         {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"},
     ],
     "factory": [
-        {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"doctor"}, {"commands"}, {"cli"},
+        {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"importing"}, {"doctor"}, {"commands"},
+        {"cli"},
     ],
     "shared": [
         {"errors", "home", "lifetime", "links", "registry", "video"}, {"worlds", "store"}, {"cli", "doctor"},
@@ -160,3 +161,16 @@ def test_a_clone_has_a_data_folder_whose_contents_are_ignored() -> None:
     ignored = ["git", "check-ignore", "data/car-racing/dataset.json", "data/car-racing", "data/README.md"]
     found = subprocess.run(ignored, cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.split() == ["data/car-racing/dataset.json", "data/car-racing"]
+
+
+def test_the_names_in_the_architecture_page_are_defined_where_it_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("Names you meet")[1].split("\n\n")[1]
+    rows = re.findall(r"^\| `(\w+)/` \| (.+) \|$", table, re.MULTILINE)
+    assert {folder for folder, _ in rows} == set().union(*ORDER["brain"][1:9])
+    for folder, names in rows:
+        trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "brain" / folder).rglob("*.py")]
+        defined = {
+            node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+        }
+        assert set(re.findall(r"`(\w+)`", names)) <= defined, folder

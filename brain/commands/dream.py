@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -32,10 +31,12 @@ def command(
     """
     need_torch()
     from brain.device import pick
-    from brain.evaluation.dream import dreams, long_enough, train_decoder, write_dreams
+    from brain.evaluation.dream import dreams, long_enough, write_figures
     from brain.models.world_model import WorldModel
+    from brain.reports.dream import draw_dreams
     from brain.runs import checkpoint
     from brain.runs.folder import Run
+    from brain.training.decoder import train_decoder
 
     run = Run(run_path)
     opened = open_store(run, store)
@@ -47,12 +48,12 @@ def command(
     decoder = train_decoder(run, model, opened, decoder_steps, int(run.facts()["seed"]), quiet=quiet)
     found = dreams(model, decoder, opened, episodes, steps)
     seconds = model.recipe.observation.stride / opened.spec.control_rate
-    files = write_dreams(run, found, seconds, shown)
-    facts = json.loads(files[-1].read_text(encoding="utf-8"))
+    files = draw_dreams(run, found, seconds, shown)
+    facts = write_figures(run, found, seconds)
     typer.echo(f"{len(found)} test episodes, {steps} model steps of {seconds:g} s each; mean squared pixel error:")
     for k in sorted({1, 2, 4, 8, 16, steps} & set(range(1, steps + 1))):
         values = [facts[f"{name}_mse"][k - 1] for name in ("forecast", "reconstruction", "persistence")]
         typer.echo("  step {:3}: forecast {:.5f}, reconstruction {:.5f}, persistence {:.5f}".format(k, *values))
     typer.echo(f"reconstruction PSNR: {facts['reconstruction_psnr_db']:.1f} dB")
-    for file in files:
+    for file in (*files, run_path / "dream.json"):
         typer.echo(str(file.resolve()))

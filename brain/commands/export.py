@@ -76,9 +76,9 @@ def command(
     import torch
 
     from brain.data.place import spec_of
-    from brain.evaluation.dream import load_decoder
     from brain.export.graphs import need_onnx, write_graphs
     from brain.export.page import Exhibit, write_page
+    from brain.models.decoders.trained import load_decoder
     from brain.models.world_model import WorldModel
     from brain.runs.figures import read_judgement
     from brain.runs.folder import Run

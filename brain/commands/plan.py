@@ -33,7 +33,8 @@ def command(
             metavar="NAME",
             autocompletion=planner_names,
             rich_help_panel=PLANNING,
-            help="cem, icem, mppi, gradient, shooting, inverse (learned, no search) or guided (inverse, then search).",
+            help="cem, icem, mppi, gradient, shooting, tree (finds detours), inverse (learned, no search) "
+            "or guided (inverse, then search).",
         ),
     ] = "cem",
     overrides: Annotated[
@@ -101,7 +102,7 @@ def command(
     """  # fmt: skip
     need_torch()
     from brain.device import pick
-    from brain.evaluation.dream import load_decoder
+    from brain.models.decoders.trained import load_decoder
     from brain.models.world_model import WorldModel
     from brain.planning.job import Choices, Job
     from brain.reports.plan import write_plan
@@ -145,8 +146,9 @@ def summary(figures: dict[str, Any]) -> list[str]:
             lines.append(f"  {name:10} score {found['score']['mean']:.1f} +- {found['score']['std']:.1f}")
     decision = figures["decision"]
     if decision:
-        seconds, steps = decision["seconds"]["mean"], decision["predictor_steps"]["mean"]
-        lines.append(f"a decision: {seconds:.3g} s, {steps:.0f} predictor steps")
+        seconds, core = decision["seconds"]["mean"], decision["core_seconds"]
+        spent = f"a decision: {seconds:.3g} s, of one core {core['mean']:.3g} s (at most {core['most']:.3g} s)"
+        lines.append(f"{spent}, {decision['predictor_steps']['mean']:.0f} predictor steps")
     if "imagined" in figures:
         one = figures["imagined"]["impossible"]
         lines.append(f"imagined plans that are impossible: {one['rate']:.1%} of {one['episodes']}")

@@ -1,4 +1,4 @@
-"""What a trained model has to beat, and what it could reach at best.
+"""Baselines that a trained model has to beat, and an upper bound.
 
 Baselines: a *random encoder* (the recipe's network, never trained, with a predictor of its own) and *PCA* of the raw
 frames. Upper bound: the *state oracle*, the recipe's predictor on the world's true state instead of a latent.
@@ -23,11 +23,11 @@ from brain.training.predictor import fit_dynamics
 from shared.store.schema import StoreSpec
 
 STEPS = 300
-"""Optimiser steps of a baseline's predictor at most."""
+"""Maximum number of optimiser steps for a baseline's predictor."""
 
 
 def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: int, device: torch.device) -> WorldModel:
-    """The recipe's world model as it is before training, its BatchNorm statistics set on ``sample``.
+    """The recipe's world model before training, with BatchNorm statistics estimated on ``sample``.
 
     ``sample`` is uint8 (N, stack, H, W, C), observations of train episodes. Without real statistics an untrained
     network would be a needlessly weak baseline.
@@ -47,7 +47,7 @@ def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: in
 
 
 def pca_width(space: LatentSpace) -> int:
-    """Components of the PCA beside latents of ``space``: as many as a vector's width, 128 beside grids."""
+    """Number of PCA components to compare with latents of ``space``: a vector's width, or 128 for grids."""
     return space.dim if space.grid is None else 128
 
 

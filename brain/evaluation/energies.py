@@ -23,7 +23,7 @@ FORMS: tuple[Form, ...] = ("scaled", "plain")
 
 
 class Dynamics(Protocol):
-    """What is asked of a world model here; ``brain.models.world_model.WorldModel`` has it."""
+    """The part of ``brain.models.world_model.WorldModel`` used here."""
 
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         """(N, *shape) and (N, K, stride * A) to (N, K, *shape)."""
@@ -33,13 +33,13 @@ class Dynamics(Protocol):
 
 
 class Scorer(Protocol):
-    """Energies at the anchors it was made for, float64 (N,); NaN where the episode ends before."""
+    """Energies at fixed anchors, float64 (N,); NaN where the episode ends too early."""
 
     def true(self, steps: int) -> np.ndarray:
-        """Of the observation ``steps`` model steps on, under the actions taken."""
+        """Energy of the observation ``steps`` model steps ahead, given the actions taken."""
 
     def impossible(self, kind: str, proposal: Proposal) -> np.ndarray | None:
-        """Of a kind's proposals; None where the scorer cannot see that kind."""
+        """Energies of the proposals of one negative; None where the scorer cannot see it."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class LatentScorer:
 
 
 class Clips:
-    """Latents of the clips that were never recorded: ``visit`` must see the frames of every episode once."""
+    """Latents of clips that were never recorded. Call ``visit`` once with the frames of every episode."""
 
     def __init__(self, anchors: Anchors, proposals: Mapping[str, Proposal], encoders: Mapping[str, Encoder]) -> None:
         self.anchors, self.encoders = anchors, encoders
@@ -171,7 +171,7 @@ class PixelScorer:
                     self._pair(kind, int(n), pixels[shown[n]])
 
     def _pair(self, kind: str, anchor: int, pixels: np.ndarray) -> None:
-        """Keeps the first frame of a pair that spans two episodes until the second arrives."""
+        """Keep the first frame of a pair that spans two episodes until the second arrives."""
         first = self._half.pop((kind, anchor), None)
         if first is None:
             self._half[kind, anchor] = pixels.copy()
@@ -216,7 +216,7 @@ class Pairs:
 def score(
     scorers: Mapping[str, Scorer], proposals: Mapping[str, Proposal], kinds: Sequence[str]
 ) -> dict[str, dict[str, Pairs]]:
-    """Energies of every kind that has proposals by every scorer that can see it: ``result[kind][scorer]``."""
+    """Energies of every negative that has proposals, by every scorer that can see it: ``result[kind][scorer]``."""
     result: dict[str, dict[str, Pairs]] = {}
     for kind in kinds:
         proposal = proposals[kind]

@@ -1,4 +1,4 @@
-"""The judgement of a run, from frames to figures: the judge's entry point.
+"""The entry point of the judge: from the frames of a run's store to metrics.
 
 Train episodes fit probes and baselines, validation episodes choose and calibrate, test episodes are only scored.
 """
@@ -37,12 +37,12 @@ from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 
 ROLLOUTS = 1_000
-"""Latent rollouts whose error is averaged."""
+"""Number of latent rollouts whose error is averaged."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the report draws, beyond the figures of ``judge.json``."""
+    """What the report draws, beyond the metrics of ``judge.json``."""
 
     test: LatentTable
     latents: np.ndarray
@@ -59,7 +59,7 @@ class Evidence:
 
 
 def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 0) -> tuple[dict[str, Any], Evidence]:
-    """The figures of ``judge.json``, and what the report draws beside them.
+    """The metrics of ``judge.json``, and the data that only the report needs.
 
     Everything is drawn from ``seed``: the same model, store and seed give the same figures. Raises
     ``TinyJEPAError`` for a store of another world or without held-out episodes, and for a model that diverged.
@@ -123,7 +123,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
 
 
 def judge_violations(store: Store, observers: Observers, seed: int, quiet: bool) -> Findings | None:
-    """What the recipe asks for of the world's violations; None where it asks for none, or there are none."""
+    """The world's violations that the recipe asks for; None if there are none."""
     energy = observers.model.recipe.energy
     if not energy.violation_pairs:
         return None
@@ -204,7 +204,7 @@ def _calibrate(model: WorldModel, table: LatentTable, form: Form, seed: int) -> 
 
 
 def to_json(figures: Mapping[str, Any]) -> str:
-    """The text of ``judge.json``: strict JSON, in which what is not a number is null."""
+    """The text of ``judge.json``: strict JSON, with null for NaN and infinity."""
     return json.dumps(_plain(figures), indent=1, allow_nan=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Linear probes: how much of the world's true state can be read off a latent by a straight line.
+"""Linear probes: how much of the world's true state is linear in a latent.
 
 Ridge regression in closed form, fitted on train episodes, its penalty chosen on validation episodes, scored on test
 episodes (Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes"). ``brain judge``
@@ -18,7 +18,7 @@ PENALTIES = tuple(10.0**power for power in range(-4, 5))
 """Ridge penalties tried, per training row."""
 
 LEAST_SCALE = 1e-2
-"""Smallest standard deviation that is brought to 1, as a share of the largest."""
+"""Smallest standard deviation scaled to 1, as a share of the largest."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Score:
-    """How well one probe reads one state on test episodes."""
+    """Test scores of one probe for one state."""
 
     r2: float
     """1 is perfect, 0 no better than the mean; of an angle, the mean over its sine and cosine; NaN where the state does
@@ -44,7 +44,7 @@ class Score:
 
 
 def linear_probe(states: States, train: Rows, validation: Rows, test: Rows) -> dict[str, Score]:
-    """Scores of a linear probe by state; the penalty of each state is the one of the best R2 on validation rows."""
+    """Scores of a linear probe by state; each state's penalty is the one with the best R2 on validation rows."""
     fit = Ridge(train.features, states.columns(train.states))
     wanted, owner = states.columns(validation.states), states.owner
 

@@ -1,4 +1,4 @@
-"""How far ahead the model sees: error of latent rollouts beside doing nothing."""
+"""Errors of latent rollouts by horizon, beside persistence."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, Split
 
 TRAIN_OBSERVATIONS = 8_000
-"""Train observations, one model step apart, that fit probes and baselines."""
+"""Number of train observations, one model step apart, to which probes and baselines are fitted."""
 
 HELD_OUT_OBSERVATIONS = 12_000
-"""Validation, and test, observations at most: every row of episodes evenly spread over the split."""
+"""Maximum number of validation (and test) observations: all rows of episodes spread evenly over the split."""
 
 BASELINE_OBSERVATIONS = 1_500
-"""Train observations that fit PCA and set the random encoder's BatchNorm."""
+"""Number of train observations for PCA and for the random encoder's BatchNorm."""
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -37,11 +37,11 @@ class Samples:
     """all episodes of each split"""
     tables: Mapping[Split, LatentTable]
     baseline: np.ndarray
-    """uint8 (N, stack, H, W, C): train observations for what needs a few of them as they are"""
+    """uint8 (N, stack, H, W, C): a few raw train observations"""
     rng: np.random.Generator
     """for what is drawn next"""
     probed: int
-    """each so many-th held-out observation of an episode is probed, so that they are a model step apart"""
+    """probes use every ``every``-th held-out observation, so that these are a model step apart"""
 
     def rows(self, split: Split, space: str) -> Rows:
         """One split's rows for probing, a model step apart, under a representation that the tables hold."""
@@ -81,7 +81,7 @@ def draw_samples(store: Store, timing: Timing, seed: int, *, every: int = 1) -> 
 
 
 def representations(model: WorldModel, store: Store, samples: Samples, seed: int) -> dict[str, Encoder]:
-    """What reads an observation: the ``model``, and the baselines ``random-encoder`` and ``pca`` (of its width)."""
+    """Representations of an observation: ``model``, and the baselines ``random-encoder`` and ``pca`` (of its width)."""
     untrained = random_encoder(model.recipe, store.spec, samples.baseline, seed, model.device)
     return {
         "model": encoder_of(model),

@@ -1,4 +1,4 @@
-"""Violations of expectation: how surprised a model is by what cannot happen, beside what did.
+"""Violations of expectation: a model's surprise at impossible continuations, compared with true ones.
 
 Surprise is the energy of each model step along a continuation, from the frames that are proposed themselves; a clip's
 surprise is the largest or the mean of its steps, whichever tells more on validation pairs. Scores are those of Garrido
@@ -23,6 +23,7 @@ from brain.evaluation.energies import Form
 from brain.evaluation.pairs import Suite
 from brain.models.latents import Encoder, encode
 from brain.models.world_model import WorldModel
+from brain.runs.intervals import wilson
 from brain.runs.judgement import UPPER_BOUND
 from shared.worlds.violations import PRINCIPLES, Pairs, Violation
 
@@ -33,7 +34,7 @@ AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """Energies of a clip's steps, (N, T), to its surprise, (N,)."""
 
 RESAMPLES = 500
-"""Bootstrap resamples of episodes behind an interval."""
+"""Bootstrap resamples of episodes per interval."""
 
 BATCH = 128
 """Clips encoded at once."""
@@ -71,12 +72,12 @@ class Surprise:
 
 @dataclass(frozen=True)
 class Observers:
-    """Everybody who is shown the clips: the model, its baselines, and the upper bound where there is one."""
+    """The model, its baselines and, if there is one, the upper bound."""
 
     model: WorldModel
     form: Form
     untrained: tuple[Encoder, Fitted] | None = None
-    """An encoder never trained, and a predictor fitted to it."""
+    """An untrained encoder, and a predictor fitted to it."""
     oracle: Fitted | None = None
     """A predictor fitted to ``oracle_features``."""
     states: States = field(default_factory=lambda: States(()))
@@ -231,12 +232,12 @@ def _interval(resampled: np.ndarray, value: float, episodes: int) -> list[float]
     low, high = (float(bound) for bound in np.quantile(resampled, [0.025, 0.975]))
     if low < high:
         return [low, high]
-    return [*metrics.wilson(float(value), episodes)]
+    return [*wilson(float(value), episodes)]
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One pair to look at: the one whose surprises differ as in the median pair."""
+    """One pair to draw: the one with the median difference in surprise."""
 
     name: str
     past: np.ndarray
@@ -253,7 +254,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the judge keeps of all violations."""
+    """The judge's results for all violations."""
 
     violations: dict[str, Any]
     """By name; those of scenes never trained on, apart from the run's own, as ``name@what is new``."""
@@ -262,7 +263,7 @@ class Findings:
     strips: list[Strip]
 
     def figures(self) -> dict[str, Any]:
-        """What ``judge.json`` holds of them."""
+        """The part of them stored in ``judge.json``."""
         return {"violations": self.violations, "violations_mean": self.mean, "violations_setup": self.setup}
 
 

@@ -1,4 +1,4 @@
-"""A trained run, ready to be watched: its model, its threshold, and the world or the episodes to show it."""
+"""A trained run for the live page: its model, its threshold, and the world or the episodes to show."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from brain.data.windows import Timing
-from brain.evaluation.dream import load_decoder
 from brain.live.rides import KEYS, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
+from brain.models.decoders.trained import load_decoder
 from brain.models.world_model import EnergyKind, WorldModel
 from brain.runs.figures import damaged, read_judgement
 from brain.runs.folder import Run
@@ -24,7 +24,7 @@ from shared.worlds.base import World, action_dim
 from shared.worlds.violations import Violation
 
 LEAST_STEPS = 4
-"""Model steps that a stored episode must hold to be replayed."""
+"""Minimum number of model steps of a stored episode that can be replayed."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Calibration:
 
     kind: EnergyKind
     threshold: float | None
-    """what at most a share ``false_alarms`` of true transitions exceeds; None where the run is not judged"""
+    """exceeded by at most a share ``false_alarms`` of true transitions; None if the run is not judged"""
     false_alarms: float
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A run in memory; nothing of it changes."""
+    """A run in memory; read-only."""
 
     path: Path
     model: WorldModel
@@ -49,9 +49,9 @@ class Loaded:
     simulated: bool
     """whether the simulator runs; else stored test episodes are replayed"""
     notes: tuple[str, ...]
-    """what is missing and what to do about it, for people"""
+    """messages for people: what is missing and what to do about it"""
     policies: tuple[str, ...]
-    """who can act, the default first"""
+    """policies to choose from, the default first"""
     keys: tuple[str, ...]
     world_violations: tuple[Violation, ...] = ()
     """the impossible events that the simulator can make"""
@@ -67,7 +67,7 @@ class Loaded:
         return Timing.of(self.model.recipe.observation)
 
     def rides(self, seed: int) -> tuple[Ride, Ride]:
-        """Two courses of the world, independent of each other."""
+        """Two independent trajectories of the world."""
         first, second = (np.random.default_rng([seed, n]) for n in (0, 1))
         if not self.simulated:
             return StoredRide(self.recordings, first), StoredRide(self.recordings, second)
@@ -130,7 +130,7 @@ def _world(spec: StoreSpec, trust: bool) -> World:
 
 
 def _by_length(recordings: Recordings) -> list[str]:
-    """Policies, those whose episodes last longest first."""
+    """Policies, ordered by the length of their episodes, longest first."""
     mean = {name: float(np.mean([ref.rows for ref in refs])) for name, refs in recordings.by_policy.items()}
     return sorted(mean, key=lambda name: (-mean[name], name))
 

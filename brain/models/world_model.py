@@ -1,4 +1,4 @@
-"""The trained world model as the judge and every later tool sees it."""
+"""The trained world model, as used by the judge and all later steps."""
 
 from __future__ import annotations
 

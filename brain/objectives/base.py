@@ -1,4 +1,4 @@
-"""What every stage-1 objective is."""
+"""The interface of stage-1 objectives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Terms:
 
 
 class Objective(nn.Module):
-    """Scores an encoder on a batch of windows; holds whatever trains beside it (predictor, expander, heads).
+    """Scores an encoder on a batch of windows, and holds the modules trained with it (predictor, expander, heads).
 
     ``steps`` is the number of model steps its windows span.
     """
@@ -60,17 +60,17 @@ class Objective(nn.Module):
 
     @classmethod
     def unused(cls, options: Any, action_dim: int) -> list[str]:
-        """Options that do nothing in a world of so many actions, such as ``inverse_dynamics`` in one without."""
+        """Options without effect for this number of actions, such as ``inverse_dynamics`` without any."""
         return []
 
     def begin(self, encoder: nn.Module) -> None:
         """Called once, before the first step and before a checkpoint is loaded."""
 
     def after_step(self, encoder: nn.Module, fraction: float) -> None:
-        """Called after every optimiser step; ``fraction`` of the training is over, 0 to 1."""
+        """Called after every optimiser step; ``fraction`` of the training is done, 0 to 1."""
 
     def kept(self, encoder: nn.Module) -> dict[str, nn.Module]:
-        """What the stage leaves behind: ``model``, the encoder, and ``predictor`` if one was trained with it."""
+        """The modules to keep: ``model``, the encoder, and ``predictor`` if one was trained with it."""
         return {"model": encoder}
 
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
@@ -83,7 +83,7 @@ class Objective(nn.Module):
 
 
 class RegularisedOptions(ObjectiveOptions):
-    """Of an objective with VICReg's terms or SIGReg against collapse."""
+    """Options of an objective that prevents collapse with VICReg's terms or SIGReg."""
 
     invariance: float = Field(1.0, ge=0, description="weight of the distance between the two views")
     variance: float = Field(4.0, ge=0, description="weight of the hinge that keeps each dimension's std at 1")
@@ -95,7 +95,7 @@ class RegularisedOptions(ObjectiveOptions):
 
 
 class Regularised(Objective):
-    """An objective that keeps its embeddings from collapsing by their variance, covariance or SIGReg."""
+    """An objective that prevents collapse by variance, covariance or SIGReg terms."""
 
     options: RegularisedOptions
 

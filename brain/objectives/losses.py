@@ -111,7 +111,7 @@ class GaussianNLL(nn.Module):
 
 
 class SIGReg(nn.Module):
-    """Sketched isotropic Gaussian regularisation: every random 1-D shadow of the batch must look standard normal.
+    """Sketched isotropic Gaussian regularisation: every random 1-D projection of the batch must look standard normal.
 
     Balestriero and LeCun 2025, "LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics",
     algorithm 1: the mean over unit directions a of the Epps-Pulley statistic (Epps and Pulley 1983) of x_n = a.z_n,

@@ -1,4 +1,4 @@
-"""Distributions over plans, of any action space: what sampling planners draw from and fit.
+"""Distributions over plans for any action space, which sampling planners draw from and fit.
 
 A plan is float (K, A): K actions as the store keeps them, a Box flattened, discrete ones one-hot. Whatever a
 distribution samples lies in the space.
@@ -21,7 +21,7 @@ from shared.worlds.base import action_dim
 from shared.worlds.tasks import discrete_widths
 
 FAR = 1e9
-"""A bound of this size or more is none."""
+"""A bound of this size or more counts as unbounded."""
 LEAST_STD = 0.02
 """Of a Gaussian that is fitted to elites, as a share of its first standard deviation: it never dies out."""
 LEAST_PROBABILITY = 0.02
@@ -45,7 +45,7 @@ class Proposal(ABC):
 
     @abstractmethod
     def best(self) -> Tensor:
-        """Its most likely plan, in the space, (K, A)."""
+        """The most likely plan, in the space, (K, A)."""
 
     @abstractmethod
     def shifted(self, steps: int, block: int) -> Proposal:
@@ -61,7 +61,7 @@ def shift(values: Tensor, fresh: Tensor, steps: int, block: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Gaussian(Proposal):
-    """Of a Box: independent normals, clipped to the bounds."""
+    """For a Box: independent normals, clipped to the bounds."""
 
     mean: Tensor
     """float (K, A)"""
@@ -101,7 +101,7 @@ class Gaussian(Proposal):
 
 @dataclass(frozen=True)
 class Categorical(Proposal):
-    """Of discrete actions: independent choices, one of every group of columns."""
+    """For discrete actions: independent choices, one from every group of columns."""
 
     probabilities: Tensor
     """float (K, A): within a group they sum to 1"""
@@ -158,6 +158,7 @@ class ActionSpace:
     """
 
     REACH = 3.0
+    LONGEST = 1.6
 
     def __init__(
         self, space: gym.Space[Any], typical: tuple[Tensor, Tensor] | None = None, device: str | torch.device = "cpu"
@@ -194,6 +195,16 @@ class ActionSpace:
             return Categorical(flat.repeat(length, 1), self.widths)
         mean, std = self.mean.repeat(length, 1), self.std.repeat(length, 1)
         return Gaussian(mean, std, mean, std, self.low, self.high)
+
+    def wide(self, count: int, generator: torch.Generator) -> Tensor:
+        """Actions (count, A) all over the space: twice as wide as typical ones, and at most ``LONGEST`` typical lengths
+        long; discrete ones are uniform."""
+        if self.widths:
+            return self.proposal(1).sample(count, generator)[:, 0]
+        noise = 2 * torch.randn(count, self.dim, generator=generator)
+        longest = self.LONGEST * self.dim**0.5
+        noise = noise * (longest / noise.norm(dim=1, keepdim=True).clamp_min(longest))
+        return self.nearest(self.mean + self.std * noise.to(self.mean))
 
     def relaxed(self, free: Tensor) -> Tensor:
         """Unbounded numbers (..., A) to actions, differentiable: tanh between the bounds, or a softmax per group."""

@@ -1,4 +1,4 @@
-"""The agent: a policy that imagines before it acts."""
+"""The agent: a policy that plans with imagined rollouts."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ class Decision:
     """One call of the planner."""
 
     step: int
-    """the episode's step at which it was made"""
+    """step of the episode at which it was made"""
     plan: Plan
     seconds: float
+    core_seconds: float
+    """processor time of this process, over all its threads"""
     predictor_steps: int
-    """model steps that were imagined for it, over all plans"""
+    """model steps imagined for it, over all plans"""
 
 
 class Agent:
     """A ``shared.worlds.policy.Policy`` for one episode: history of frames, dynamics, planner, cost.
 
-    It plans whenever it has done ``receding`` model steps of the last plan. Everything random comes from ``seed``.
+    It replans after ``receding`` model steps of the last plan. Everything random comes from ``seed``.
     """
 
     def __init__(
@@ -64,11 +66,11 @@ class Agent:
         return self._actions.action(self._rows.popleft())
 
     def _decide(self, state: np.ndarray) -> None:
-        started, counted = time.perf_counter(), self._dynamics.steps
+        started, core, counted = time.perf_counter(), time.process_time(), self._dynamics.steps
         z = self._dynamics.observe(self._window.padded(), state)
         before = self.decisions[-1].plan if self.decisions else None
         plan = self._planner.plan(Problem(self._dynamics, self._cost, z, self._goal), self._generator, before)
-        seconds = time.perf_counter() - started
-        self.decisions.append(Decision(self._step, plan, seconds, self._dynamics.steps - counted))
+        seconds, core_seconds = time.perf_counter() - started, time.process_time() - core
+        self.decisions.append(Decision(self._step, plan, seconds, core_seconds, self._dynamics.steps - counted))
         for action in plan.actions[: self._planner.options.receding].cpu().numpy():
             self._rows.extend([action] * self._dynamics.stride)

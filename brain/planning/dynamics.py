@@ -1,4 +1,4 @@
-"""What comes of actions: imagined by a world model, or computed on the true state for upper bounds and tests."""
+"""The outcome of actions: imagined by a world model, or computed on the true state for upper bounds and tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.worlds.tasks import steps_states
 
 
 class Dynamics(Protocol):
-    """Moments as latents (N, *L), and what becomes of them.
+    """Moments as latents (N, *L), and their futures under actions.
 
     L is any shape: a vector, a grid of tokens, a state. One model step takes ``stride`` frames and as many actions.
     """

@@ -1,4 +1,4 @@
-"""One evaluation from its choices to its figures: what ``brain plan`` does."""
+"""One evaluation, from choices to metrics: the job of ``brain plan``."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class Choices:
 
 @dataclass
 class Job:
-    """Everything that an evaluation needs, made from ``Choices``. Raises ``TinyJEPAError`` for what does not fit."""
+    """Everything an evaluation needs, made from ``Choices``. Raises ``TinyJEPAError`` for choices that do not fit."""
 
     choices: Choices
     run: Path
     model: WorldModel
     store: Store | None
-    """what learned parts are fitted to"""
+    """store to which learned parts are fitted"""
     quiet: bool = True
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Small networks on frozen latents that planning needs: fitted once, kept in the run folder.
+"""Small networks on frozen latents for planning: fitted once, kept in the run folder.
 
 Each is fitted to whole episodes of a store by hindsight: what was reached later in an episode was, looking back, its
 goal. The encoder and the predictor do not change. ``reward`` and ``value`` read the store's rewards, which are labels;
@@ -37,7 +37,7 @@ TOKEN_WIDTH = 32
 """Channels to which the tokens of a grid are reduced."""
 MOST_NUMBERS = 64_000_000
 MOST_LATENTS = 120_000
-"""Of latents that are held in memory while fitting: whichever is less."""
+"""Limits of the latents held in memory while fitting; the smaller one applies."""
 THINNED = 3
 """Pairs of moments are drawn from every third frame: neighbours are alike, and more episodes teach more."""
 
@@ -96,7 +96,7 @@ class Examples:
     actions: Tensor
     """float32 (R, A): the action taken at each row"""
     rewards: Tensor
-    """float32 (R,): what it earned"""
+    """float32 (R,): its reward"""
     last: Tensor
     """int64 (R,): the last row of the episode that each row belongs to"""
     terminated: Tensor
@@ -122,14 +122,14 @@ class Examples:
 
     @cached_property
     def earned(self) -> Tensor:
-        """float32 (R,): what the model step from each row earns."""
+        """float32 (R,): the reward of the model step from each row."""
         total = torch.cumsum(F.pad(self.rewards.double(), (1, 0)), 0)
         rows = torch.arange(len(self.rewards))
         return (total[torch.minimum(rows + self.stride, self.last)] - total[rows]).float()
 
 
 def model_of(setting: Setting, kind: str) -> WorldModel:
-    """The world model; ``TinyJEPAError`` on other dynamics."""
+    """The world model. Raises ``TinyJEPAError`` for other dynamics."""
     dynamics = setting.dynamics.inner if isinstance(setting.dynamics, Counted) else setting.dynamics
     if not isinstance(dynamics, Imagined):
         raise TinyJEPAError(f"{kind} reads a model's latents: it cannot be used with --dynamics true")

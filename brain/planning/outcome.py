@@ -1,4 +1,4 @@
-"""What episodes of a task came to: rates with intervals, scores, costs of deciding."""
+"""Outcomes of a task's episodes: success rates with intervals, scores, costs of decisions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from brain.evaluation.metrics import wilson
 from brain.planning.agent import Decision
+from brain.runs.intervals import wilson
 from shared.worlds.tasks import Reach, Score
 
 
@@ -77,14 +77,19 @@ def decision_figures(decisions: Sequence[Sequence[Decision]]) -> dict[str, Any]:
     every = [decision for episode in decisions for decision in episode]
     if not every:
         return {}
-    seconds, steps = [one.seconds for one in every], [one.predictor_steps for one in every]
-    return {
-        "decisions": len(every),
-        "seconds": {
+    steps = [one.predictor_steps for one in every]
+
+    def spent(seconds: Sequence[float]) -> dict[str, float]:
+        return {
             "mean": float(np.mean(seconds)),
             "median": float(np.median(seconds)),
             "most": float(np.max(seconds)),
             "episode": float(np.sum(seconds)) / len(decisions),
-        },
+        }
+
+    return {
+        "decisions": len(every),
+        "seconds": spent([one.seconds for one in every]),
+        "core_seconds": spent([one.core_seconds for one in every]),
         "predictor_steps": {"mean": float(np.mean(steps)), "episode": float(np.sum(steps)) / len(decisions)},
     }

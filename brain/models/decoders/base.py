@@ -1,4 +1,4 @@
-"""What every decoder is: latents back to frames, for looking, never for training the encoder."""
+"""The interface of decoders: latents to frames, for visualisation only; the encoder is never trained through them."""
 
 from __future__ import annotations
 

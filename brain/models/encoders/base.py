@@ -1,4 +1,4 @@
-"""What every encoder is: observation to latent."""
+"""The interface of encoders: observation to latent."""
 
 from __future__ import annotations
 

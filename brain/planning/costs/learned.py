@@ -23,7 +23,7 @@ class GoalStepsOptions(FittedOptions):
 
 
 class GoalSteps(Cost):
-    """How many model steps the data take from an imagined moment to the goal, at most ``FARTHEST``.
+    """The number of model steps that the data take from an imagined moment to the goal, at most ``FARTHEST``.
 
     Fitted by hindsight within episodes (the temporal distance of Hartikainen et al. 2019, "Dynamical Distance
     Learning"): an overestimate where the data dawdle, and blind to what no episode connects.
@@ -65,7 +65,7 @@ class RewardOptions(FittedOptions):
 
 
 class Reward(Cost):
-    """Minus the sum of the rewards that the plan's model steps earn, as a head reads them off latents and actions."""
+    """Minus the sum of the plan's rewards, predicted by a head from latents and actions."""
 
     Options = RewardOptions
 
@@ -103,7 +103,7 @@ class ValueOptions(FittedOptions):
 
 
 class Value(Cost):
-    """Minus the discounted reward that the data's own policy earned after such a moment, at the plan's end."""
+    """Minus the discounted return of the data's own policy from the plan's last latent."""
 
     Options = ValueOptions
 

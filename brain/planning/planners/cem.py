@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field, model_validator
 
+from brain.planning.actions import Proposal
 from brain.planning.planners.base import Plan, Planner, Problem, SampledOptions
 
 
@@ -29,8 +30,11 @@ class CEM(Planner):
     Options = CEMOptions
 
     def plan(self, problem: Problem, generator: torch.Generator, before: Plan | None = None) -> Plan:
+        return self.search(problem, self.begin(before), generator)
+
+    def search(self, problem: Problem, proposal: Proposal, generator: torch.Generator) -> Plan:
+        """The cheapest plan that a search from this proposal meets."""
         options = self.options
-        proposal = self.begin(before)
         best, least = proposal.best(), float("inf")
         for _ in range(options.iterations):
             plans = proposal.sample(options.samples, generator)

@@ -1,4 +1,4 @@
-"""A learned policy proposes, search decides."""
+"""Search guided by a learned policy."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ import torch
 
 from brain import recipes
 from brain.cli import cli
-from brain.evaluation.dream import make_decoder
 from brain.export import graphs
 from brain.export.graphs import describe, write_graphs
+from brain.models.decoders.trained import make_decoder
 from brain.models.world_model import WorldModel
 from brain.parts import ENCODERS, PREDICTORS
 from brain.runs import checkpoint
