@@ -3,6 +3,7 @@
 # make test-all   every check: also kills, disks, power cuts, clusters, browsers
 # make results-quick   the bouncing logo's rows of docs/results.md, three seeds
 # make rehearsal   two factory boxes and a brain on this one, a network between them, and faults (root; six minutes)
+# make dist   wheel and source archive in dist/, checked by twine
 # make installs   the two partial installs, each in a fresh environment (minutes)
 VENV ?= .venv
 PYTHON ?= python3
@@ -14,7 +15,7 @@ DEMO_WORKERS ?= 2
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results-quick test test-all lint types install installs rehearsal clean
+.PHONY: help demo results-quick test test-all lint types install installs dist rehearsal clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -57,5 +58,10 @@ rehearsal: $(VENV)/.installed-all
 installs:
 	PYTHON=$(PYTHON) tests/installs.sh
 
+dist: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

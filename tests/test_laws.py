@@ -130,7 +130,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]
     dead = []
     for page in pages:
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
@@ -149,7 +149,7 @@ def test_the_top_level_is_the_agreed_one() -> None:
         pytest.skip("not a git checkout")
     top = {line.split("/")[0] for line in tracked.stdout.splitlines()}
     agreed = {"pyproject.toml", "README.md", "LICENSE", "Makefile", "constraints.txt", ".gitignore", ".ci"}
-    agreed |= {".dockerignore", "SECURITY.md"}
+    agreed |= {".dockerignore", "SECURITY.md", "CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md", ".github"}
     assert top <= agreed | {"factory", "brain", "shared", "deploy", "tests", "docs", "benchmarks", "data"}
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from brain import distributed
 from brain.data.source import Feed
 from brain.data.windows import Batch
-from brain.device import Precision, autocast
+from brain.device import Precision, adamw, autocast
 from brain.models.layers.batchnorm import over_all_ranks
 from brain.models.world_model import WorldModel
 from brain.objectives.base import Objective, Terms, make_objective
@@ -49,9 +49,7 @@ def train_encoder(
     modules = {"model": model.encoder, "objective": objective}
     criterion = distributed.parallel(Criterion(model.encoder, objective))
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.objective.learning_rate, weight_decay=recipe.objective.weight_decay
-    )
+    optimizer = adamw(parameters, recipe.objective.learning_rate, recipe.objective.weight_decay)
     before = progress(run, "encoder")
     stream = feed.stream(
         recipe.observation, objective.steps, recipe.objective.batch, seed, device, before.get("stream")

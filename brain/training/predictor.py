@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from brain import distributed
 from brain.data.observations import to_device
 from brain.data.source import Feed
-from brain.device import one_thread
+from brain.device import adamw, one_thread
 from brain.models.calibration import HORIZON
 from brain.models.latents import LatentWindows, embed_episodes
 from brain.models.world_model import Dynamics, WorldModel
@@ -122,7 +122,7 @@ def fit_calibration(dynamics: Dynamics, table: LatentWindows, seed: int) -> None
 
 
 def make_optimizer(dynamics: Dynamics, section: schema.Prediction) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(dynamics.parameters(), lr=section.learning_rate, weight_decay=section.weight_decay)
+    return adamw(dynamics.parameters(), section.learning_rate, section.weight_decay)
 
 
 class DynamicsCriterion(nn.Module):

@@ -124,7 +124,7 @@ def test_planning_stays_on_the_device(name: str, kind: str, tmp_path: Path) -> N
             space = ActionSpace(box, dynamics.typical if box.shape else None, DEVICE)
             part = planner(kind, space, given, horizon=3, block=1)
             plan = part.plan(problem, torch.Generator().manual_seed(0))
-            assert plan.latents.device == DEVICE and plan.latents.shape == (4, *dynamics.model.latent_shape)
+            assert plan.latents.device == DEVICE and plan.latents.shape[1:] == dynamics.model.latent_shape
 
 
 def test_the_stand_in_refuses_a_tensor_left_on_the_host() -> None:
