@@ -218,7 +218,7 @@ def command(
     resolved = recipes.load(recipe or default_recipe(store), overrides or [])
     from brain import distributed
     from brain.training.launch import peer_lost
-    from brain.training.train import Curves, Data, Effort
+    from brain.training.options import Curves, Data, Effort
     from brain.training.train import train as run_training
     from shared.cli.runlog import keep
 

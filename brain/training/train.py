@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from brain import distributed
-from brain.data.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
+from brain.data.follow import wait_for_frames
 from brain.data.place import remember
 from brain.data.source import Feed
 from brain.data.state_mode import reader, standardise
-from brain.device import PrecisionChoice, describe, pick_pool, pick_precision
+from brain.device import describe, pick_pool, pick_precision
 from brain.models.world_model import WorldModel
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
@@ -24,14 +24,13 @@ from brain.runs.folder import Compute, Run
 from brain.runs.tensorboard import EventLog
 from brain.runs.wandb_log import WandbLog, need_wandb
 from brain.training.encoder import train_encoder
-from brain.training.loop import Budget, Clock, OpenBudget
+from brain.training.loop import OpenBudget
+from brain.training.options import Curves, Data, Effort, Stage, flags_of
 from brain.training.predictor import train_predictor
 from shared.cli.runlog import LOG
 from shared.errors import DamageError, TinyJEPAError
-from shared.store.reader import OnCorrupt, Store
+from shared.store.reader import Store
 
-Curves = Literal["tensorboard", "wandb"]
-Stage = Literal["encoder", "predictor", "energy"]
 STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
 
 MOST_SEED = (1 << 63) - 1
@@ -41,55 +40,6 @@ ENCODER_SHARE = 0.8
 
 Judge = Callable[[WorldModel, Store, Run], object]
 """Stage 3: called with the trained model, the store without damaged data, and the run."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """How ``train`` reads its store."""
-
-    follow: bool = False
-    """Train while the store grows; end when the collection has finished."""
-    min_frames: int = 10_000
-    """Training frames to wait for, when following."""
-    idle: float = IDLE_SECONDS
-    """Seconds without a commit after which a stream that was not closed counts as abandoned."""
-    poll: float = POLL_SECONDS
-    """Seconds between two polls of the store."""
-    on_corrupt: OnCorrupt = "raise"
-    """Whether a damaged shard or log stops the training, or is skipped and reported."""
-    memory: int = 4 << 30
-    """Bytes of frames held."""
-    pool: str = "auto"
-    """Where they are held: ``cpu``, a GPU, or ``auto``, the GPU that trains if half of its memory is enough."""
-
-
-@dataclass(frozen=True)
-class Effort:
-    """Which stages ``train`` runs, and for how long."""
-
-    stage: Stage | None = None
-    """The only one to run; else all that are not finished."""
-    steps: int | None = None
-    """Optimiser steps of each training stage, in place of the recipe's."""
-    seconds: float | None = None
-    """Of both training stages together, in place of steps."""
-    clock: Clock = "wall"
-    """What ``seconds`` count."""
-    precision: PrecisionChoice = "auto"
-    """Of the encoder's training step: see ``brain.device.pick_precision``."""
-    threads: int | None = None
-    """CPU threads of it. None: one if ``steps`` are given, so that they are exactly repeatable, else measured."""
-
-    @property
-    def open(self) -> bool:
-        """Whether neither steps nor seconds are set."""
-        return self.steps is None and self.seconds is None
-
-    def budget(self, default: int, share: float) -> Budget:
-        """Of a stage with ``default`` steps in its recipe and ``share`` of the seconds."""
-        if self.seconds is not None:
-            return Budget(seconds=self.seconds * (share if self.stage is None else 1.0), clock=self.clock)
-        return Budget(steps=self.steps or default)
 
 
 def train(
@@ -127,7 +77,7 @@ def train(
     ):
         run = Run(run_path)
         try:
-            flags = _flags(data, effort, device, curves)
+            flags = flags_of(data, effort, device, curves)
             kept, notes = distributed.agreed(
                 "begun", lambda: _begin(run, feed, recipe, seed, effort, target, begun, flags)
             )
@@ -172,28 +122,6 @@ def _begin(
     elif before != feed.store.address:
         notes.append(f"note: {run.path} was started on {before}; stages finished there are kept")
     return asdict(compute), notes
-
-
-def _flags(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) -> list[str]:
-    """The flags of ``brain train`` that say this, where it is not the default."""
-    plain, words = Data(), list[str]()
-    for flag, value, default in (
-        ("--steps", effort.steps, None),
-        ("--budget", effort.seconds and f"{effort.seconds:g}s", None),
-        ("--clock", effort.clock, "wall"),
-        ("--precision", effort.precision, "auto"),
-        ("--threads", effort.threads, None),
-        ("--device", device, "auto"),
-        ("--min-frames", data.min_frames, plain.min_frames),
-        ("--follow-idle", f"{data.idle:g}s", f"{plain.idle:g}s"),
-        ("--poll", f"{data.poll:g}s", f"{plain.poll:g}s"),
-        ("--on-corrupt", data.on_corrupt, plain.on_corrupt),
-        ("--pool-device", data.pool, plain.pool),
-        ("--memory", f"{data.memory / (1 << 30):g}", f"{plain.memory / (1 << 30):g}"),
-    ):
-        if value != default:
-            words += [flag, str(value)]
-    return words + ["--follow"] * data.follow + [f"--{name}" for name in curves]
 
 
 def _compute(effort: Effort, target: torch.device) -> Compute:
