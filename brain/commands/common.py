@@ -83,7 +83,7 @@ def chosen_runs(runs: Sequence[Path], names: Sequence[str], *, writing: bool = T
         raise TinyJEPAError(f"say which run: --run RUN, or --pretrained NAME ({', '.join(pretrained.names())})")
     found = []
     for run in given:
-        name = pretrained.named(run)
+        name = run.name if pretrained.comes_with_the_package(run) else pretrained.named(run)
         if name is None:
             found.append(run)
         elif writing or pretrained.copy_place(name).exists():

@@ -94,7 +94,10 @@ def _figures(judgement: Judgement) -> Iterator[str]:
     mean = judgement.violations_mean
     if mean is not None:
         yield ""
-        yield f"Violations of expectation, mean of {len(judgement.violations)}: {_scores(mean)}."
+        seen = sum(not found.unseen for found in judgement.violations.values())
+        yield f"Violations of expectation, mean of {seen}: {_scores(mean)}."
+        for name, scores in mean.unseen.items():
+            yield f"In scenes unlike those of training ({name}): {_scores(scores)}."
         yield ""
         yield "| violation | relative accuracy | AUC | detected |"
         yield "|---|---|---|---|"
