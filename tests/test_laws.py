@@ -45,7 +45,7 @@ def test_no_file_imports_across_the_border(package: str) -> None:
 ORDER: dict[str, list[set[str]]] = {
     "brain": [
         {"device", "distributed", "parts", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"}, {"training"},
-        {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"},
+        {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"}, {"__main__"},
     ],
     "factory": [
         {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"importing"}, {"doctor"}, {"commands"},
