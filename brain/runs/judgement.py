@@ -171,6 +171,8 @@ class Judgement(Figures):
     store: dict[str, Any] = {}
     """the spec of the store that was judged on, and its ``path``"""
     seed: int = 0
+    device: str = ""
+    """torch's name of what judged"""
     seconds: float | None = None
 
     @property
