@@ -44,8 +44,8 @@ def command(
             metavar="NAME",
             autocompletion=planner_names,
             rich_help_panel=PLANNING,
-            help="cem, icem, mppi, gradient, shooting, tree (finds detours), inverse (learned, no search) "
-            "or guided (inverse, then search).",
+            help="cem, icem, mppi, gradient, shooting, tree (finds detours), inverse (learned, no search), "
+            "guided (inverse, then search), policy (goal-free, no search) or prior (policy, then search).",
         ),
     ] = "cem",
     overrides: Annotated[
@@ -118,6 +118,7 @@ def command(
     from brain.device import pick
     from brain.models.decoders.trained import load_decoder
     from brain.models.world_model import WorldModel
+    from brain.planning.dynamics import Imagined
     from brain.planning.job import Choices, Job
     from brain.reports.plan import write_plan
     from brain.runs.folder import Run
@@ -134,7 +135,8 @@ def command(
     )
     job = Job(choices, run_path, model, fitted, quiet)
     figures, played = job.evaluate(record, say)
-    decoder = load_decoder(run, model) if run.decoder.exists() and dynamics == "model" else None
+    whole = type(job.dynamics.inner) is Imagined
+    decoder = load_decoder(run, model) if run.decoder.exists() and whole else None
     try:
         files = write_plan(out or run_path, figures, played, job.world, job.reader, decoder)
     except OSError as error:
