@@ -44,8 +44,9 @@ def test_no_file_imports_across_the_border(package: str) -> None:
 
 ORDER: dict[str, list[set[str]]] = {
     "brain": [
-        {"device", "distributed", "parts", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"}, {"training"},
-        {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"}, {"__main__"},
+        {"device", "distributed", "parts", "pretrained", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"},
+        {"training"}, {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"},
+        {"commands"}, {"cli"}, {"__main__"},
     ],
     "factory": [
         {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"importing"}, {"doctor"}, {"commands"},

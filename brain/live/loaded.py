@@ -119,7 +119,9 @@ def load(
         notes += [f"The simulator cannot run, so stored test episodes are replayed: {absent}"] if absent else []
         return Loaded(path, model, decoder, calibration, recordings, False, tuple(notes), recorded, ())
     if not recorded:
-        notes.append("No stored test episodes here: only random actions and the keyboard can act.")
+        collect = run.facts().get("collect")
+        cure = f" Collect some with: {collect}" if collect else ""
+        notes.append(f"No stored test episodes here: only random actions and the keyboard can act.{cure}")
     policies = (*recorded, RANDOM, *([KEYS] if keys else []))
     shown = tuple(notes), policies, keys, violations, trust_world
     return Loaded(path, model, decoder, calibration, recordings, True, *shown)

@@ -11,35 +11,40 @@ from brain.models.space import LatentSpace
 HORIZON = 4
 """Model steps of a rollout that have a scale of their own; longer ones take the last."""
 
+TAIL, AT_TAIL = 0.95, 3.0
+"""A quantile of log energies over true transitions, and what it becomes."""
+
 LEAST = 1e-12
 
 
 class Calibration(nn.Module):
-    """The larger of two standardised log energies x, softplus(x) = log(1 + exp(x)): positive, and nearly x if large.
+    """The larger of two log energies on one scale, as an energy > 0: softplus(x) = log(1 + exp(x)), nearly x if large.
 
-    About 1 for a true transition, and for an impossible one more, whichever part notices: a vanished car changes a few
-    cells, a doubled speed the vector. Energy of the vector: mean squared error, each dimension's divided by the
-    predicted variance. Of the grid: each cell's mean squared error, each channel's divided by the predicted standard
-    deviation, divided by the cell's mean over true transitions; then the mean of the ``worst`` cells (0 = all).
-    Logarithms are standardised by their mean and standard deviation over true transitions (training episodes), after
-    each number of steps rolled out. ``plain`` energies are the same without the predicted variances.
+    Each log energy is brought to a median of 0 and a 95 % quantile of 3 over true transitions, after each number of
+    steps rolled out: the tails must match, not the standard deviations, for the tails are what an impossible future is
+    compared with. So whichever part notices is heard: a vanished car changes a few cells, a doubled speed the vector.
+
+    Energy of the vector: mean squared error, each dimension's divided by the predicted variance. Of the grid: each
+    cell's mean squared error, each channel's divided by the predicted standard deviation, divided by the cell's mean
+    over true transitions; then the mean of the ``worst`` cells (0 = all). ``plain`` energies are the same without the
+    predicted variances. Transitions are those of training episodes.
     """
 
     def __init__(self, space: LatentSpace, worst: int) -> None:
         super().__init__()
         self.space, self.worst = space, worst
         self.cells: Tensor
-        self.mean: Tensor
-        self.std: Tensor
+        self.median: Tensor
+        self.spread: Tensor
         self.register_buffer("cells", torch.ones(2, HORIZON, space.cells))
-        self.register_buffer("mean", torch.zeros(2, HORIZON, 2))
-        self.register_buffer("std", torch.ones(2, HORIZON, 2))
+        self.register_buffer("median", torch.zeros(2, HORIZON, 2))
+        self.register_buffer("spread", torch.ones(2, HORIZON, 2))
 
     def forward(self, error: Tensor, log_variance: Tensor, scaled: bool, steps: int) -> Tensor:
         """Squared errors and log-variances (N, T + R, D), after ``steps`` model steps, to energies (N,) > 0."""
         at = int(scaled), min(steps, HORIZON) - 1
         logs = self._logs(*self._parts(error, log_variance, scaled), self.cells[at])
-        return F.softplus(((logs - self.mean[at]) / self.std[at]).amax(1))
+        return F.softplus(((logs - self.median[at]) / self.spread[at]).amax(1))
 
     @torch.no_grad()
     def fit(self, error: Tensor, log_variance: Tensor, steps: int) -> None:
@@ -50,8 +55,8 @@ class Calibration(nn.Module):
             logs = self._logs(cells, vector, usual)
             at = int(scaled), slice(steps - 1, None)
             self.cells[at] = usual
-            self.mean[at] = logs.mean(0)
-            self.std[at] = logs.std(0, correction=0).clamp_min(1e-6)
+            self.median[at] = logs.median(0).values
+            self.spread[at] = ((logs.quantile(TAIL, 0) - self.median[at]) / AT_TAIL).clamp_min(1e-6)
 
     def _parts(self, error: Tensor, log_variance: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
         """Energies of the cells (N, T) and of the vector (N,)."""

@@ -112,6 +112,10 @@ class Dynamics(nn.Module):
         """Standardised latent (N, *shape) under raw action chunks (N, K, A) to the K next latents (N, K, *shape)."""
         return self.predictor.rollout(z, self.actions(actions))
 
+    def rollout_vector(self, vector: Tensor, actions: Tensor) -> Tensor:
+        """The same of the vector beside a grid alone, (N, R * D) to (N, K, R * D), for a small part of the cost."""
+        return self.predictor.rollout_vector(vector, self.actions(actions))
+
 
 class WorldModel(nn.Module):
     """Encoder and dynamics of a run: frames to latents, latents to futures, futures to energies.

@@ -139,7 +139,7 @@ class PathReader:
         self._dynamics = dynamics.inner
         self._states: States | None = None
         if isinstance(self._dynamics, Imagined) and store is not None and store.spec.state_names:
-            data = examples(self._dynamics.model, store, READ_LATENTS, THINNED)
+            data = examples(self._dynamics, store, READ_LATENTS, THINNED)
             self._states = States.of(store.spec)
             self._linear = Linear(data.z.flatten(1).numpy(), self._states.columns(data.state))
 

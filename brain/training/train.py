@@ -88,12 +88,10 @@ def train(
             for line in notes:
                 LOG.info(line)
             lines = notes + _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge)
-            for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
-                lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} has no effect")
+            unused = recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim)
+            lines += [f"note: {feed.store.spec.world} has no actions: objective.{key} has no effect" for key in unused]
             if distributed.first() and _still(feed):
-                lines.append(
-                    f"note: the frames of {feed.store.address} never vary, so there is nothing to learn from them"
-                )
+                lines.append(f"note: the frames of {feed.store.address} never vary, so there is nothing to learn here")
         finally:
             run.close()
             for loss in feed.losses():

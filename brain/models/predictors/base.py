@@ -25,6 +25,8 @@ class Predictor(nn.Module):
     """The options that a recipe may set."""
     latents: ClassVar[Kind] = "vector"
     """What it takes."""
+    vector_alone: ClassVar[bool] = False
+    """Whether the vector beside a grid goes on without its cells: then there is ``rollout_vector``."""
 
     def __init__(self, options: PredictorOptions, space: LatentSpace, action_dim: int) -> None:
         super().__init__()
@@ -62,3 +64,7 @@ class Predictor(nn.Module):
             z = self(z, action)
             steps.append(z)
         return torch.stack(steps, 1)
+
+    def rollout_vector(self, vector: Tensor, actions: Tensor) -> Tensor:
+        """The same of the vector beside a grid alone: (N, R * D) and (N, K, A) to (N, K, R * D)."""
+        raise NotImplementedError

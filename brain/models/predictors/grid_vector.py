@@ -27,6 +27,7 @@ class GridVectorPredictor(Predictor):
 
     Options = GridVectorPredictorOptions
     latents = "grid-vector"
+    vector_alone = True
 
     def __init__(self, options: GridVectorPredictorOptions, space: LatentSpace, action_dim: int) -> None:
         super().__init__(options, space, action_dim)
@@ -44,6 +45,13 @@ class GridVectorPredictor(Predictor):
     def next_vector(self, vector: Tensor, action: Tensor) -> Tensor:
         """The vector's model step: (N, R * D), (N, A) to (N, R * D)."""
         return vector + self.update(torch.cat([vector, action], 1))
+
+    def rollout_vector(self, vector: Tensor, actions: Tensor) -> Tensor:
+        steps = []
+        for action in actions.unbind(1):
+            vector = self.next_vector(vector, action)
+            steps.append(vector)
+        return torch.stack(steps, 1)
 
     def step(self, z: Tensor, action: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # type: ignore[override]
         cells, vector = self.space.split(z)

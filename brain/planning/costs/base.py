@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,6 +60,8 @@ class Setting:
     """episodes that learned parts are fitted to; None where there are none"""
     seed: int
     quiet: bool = True
+    examples: dict[int, Any] = field(default_factory=dict)
+    """embedded episodes (``brain.planning.learned.Examples``) by their thinning: heads that are fitted share them"""
 
 
 class CostOptions(PartOptions):
@@ -78,6 +80,8 @@ class Cost:
     Options: ClassVar[type[CostOptions]] = CostOptions
     """The options that ``brain plan --cost KIND:KEY=VALUE`` takes."""
     needs_goal: ClassVar[bool] = False
+    vector_suffices: ClassVar[bool] = False
+    """Whether the vector beside a grid tells it enough: then the cells need not be imagined."""
 
     def __init__(self, options: Any, setting: Setting) -> None:
         """Raises ``TinyJEPAError`` if the setting lacks something it needs."""

@@ -38,7 +38,7 @@ class GoalSteps(Cost):
         self._head = learned(
             setting,
             "goal-steps",
-            lambda model: Head(model.encoder.latent_shape, 1, pair=True),
+            lambda imagined: Head(imagined.latent_shape, 1, pair=True),
             steps_loss,
             options.fit_steps,
         )
@@ -68,6 +68,7 @@ class Reward(Cost):
     """Minus the sum of the plan's rewards, predicted by a head from latents and actions."""
 
     Options = RewardOptions
+    vector_suffices = True
 
     def __init__(self, options: Any, setting: Setting) -> None:
         super().__init__(options, setting)
@@ -75,7 +76,7 @@ class Reward(Cost):
         self._head = learned(
             setting,
             "reward",
-            lambda model: Head(model.encoder.latent_shape, 1, extra=width),
+            lambda imagined: Head(imagined.latent_shape, 1, extra=width),
             reward_loss,
             options.fit_steps,
         )
@@ -106,11 +107,12 @@ class Value(Cost):
     """Minus the discounted return of the data's own policy from the plan's last latent."""
 
     Options = ValueOptions
+    vector_suffices = True
 
     def __init__(self, options: Any, setting: Setting) -> None:
         super().__init__(options, setting)
         self._head = learned(
-            setting, "value", lambda model: Head(model.encoder.latent_shape, 1),
+            setting, "value", lambda imagined: Head(imagined.latent_shape, 1),
             lambda head, data, generator: value_loss(head, data, generator, options), options.fit_steps,
         )  # fmt: skip
 

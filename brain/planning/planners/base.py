@@ -78,8 +78,9 @@ class Planner:
 
     Options: ClassVar[type[PlannerOptions]] = PlannerOptions
     """The options that ``brain plan --set`` takes."""
-    goal_only: ClassVar[bool] = False
-    """Whether it reads the goal instead of a cost."""
+    costless: ClassVar[bool] = False
+    """Whether it reads no cost."""
+    needs_goal: ClassVar[bool] = False
     learned: ClassVar[bool] = False
     """Whether it must be fitted to episodes first, and so needs a model."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -72,8 +74,8 @@ def test_an_energy_is_the_larger_of_two_on_one_scale(scaled: bool) -> None:
     calibration.fit(100 * error, log_variance, 2)
     error, log_variance = true_errors(800, generator)
     energy = calibration(error, log_variance, scaled, 1)
-    below = torch.expm1(energy.double()).log()  # softplus undone
-    assert (energy > 0).all() and below.mean() == pytest.approx(0.56, abs=0.1)  # E max of two standard normals
+    assert (energy > 0).all() and energy.median() < 2.2  # of the larger of two, the median of each being log 2
+    assert 0.02 < float((energy > math.log1p(math.exp(3))).float().mean()) < 0.18  # 5 % of each are above
     torch.testing.assert_close(energy, calibration(100 * error, log_variance, scaled, 2))
     torch.testing.assert_close(energy, calibration(100 * error, log_variance, scaled, HORIZON + 9))
     for part in (error[:, :1], error[:, SPACE.cells :]):  # one cell, the steadiest; and the vector
@@ -102,7 +104,7 @@ def test_the_energy_asks_how_far_ahead_it_is() -> None:
     small = ["encoder.width=8", "prediction.predictor.width=8", "objective.predictor.width=8"]
     model = WorldModel(recipes.load("car-racing-grid-vector", small), dot_spec()).eval()
     assert model.dynamics.calibration is not None
-    model.dynamics.calibration.mean[:, 1:] += 1
+    model.dynamics.calibration.median[:, 1:] += 1
     z, action = torch.randn(5, *model.latent_shape), torch.zeros(5, model.action_dim)
     near, far = (model.energy(z, action, z.flip(0), steps=steps) for steps in (1, 3))
     torch.testing.assert_close(torch.expm1(near), torch.expm1(far) * torch.e)
