@@ -44,8 +44,9 @@ def test_no_file_imports_across_the_border(package: str) -> None:
 
 ORDER: dict[str, list[set[str]]] = {
     "brain": [
-        {"device", "distributed", "parts", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"}, {"training"},
-        {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"}, {"__main__"},
+        {"device", "distributed", "parts", "pretrained", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"},
+        {"training"}, {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"},
+        {"commands"}, {"cli"}, {"__main__"},
     ],
     "factory": [
         {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"importing"}, {"doctor"}, {"commands"},
@@ -130,7 +131,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").glob("*.md")]
     dead = []
     for page in pages:
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):

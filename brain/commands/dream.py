@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import Device, RunFolder, StorePlace, need_torch, open_store
+from brain.commands.common import Device, Pretrained, RunChoice, StorePlace, chosen_run, need_torch, open_store
 from shared.cli.options import Quiet
 
 
 def command(
-    run_path: RunFolder,
+    given: RunChoice = None,
+    name: Pretrained = None,
     store: StorePlace = None,
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Horizon of a forecast in model steps.")] = 20,
     episodes: Annotated[int, typer.Option(min=1, metavar="N", help="Test episodes to measure.")] = 20,
@@ -30,6 +31,7 @@ def command(
       brain dream --run runs/bouncing-logo --steps 60 --episodes 40
     """
     need_torch()
+    run_path = chosen_run(given, name)
     from brain.device import pick
     from brain.evaluation.dream import dreams, long_enough, write_figures
     from brain.models.world_model import WorldModel

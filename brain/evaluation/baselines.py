@@ -91,6 +91,11 @@ class Fitted:
         mean, std = self.dynamics.latent_mean.cpu().numpy(), self.dynamics.latent_std.cpu().numpy()
         return (latents - mean) / std
 
+    def raw(self, latents: np.ndarray) -> np.ndarray:
+        """The inverse of ``standardise``."""
+        mean, std = self.dynamics.latent_mean.cpu().numpy(), self.dynamics.latent_std.cpu().numpy()
+        return latents * std + mean
+
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         return self.dynamics.rollout(z, actions)
 

@@ -36,6 +36,7 @@ from brain.evaluation.negatives import HARD, KINDS, draw_anchors, propose
 from brain.evaluation.pairs import draw_suites
 from brain.evaluation.rollouts import rollout_errors
 from brain.evaluation.samples import Samples, draw_samples, representations
+from brain.evaluation.state_forecasts import state_forecasts
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
 from brain.evaluation.violations import Findings, Observers, Strip, assess_violations
 from brain.models.latents import LatentTable, embed, read_actions
@@ -124,6 +125,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     if states.names:
         _say(quiet, "fitting linear probes")
         figures["probes"] = probe_figures(states, samples)
+        figures["forecasts"] = state_forecasts(samples, states, spaces["model"], oracle, ROLLOUTS, seed, model.device)
     untrained = encoders["random-encoder"], spaces["random-encoder"]
     found = judge_violations(store, Observers(model, form, untrained, oracle, states), seed, quiet)
     figures |= found.figures() if found else {}

@@ -13,6 +13,7 @@ from brain.data.windows import Timing
 from brain.live.rides import KEYS, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
 from brain.models.decoders.trained import load_decoder
 from brain.models.world_model import EnergyKind, WorldModel
+from brain.pretrained import comes_with_the_package
 from brain.runs.figures import damaged, read_judgement
 from brain.runs.folder import Run
 from brain.runs.judgement import Judgement
@@ -87,13 +88,14 @@ def load(
     judgement = read_judgement(run)
     spec = store.spec if store else _judged_spec(run, judgement)
     model = WorldModel.load(path, spec, device)
+    given = f"--pretrained {path.name}" if comes_with_the_package(path) else f"--run {path}"
     notes = []
     decoder = load_decoder(run, model) if run.decoder.exists() else None
     if decoder is None:
-        notes.append(f"No decoder: latents cannot be drawn. Make one with: brain dream --run {path}")
+        notes.append(f"No decoder: latents cannot be drawn. Make one with: brain dream {given}")
     calibration = _calibration(judgement, model)
     if calibration.threshold is None:
-        notes.append(f"Not calibrated: no threshold is drawn. Make one with: brain judge --run {path}")
+        notes.append(f"Not calibrated: no threshold is drawn. Make one with: brain judge {given}")
     recordings = Recordings.of(store, Timing.of(model.recipe.observation).rows(LEAST_STEPS))
     keys: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
@@ -119,7 +121,9 @@ def load(
         notes += [f"The simulator cannot run, so stored test episodes are replayed: {absent}"] if absent else []
         return Loaded(path, model, decoder, calibration, recordings, False, tuple(notes), recorded, ())
     if not recorded:
-        notes.append("No stored test episodes here: only random actions and the keyboard can act.")
+        collect = run.facts().get("collect")
+        cure = f" Collect some with: {collect}" if collect else ""
+        notes.append(f"No stored test episodes here: only random actions and the keyboard can act.{cure}")
     policies = (*recorded, RANDOM, *([KEYS] if keys else []))
     shown = tuple(notes), policies, keys, violations, trust_world
     return Loaded(path, model, decoder, calibration, recordings, True, *shown)

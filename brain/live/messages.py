@@ -125,7 +125,7 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "rate": loaded.spec.control_rate,
         "stack": loaded.timing.stack,
         "stride": loaded.timing.stride,
-        "dim": loaded.model.latent_dim,
+        "dim": loaded.model.space.size,
         "spread": scene.spread,
         "events": [asdict(event) for event in scene.events],
         "cloud": [[_round(x), _round(y)] for x, y in scene.cloud.tolist()],
@@ -142,7 +142,11 @@ def _policy_label(name: str, simulated: bool) -> str:
 
 
 def _bars(z: np.ndarray | None) -> list[float] | None:
-    return None if z is None else [float(f"{value:.3g}") for value in z[:BARS]]
+    """At most ``BARS`` numbers of a latent (*L), evenly spread: over all cells, where it is a grid."""
+    if z is None:
+        return None
+    flat = z.reshape(-1)
+    return [float(f"{value:.3g}") for value in flat[np.linspace(0, len(flat) - 1, min(len(flat), BARS)).astype(int)]]
 
 
 def _reduced(picture: np.ndarray) -> np.ndarray:

@@ -148,6 +148,7 @@ class WorldModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where its weights are; what its methods return is there too."""
         return self.dynamics.latent_mean.device
 
     @torch.no_grad()

@@ -63,6 +63,7 @@ def write_report(path: Path, out: Path) -> list[Part]:
         collapse=collapse(run),
         judged=judged,
         subset=world_class(run.facts["world"]).typical,
+        headline_states=world_class(run.facts["world"]).headline_states,
         probes=_probe_rows(run),
         kinds=_kinds(kinds),
         scorers=scorers,

@@ -5,6 +5,7 @@
 ``judge-pictures.json``, ``report.html``, ``reward.safetensors`` (of ``brain probe``), ``plan.json`` and
 ``planning-*.safetensors`` (of ``brain plan``); with ``tensorboard`` or ``wandb``, their files in a folder of that name;
 in mode state ``coordinates.json`` (what standardises the state).
+``run.json`` of a pretrained run also has ``collect``, the command that makes its store.
 ``train.log`` is for people (``shared.cli.runlog``).
 """
 
