@@ -63,7 +63,7 @@ PLANNERS.register("shooting", "brain.planning.planners.shooting:Shooting", "the 
 PLANNERS.register("tree", "brain.planning.planners.tree:TreeSearch", "a tree of all that can be reached; then CEM")
 PLANNERS.register("inverse", "brain.planning.planners.inverse:Inverse", "a learned (state, goal) -> action; no search")
 PLANNERS.register("policy", "brain.planning.planners.policy:BehaviourPolicy", "what good drivers in the data did")
-PLANNERS.register("prior", "brain.planning.planners.prior:Prior", "noisy courses of that policy; then CEM")
+PLANNERS.register("prior", "brain.planning.planners.prior:Prior", "noisy courses of that policy, averaged by cost")
 PLANNERS.register("guided", "brain.planning.planners.guided:Guided", "noisy courses of the inverse model; the best one")
 
 COSTS = Registry("cost")

@@ -174,17 +174,19 @@ def examples(imagined: Imagined, store: Store, most: int = MOST_LATENTS, every: 
 Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 
 
-def learned(setting: Setting, kind: Kind, make: Callable[[Imagined], Head], loss: Loss, steps: int) -> Head:
+def learned(
+    setting: Setting, kind: Kind, make: Callable[[Imagined], Head], loss: Loss, steps: int, **choices: float
+) -> Head:
     """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet.
 
-    One that was fitted to another store, to fewer rows of it, to other latents, or for another number of steps, is
-    fitted anew.
+    One that was fitted to another store, to fewer rows of it, to other latents, for another number of steps or under
+    other ``choices`` of its loss, is fitted anew.
     """
     imagined = imagined_of(setting, kind)
     path = setting.run / f"planning-{kind}.safetensors"
     head, model = make(imagined), imagined.model
     store = setting.store
-    facts: dict[str, Any] = {"step": steps, "latent_shape": list(imagined.latent_shape)}
+    facts: dict[str, Any] = {"step": steps, "latent_shape": list(imagined.latent_shape), **choices}
     if store is not None:
         facts |= {"store": str(store.address), "rows": store.rows}
     if path.exists():

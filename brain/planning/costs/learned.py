@@ -114,6 +114,7 @@ class Value(Cost):
         self._head = learned(
             setting, "value", lambda imagined: Head(imagined.latent_shape, 1),
             lambda head, data, generator: value_loss(head, data, generator, options), options.fit_steps,
+            discount=options.discount, ahead=options.ahead,
         )  # fmt: skip
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from brain.planning.actions import ActionSpace
 from brain.planning.costs.base import Setting
-from brain.planning.learned import BATCH, Examples, Head, learned
+from brain.planning.learned import BATCH, Examples, Head, Loss, learned
 from brain.planning.planners.base import Plan, Planner, PlannerOptions, Problem
 
 DISCOUNT, AHEAD = 0.95, 25
@@ -23,14 +23,16 @@ LARGEST = 20.0
 class PolicyOptions(PlannerOptions):
     horizon: int = Field(1, ge=1, le=512, description="model steps that are imagined; only the first acts")
     fit_steps: int = Field(6000, ge=1, description="optimiser steps of its fit")
+    advantage: float = Field(0.0, ge=0, description="how much more rows count after which more was earned")
 
 
 class BehaviourPolicy(Planner):
     """Behaviour cloning from frozen latents to actions: one pass of a small network, no search, no goal.
 
-    Rows are weighted by exp(advantage), the discounted return of the rows after them against that of all rows, in
-    standard deviations (advantage-weighted regression, Peng et al. 2019): those after which the data earned more count
-    more. Its labels are the store's rewards; without any it is plain behaviour cloning.
+    By absolute errors, so that it takes the middle of what the data did and their noise has little say. With the option
+    ``advantage`` rows are weighted by exp(advantage * A), A being the discounted return of the rows after them against
+    that of all rows, in standard deviations (advantage-weighted regression, Peng et al. 2019). That reads the store's
+    rewards; without it, it is plain behaviour cloning, which has no labels but actions.
     """
 
     Options = PolicyOptions
@@ -40,8 +42,8 @@ class BehaviourPolicy(Planner):
     def __init__(self, options: Any, space: ActionSpace, setting: Setting) -> None:
         super().__init__(options, space, setting)
         self.head = learned(
-            setting, "policy", lambda imagined: Head(imagined.latent_shape, space.dim), policy_loss(space),
-            options.fit_steps,
+            setting, "policy", lambda imagined: Head(imagined.latent_shape, space.dim),
+            policy_loss(space, options.advantage), options.fit_steps, advantage=options.advantage,
         )  # fmt: skip
 
     def action(self, z: Tensor) -> Tensor:
@@ -58,13 +60,13 @@ class BehaviourPolicy(Planner):
         return Plan(torch.cat(actions), torch.cat(path), 0.0)
 
 
-def policy_loss(space: ActionSpace) -> Any:
-    """A ``Loss``: absolute error of a model step's mean action, in deviations, or cross-entropy of its first choice."""
+def policy_loss(space: ActionSpace, advantage: float) -> Loss:
+    """Absolute error of a model step's mean action, in deviations, or cross-entropy of its first choice."""
     weights: dict[int, Tensor] = {}
 
     def loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor:
         if id(data) not in weights:
-            weights[id(data)] = advantage_weights(data)
+            weights[id(data)] = advantage_weights(data, advantage)
         weight = weights[id(data)]
         rows = torch.multinomial(weight, BATCH, replacement=True, generator=generator)
         guess = head(data.z[rows])
@@ -79,8 +81,11 @@ def policy_loss(space: ActionSpace) -> Any:
     return loss
 
 
-def advantage_weights(data: Examples) -> Tensor:
-    """How much each row counts, float (R,), at most ``LARGEST``; 0 where an episode is cut off before ``AHEAD``."""
+def advantage_weights(data: Examples, advantage: float) -> Tensor:
+    """How much each row counts, float (R,), at most ``LARGEST``; 0 where an episode is cut off before ``AHEAD``, or,
+    without ``advantage``, at its last row."""
+    if not advantage:
+        return (data.rest > 0).float()
     ahead = AHEAD
     while not bool((known := (data.rest >= ahead * data.stride) | (data.terminated & (data.rest > 0))).any()):
         ahead //= 2
@@ -90,4 +95,4 @@ def advantage_weights(data: Examples) -> Tensor:
         later = rows + step * data.stride
         returns += DISCOUNT**step * data.earned[torch.minimum(later, data.last)] * (later < data.last)
     mean, spread = returns[known].mean(), returns[known].std(correction=0).clamp_min(1e-6)
-    return torch.exp((returns - mean) / spread).clamp(max=LARGEST) * known
+    return torch.exp(advantage * (returns - mean) / spread).clamp(max=LARGEST) * known

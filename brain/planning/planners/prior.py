@@ -1,8 +1,8 @@
-"""Search that begins at a learned policy's proposals."""
+"""Search about a learned policy."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -10,53 +10,43 @@ from torch import Tensor
 
 from brain.planning.actions import ActionSpace
 from brain.planning.costs.base import Setting
-from brain.planning.planners.base import Plan, Problem
-from brain.planning.planners.cem import CEM, CEMOptions
+from brain.planning.planners.base import Plan, Planner, Problem
 from brain.planning.planners.policy import BehaviourPolicy, PolicyOptions
 
 
-class PriorOptions(CEMOptions):
-    horizon: int = Field(10, ge=1, le=512, description="model steps that are imagined")
-    samples: int = Field(64, ge=2, description="courses of the policy, the first without noise")
-    iterations: int = Field(1, ge=0, description="times that cem refines the best courses")
-    elites: int = Field(8, ge=1, description="best plans, to which cem's distribution is fitted")
+class PriorOptions(PolicyOptions):
+    horizon: int = Field(8, ge=1, le=512, description="model steps that are imagined")
+    samples: int = Field(48, ge=2, description="courses of the policy, the first without noise")
     noise: float = Field(0.3, ge=0, description="on the policy's actions, in typical deviations")
-    persistence: float = Field(0.6, ge=0, lt=1, description="share of a step's noise that the next step keeps")
-    fit_steps: int = Field(6000, ge=1, description="optimiser steps of the policy's fit")
+    persistence: float = Field(0.8, ge=0, lt=1, description="share of a step's noise that the next step keeps")
+    temperature: float = Field(0.5, gt=0, description="of the weights, in standard deviations of the courses' costs")
 
 
-class Prior(CEM):
-    """Courses of the policy ``policy`` in imagination, each with noise of its own; cem refines the best of them.
+class Prior(Planner):
+    """Courses of the planner ``policy`` in imagination, each with lasting noise of its own, averaged by their costs.
 
-    The policy reads each imagined moment anew. The rest of the last plan is among the courses. As in TD-MPC2 (Hansen et
-    al. 2024), whose search begins at a policy's proposals; the noise lasts, as in iCEM (Pinneri et al. 2020). Discrete
-    actions are replaced by random ones at a rate of ``noise`` / 4.
+    The policy reads each imagined moment anew. Weights are exp(-cost / temperature), as in MPPI (Williams et al. 2017);
+    that the search begins and stays near a policy is TD-MPC2's way (Hansen et al. 2024): costs are only known to be
+    right where the data have been. Discrete actions are replaced by random ones at a rate of ``noise`` / 4, and the
+    cheapest course is taken.
     """
 
     Options = PriorOptions
-    learned = True
+    learned: ClassVar[bool] = True
 
     def __init__(self, options: Any, space: ActionSpace, setting: Setting) -> None:
         super().__init__(options, space, setting)
-        own = PolicyOptions(kind="policy", horizon=options.horizon, fit_steps=options.fit_steps)
-        self.policy = BehaviourPolicy(own, space, setting)
+        self.policy = BehaviourPolicy(options, space, setting)
 
     @torch.no_grad()
     def plan(self, problem: Problem, generator: torch.Generator, before: Plan | None = None) -> Plan:
-        options = self.options
         plans = self._courses(problem, generator)
-        if before is not None and options.warm_start:
-            rest = before.actions[options.receding :: options.block][: self.decisions]
-            plans = torch.cat([plans, torch.cat([rest, plans[0, len(rest) :]])[None]])
         costs = self.costs(problem, plans)
-        for _ in range(options.iterations):
-            order = costs.argsort(stable=True)[: options.elites]
-            plans, costs = plans[order], costs[order]
-            weights = torch.full((len(order),), 1 / len(order), device=plans.device)
-            proposal = self.space.proposal(self.decisions).fit(plans, weights, options.momentum)
-            drawn = proposal.sample(options.samples // 2, generator)
-            plans, costs = torch.cat([plans, drawn]), torch.cat([costs, self.costs(problem, drawn)])
-        return self.finish(problem, plans[int(costs.argmin())], {})
+        if self.space.widths or not costs.isfinite().all():
+            return self.finish(problem, plans[int(costs.argmin())], {})
+        spread = costs.std(correction=0).clamp_min(1e-9) * self.options.temperature
+        weights = torch.softmax(-(costs - costs.min()) / spread, 0).to(plans)
+        return self.finish(problem, (weights[:, None, None] * plans).sum(0), {})
 
     def _courses(self, problem: Problem, generator: torch.Generator) -> Tensor:
         """Plans (samples, decisions, A) of the policy with noise; the first is without."""

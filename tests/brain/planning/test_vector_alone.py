@@ -66,7 +66,6 @@ def test_the_cells_are_left_out_where_no_part_reads_them(
 ) -> None:
     options = ("horizon=2", *(() if planner == "shooting" else ("fit_steps=2",)))
     options += ("samples=4",) if planner in ("shooting", "prior") else ()
-    options += ("elites=2",) if planner == "prior" else ()
     choices = Choices("race", planner, options, costs, episodes=1, shown=0, baselines=False)
     job = Job(choices, tmp_path, model, store)
     assert isinstance(job.dynamics, Counted) and job.dynamics.name == name
@@ -92,12 +91,13 @@ def test_the_policy_does_what_earned_more() -> None:
     data = Examples(
         torch.ones(80, 2), np.zeros((80, 0), np.float32), turn, rewards, last, torch.ones(80, dtype=torch.bool), 2
     )
-    weights = advantage_weights(data)
+    weights = advantage_weights(data, 1.0)
+    assert advantage_weights(data, 0.0)[[5, 39, 45]].tolist() == [1, 0, 1]
     assert weights[5] > 5 * weights[45] and weights[39] == weights[79] == 0
 
     class Space:
         widths = ()
 
     head = Head(torch.Size((2,)), 1)
-    fit(head, data, policy_loss(Space()), 150, seed=0)
+    fit(head, data, policy_loss(Space(), 1.0), 150, seed=0)
     assert head(torch.ones(1, 2)).item() < -0.8
