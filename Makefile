@@ -3,6 +3,8 @@
 # make test-all   every check: also kills, disks, power cuts, clusters, browsers
 # make results-quick   the bouncing logo's rows of docs/results.md, three seeds
 # make rehearsal   two factory boxes and a brain on this one, a network between them, and faults (root; six minutes)
+# make docs   the documentation site, served on http://127.0.0.1:8000; make docs-build writes it to build/site
+# make dist   wheel and source archive in dist/, checked by twine
 # make installs   the two partial installs, each in a fresh environment (minutes)
 VENV ?= .venv
 PYTHON ?= python3
@@ -14,7 +16,7 @@ DEMO_WORKERS ?= 2
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results-quick test test-all lint types install installs rehearsal clean
+.PHONY: help demo results-quick test test-all lint types install installs docs docs-build dist rehearsal clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -57,5 +59,18 @@ rehearsal: $(VENV)/.installed-all
 installs:
 	PYTHON=$(PYTHON) tests/installs.sh
 
+MKDOCS := NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs
+
+docs: $(VENV)/.installed-docs
+	$(MKDOCS) serve -f docs/site/mkdocs.yml -a 127.0.0.1:8000
+
+docs-build: $(VENV)/.installed-docs
+	$(MKDOCS) build --strict -f docs/site/mkdocs.yml
+
+dist: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -34,6 +34,8 @@ SECTOR = 4096
 FORMAT = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f"), "btrfs": ("mkfs.btrfs", "-q", "-f")}
 MEGABYTES = {"ext4": 64, "xfs": 320, "btrfs": 160}
 """How large a disk is; the last two take no smaller one."""
+LAZY = dict.fromkeys(("ext4", "btrfs"), ("-o", "commit=3600"))
+"""Mount options: only an ``fsync`` makes anything durable, not the kernel's timer (5 s in ext4)."""
 NAMES = ("/disk", *(f"/told-{i}" for i in range(10)))
 
 
@@ -47,7 +49,7 @@ def lacking(kind: str = "ext4") -> str:
     """Why there can be no such disk here, in words, or nothing."""
     if os.geteuid() != 0:
         return "it needs root"
-    if missing := [name for name in ("losetup", FORMAT[kind][0], "mount") if shutil.which(name) is None]:
+    if missing := [name for name in ("losetup", "blockdev", FORMAT[kind][0], "mount") if shutil.which(name) is None]:
         return f"{' and '.join(missing)} must be installed"
     if not Path("/dev/fuse").exists():
         return "there is no /dev/fuse"
@@ -73,7 +75,8 @@ def serve(mount: Path, image: Path, log: Path) -> None:
     import mfusepy
 
     size = image.stat().st_size
-    with image.open("r+b", buffering=0) as file, log.open("wb", buffering=1 << 20) as record:
+    # Unbuffered: a server that had to be killed has recorded everything all the same.
+    with image.open("r+b", buffering=0) as file, log.open("wb", buffering=0) as record:
 
         class Disk(mfusepy.Operations):  # type: ignore[misc]  # it has no types
             def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
@@ -119,21 +122,18 @@ def recorded(folder: Path, kind: str) -> Iterator[tuple[Path, Path]]:
     command = [sys.executable, "-m", "benchmarks.recording_disk", str(served), str(image), str(log)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while not (served / "disk").exists():
             if server.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"no FUSE here: {(server.stderr.read() if server.stderr else '').strip()[-200:]}")
             time.sleep(0.05)
-        device = _run("losetup", "--find", "--show", str(served / "disk")).strip()
-        try:
+        with _loop_device(served / "disk") as device:
             _run(*FORMAT[kind], device)
-            _run("mount", device, str(point))
+            _run("mount", *LAZY.get(kind, ()), device, str(point))
             try:
                 yield point, served
             finally:
                 _run("umount", str(point))
-        finally:
-            _run("losetup", "--detach", device)
     finally:
         # The loop device lets go of its file a moment after it was detached; until then the file system is busy.
         until = time.monotonic() + 30
@@ -142,7 +142,7 @@ def recorded(folder: Path, kind: str) -> Iterator[tuple[Path, Path]]:
                 break
             time.sleep(0.1)
         try:
-            server.wait(10)  # unmounted, it writes the rest of its record and ends
+            server.wait(10)  # unmounted, it ends
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
@@ -150,11 +150,13 @@ def recorded(folder: Path, kind: str) -> Iterator[tuple[Path, Path]]:
 
 
 def read_log(log: Path) -> list[Entry]:
-    """The whole record."""
+    """The whole record. Raises ``RuntimeError`` where it is cut short."""
     data, entries, at = log.read_bytes(), [], 0
     while at + ENTRY.size <= len(data):
         kind, offset, length = ENTRY.unpack_from(data, at)
         at += ENTRY.size
+        if at + length > len(data):
+            raise RuntimeError(f"{log} ends within a record")
         entries.append(Entry(kind, offset, data[at : at + length]))
         at += length
     return entries
@@ -190,15 +192,41 @@ def crash_states(
 
 @contextlib.contextmanager
 def powered_up(folder: Path, state: bytearray) -> Iterator[Path]:
-    """The disk mounted again after the cut, its journal replayed."""
-    image, point = folder / "crashed", folder / "again"
+    """The disk mounted again after the cut, its journal replayed.
+
+    Every state has an image and a loop device of its own. ``mount -o loop`` on an image of the same name would not do:
+    while any other process has the last state's loop device open, it is still attached after ``umount``, is used again,
+    and shows the last state's metadata, cached, under the new state's promises.
+
+    Raises ``RuntimeError`` where it cannot be mounted, or where the device does not hold ``state``.
+    """
+    point = folder / "again"
     point.mkdir(exist_ok=True)
-    image.write_bytes(state)
-    _run("mount", "-o", "loop", str(image), str(point))
+    handle, name = tempfile.mkstemp(prefix="crashed-", dir=folder)
+    with os.fdopen(handle, "wb") as image:
+        image.write(state)
     try:
-        yield point
+        with _loop_device(Path(name)) as device:
+            if Path(device).read_bytes() != state:
+                raise RuntimeError(f"{device} does not show the disk it was given: a fault of this harness")
+            _run("mount", device, str(point))
+            try:
+                yield point
+            finally:
+                _run("umount", str(point))
     finally:
-        _run("umount", str(point))
+        Path(name).unlink()
+
+
+@contextlib.contextmanager
+def _loop_device(file: Path) -> Iterator[str]:
+    """A loop device on ``file``, with nothing in its cache; afterwards it is detached."""
+    device = _run("losetup", "--find", "--show", str(file)).strip()
+    try:
+        _run("blockdev", "--flushbufs", device)
+        yield device
+    finally:
+        _run("losetup", "--detach", device)
 
 
 def _run(*command: str) -> str:

@@ -15,7 +15,7 @@ __all__ = ["load"]
 
 
 def load(run: Path | str, *, store: Path | str | None = None, device: str = "auto") -> WorldModel:
-    """The trained world model of a run folder, in evaluation mode.
+    """The trained world model of a run folder, or of ``pretrained:NAME``, in evaluation mode.
 
     Its methods, for N sequences, latents of D numbers and actions of A numbers (``recipe.observation`` has ``stack``
     and ``stride``; one model step is ``stride`` rows of a store):
@@ -33,6 +33,7 @@ def load(run: Path | str, *, store: Path | str | None = None, device: str = "aut
     there is one), ``cpu``, ``cuda`` or ``cuda:N``. Raises ``shared.errors.TinyJEPAError`` for a folder that is not a
     finished run, a store of another world, and an unknown device.
     """
+    from brain import pretrained
     from brain.commands.common import need_torch
     from brain.data.place import spec_of
 
@@ -41,5 +42,6 @@ def load(run: Path | str, *, store: Path | str | None = None, device: str = "aut
     from brain.models.world_model import WorldModel
     from brain.runs.folder import Run
 
-    folder = Run(Path(run))
+    name = pretrained.named(run)
+    folder = Run(Path(run) if name is None else pretrained.folder(name))
     return WorldModel.load(folder.path, spec_of(folder, None if store is None else str(store)), pick(device))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
+from torch import nn
 
 from shared.errors import TinyJEPAError
 
@@ -67,7 +68,16 @@ def pick_precision(name: PrecisionChoice, device: torch.device) -> Precision:
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
     """The context of a training step: autocast to bfloat16, or nothing for float32. Weights stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW; on a GPU one kernel for all parameters."""
+    trained = list(parameters)
+    fused = all(parameter.device.type == "cuda" for parameter in trained) or None
+    return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay, fused=fused)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,10 @@ ENCODERS.register("vit", "brain.models.encoders.vit:ViT", "a small vision transf
 ENCODERS.register("video", "brain.models.encoders.video:VideoObserver", "a transformer over space, then over time")
 ENCODERS.register("grid", "brain.models.encoders.grid:GridEncoder", "convolutions to a grid of cells")
 
+ENCODERS.register(
+    "grid-vector", "brain.models.encoders.grid_vector:GridVectorEncoder", "convolutions to a grid and a vector"
+)
+
 PREDICTORS = Registry("predictor")
 PREDICTORS.register("residual-mlp", "brain.models.predictors.mlp:ResidualMLP", "next = current + MLP update")
 PREDICTORS.register("mlp", "brain.models.predictors.mlp:MLP", "next = MLP(current, action)")
@@ -32,6 +36,9 @@ PREDICTORS.register("gru", "brain.models.predictors.gru:GRU", "a gated recurrent
 PREDICTORS.register(
     "grid", "brain.models.predictors.grid:GridPredictor", "convolutions of a grid of cells, by the action"
 )
+PREDICTORS.register(
+    "grid-vector", "brain.models.predictors.grid_vector:GridVectorPredictor", "a vector's MLP moves a grid of cells"
+)
 
 DECODERS = Registry("decoder")
 DECODERS.register("mlp", "brain.models.decoders.mlp:MLPDecoder", "two hidden layers, for small frames")
@@ -40,6 +47,9 @@ DECODERS.register("grid", "brain.models.decoders.grid:GridDecoder", "resize and 
 
 OBJECTIVES = Registry("views")
 OBJECTIVES.register("predictive", "brain.objectives.predictive:Predictive", "predicted and actual next embedding")
+OBJECTIVES.register(
+    "grid-vector", "brain.objectives.grid_vector:GridVectorObjective", "the same of a grid and the vector beside it"
+)
 OBJECTIVES.register("augment", "brain.objectives.views:AugmentViews", "two augmentations of one observation")
 OBJECTIVES.register("temporal", "brain.objectives.views:TemporalViews", "neighbours in time")
 OBJECTIVES.register("masked", "brain.objectives.masked:Masked", "hidden and visible times of a clip")
@@ -52,6 +62,8 @@ PLANNERS.register("gradient", "brain.planning.planners.gradient:Gradient", "grad
 PLANNERS.register("shooting", "brain.planning.planners.shooting:Shooting", "the best of random plans")
 PLANNERS.register("tree", "brain.planning.planners.tree:TreeSearch", "a tree of all that can be reached; then CEM")
 PLANNERS.register("inverse", "brain.planning.planners.inverse:Inverse", "a learned (state, goal) -> action; no search")
+PLANNERS.register("policy", "brain.planning.planners.policy:BehaviourPolicy", "what good drivers in the data did")
+PLANNERS.register("prior", "brain.planning.planners.prior:Prior", "noisy courses of that policy, averaged by cost")
 PLANNERS.register("guided", "brain.planning.planners.guided:Guided", "noisy courses of the inverse model; the best one")
 
 COSTS = Registry("cost")

@@ -46,9 +46,11 @@ class Registry:
         return getattr(importlib.import_module(module), attribute)
 
     def names(self) -> list[str]:
+        """All names, in the order of registration."""
         return list(self._paths)
 
     def summary(self, name: str) -> str:
+        """The line on a part that listings show."""
         return self._summaries[name]
 
     def path(self, name: str) -> str:

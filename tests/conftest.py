@@ -7,6 +7,7 @@ import pytest
 
 from tests import ROOT
 from tests.support.dots import make_dot_store
+from tests.support.once import once
 
 SYSTEM = ROOT / "tests" / "system"
 
@@ -23,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def dots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished store of 40 short episodes; read it, never write to it."""
-    return make_dot_store(tmp_path_factory.mktemp("store") / "dots")
+    return once(tmp_path_factory, "dots", lambda folder: make_dot_store(folder / "dots")) / "dots"
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +32,12 @@ def logo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the bouncing logo, with decoder and threshold; its store is beside it. Copy it to change it."""
     from tests.support.living import make_run
 
-    return make_run(tmp_path_factory.mktemp("live"))
+    return once(tmp_path_factory, "logo", make_run) / "logo"
 
 
 @pytest.fixture(scope="session")
 def car(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of CarRacing that is hardly trained, with a threshold; its store is beside it."""
+    """A run of CarRacing that is hardly trained, with a threshold; its store is beside it. Copy it to change it."""
     from tests.support.living import make_car_run
 
-    return make_car_run(tmp_path_factory.mktemp("car"))
+    return once(tmp_path_factory, "car", make_car_run) / "car"

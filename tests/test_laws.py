@@ -44,11 +44,13 @@ def test_no_file_imports_across_the_border(package: str) -> None:
 
 ORDER: dict[str, list[set[str]]] = {
     "brain": [
-        {"device", "parts", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"}, {"training"},
-        {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"}, {"commands"}, {"cli"},
+        {"device", "distributed", "parts", "pretrained", "recipes"}, {"runs"}, {"data"}, {"models"}, {"objectives"},
+        {"training"}, {"evaluation"}, {"planning"}, {"reports", "live", "export"}, {"doctor"},
+        {"commands"}, {"cli"}, {"__main__"},
     ],
     "factory": [
-        {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"doctor"}, {"commands"}, {"cli"},
+        {"policies"}, {"cluster", "inspection"}, {"collecting", "export"}, {"importing"}, {"doctor"}, {"commands"},
+        {"cli"},
     ],
     "shared": [
         {"errors", "home", "lifetime", "links", "registry", "video"}, {"worlds", "store"}, {"cli", "doctor"},
@@ -129,7 +131,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").glob("*.md")]
     dead = []
     for page in pages:
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
@@ -148,7 +150,7 @@ def test_the_top_level_is_the_agreed_one() -> None:
         pytest.skip("not a git checkout")
     top = {line.split("/")[0] for line in tracked.stdout.splitlines()}
     agreed = {"pyproject.toml", "README.md", "LICENSE", "Makefile", "constraints.txt", ".gitignore", ".ci"}
-    agreed |= {".dockerignore", "SECURITY.md"}
+    agreed |= {".dockerignore", "SECURITY.md", "CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md", ".github"}
     assert top <= agreed | {"factory", "brain", "shared", "deploy", "tests", "docs", "benchmarks", "data"}
 
 
@@ -160,3 +162,16 @@ def test_a_clone_has_a_data_folder_whose_contents_are_ignored() -> None:
     ignored = ["git", "check-ignore", "data/car-racing/dataset.json", "data/car-racing", "data/README.md"]
     found = subprocess.run(ignored, cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.split() == ["data/car-racing/dataset.json", "data/car-racing"]
+
+
+def test_the_names_in_the_architecture_page_are_defined_where_it_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("Names you meet")[1].split("\n\n")[1]
+    rows = re.findall(r"^\| `(\w+)/` \| (.+) \|$", table, re.MULTILINE)
+    assert {folder for folder, _ in rows} == set().union(*ORDER["brain"][1:9])
+    for folder, names in rows:
+        trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "brain" / folder).rglob("*.py")]
+        defined = {
+            node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+        }
+        assert set(re.findall(r"`(\w+)`", names)) <= defined, folder

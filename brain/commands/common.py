@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from brain import pretrained
 from shared.errors import MissingStoreError, TinyJEPAError
 
 if TYPE_CHECKING:
@@ -25,6 +27,20 @@ def recipe_names() -> list[str]:
 
 
 RunFolder = Annotated[Path, typer.Option("--run", metavar="RUN", help="Run folder of brain train.")]
+RunChoice = Annotated[
+    Path | None,
+    typer.Option("--run", metavar="RUN", show_default=False, help="Run folder of brain train."),
+]
+Pretrained = Annotated[
+    str | None,
+    typer.Option(
+        "--pretrained",
+        metavar="NAME",
+        autocompletion=pretrained.names,
+        show_default=False,
+        help="In place of --run: a run that comes with the package, such as car-racing.",
+    ),
+]
 StorePlace = Annotated[
     str | None,
     typer.Option(
@@ -54,6 +70,38 @@ TrustWorld = Annotated[
     bool, typer.Option("--trust-world", help="Import the module that the store names for its world.")
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
+
+
+def chosen_runs(runs: Sequence[Path], names: Sequence[str], *, writing: bool = True) -> list[Path]:
+    """The folders of ``--run`` and ``--pretrained``: the one place that resolves them, ``pretrained:NAME`` included.
+
+    A pretrained run is copied to ``runs/pretrained-NAME`` before a command writes to it; without ``writing``, it is
+    read where the package is, unless there is a copy. Raises ``TinyJEPAError`` for none at all and for unknown names.
+    """
+    given = [*runs, *(Path(pretrained.PREFIX + name) for name in names)]
+    if not given:
+        raise TinyJEPAError(f"say which run: --run RUN, or --pretrained NAME ({', '.join(pretrained.names())})")
+    found = []
+    for run in given:
+        name = run.name if pretrained.comes_with_the_package(run) else pretrained.named(run)
+        if name is None:
+            found.append(run)
+        elif writing or pretrained.copy_place(name).exists():
+            found.append(pretrained.copied(name))
+            typer.echo(f"pretrained {name}: working in {found[-1]}", err=True)
+        else:
+            found.append(pretrained.folder(name))
+    return found
+
+
+def chosen_run(run: Path | None, name: str | None) -> Path:
+    """The folder of ``--run`` or ``--pretrained`` for a command that writes to it.
+
+    Raises what ``chosen_runs`` raises, and ``TinyJEPAError`` for both at once.
+    """
+    if run is not None and name is not None:
+        raise TinyJEPAError("--run and --pretrained exclude each other: give one")
+    return chosen_runs([run] if run is not None else [], [name] if name is not None else [])[0]
 
 
 def store_of(recipe: Recipe) -> Path:
@@ -109,3 +157,13 @@ def open_store(run: Run, place: str | None) -> Store:
     if line:
         typer.echo(line, err=True)
     return opened
+
+
+def open_store_if_there(run: Run, place: str | None) -> Store | None:
+    """The same; None where no ``place`` is given and the run's own store is gone."""
+    try:
+        return open_store(run, place)
+    except MissingStoreError:
+        if place is not None:
+            raise
+        return None

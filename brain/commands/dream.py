@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from brain.commands.common import Device, RunFolder, StorePlace, need_torch, open_store
+from brain.commands.common import Device, Pretrained, RunChoice, StorePlace, chosen_run, need_torch, open_store
 from shared.cli.options import Quiet
 
 
 def command(
-    run_path: RunFolder,
+    given: RunChoice = None,
+    name: Pretrained = None,
     store: StorePlace = None,
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Horizon of a forecast in model steps.")] = 20,
     episodes: Annotated[int, typer.Option(min=1, metavar="N", help="Test episodes to measure.")] = 20,
@@ -31,11 +31,14 @@ def command(
       brain dream --run runs/bouncing-logo --steps 60 --episodes 40
     """
     need_torch()
+    run_path = chosen_run(given, name)
     from brain.device import pick
-    from brain.evaluation.dream import dreams, long_enough, train_decoder, write_dreams
+    from brain.evaluation.dream import dreams, long_enough, write_figures
     from brain.models.world_model import WorldModel
+    from brain.reports.dream import draw_dreams
     from brain.runs import checkpoint
     from brain.runs.folder import Run
+    from brain.training.decoder import train_decoder
 
     run = Run(run_path)
     opened = open_store(run, store)
@@ -47,12 +50,12 @@ def command(
     decoder = train_decoder(run, model, opened, decoder_steps, int(run.facts()["seed"]), quiet=quiet)
     found = dreams(model, decoder, opened, episodes, steps)
     seconds = model.recipe.observation.stride / opened.spec.control_rate
-    files = write_dreams(run, found, seconds, shown)
-    facts = json.loads(files[-1].read_text(encoding="utf-8"))
+    files = draw_dreams(run, found, seconds, shown)
+    facts = write_figures(run, found, seconds)
     typer.echo(f"{len(found)} test episodes, {steps} model steps of {seconds:g} s each; mean squared pixel error:")
     for k in sorted({1, 2, 4, 8, 16, steps} & set(range(1, steps + 1))):
         values = [facts[f"{name}_mse"][k - 1] for name in ("forecast", "reconstruction", "persistence")]
         typer.echo("  step {:3}: forecast {:.5f}, reconstruction {:.5f}, persistence {:.5f}".format(k, *values))
     typer.echo(f"reconstruction PSNR: {facts['reconstruction_psnr_db']:.1f} dB")
-    for file in files:
+    for file in (*files, run_path / "dream.json"):
         typer.echo(str(file.resolve()))

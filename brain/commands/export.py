@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brain.commands.common import need_torch
+from brain.commands.common import chosen_runs, need_torch
+from brain.pretrained import names as pretrained_names
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
@@ -15,10 +16,28 @@ if TYPE_CHECKING:
 
 
 def command(
-    runs: Annotated[
-        list[Path],
-        typer.Option("--run", metavar="RUN", help="Run folder of brain train. Repeatable with --web: one per world."),
-    ],
+    given: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            show_default=False,
+            help="Run folder of brain train. Repeatable with --web: one per world.",
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pretrained",
+            metavar="NAME",
+            autocompletion=pretrained_names,
+            show_default=False,
+            help="A run that comes with the package, such as two-room. Repeatable with --web.",
+        ),
+    ] = None,
+    card: Annotated[
+        bool, typer.Option("--card", help="Write README.md into the run folder: how it was made, figures, hashes.")
+    ] = False,
     onnx: Annotated[
         bool,
         typer.Option(
@@ -54,7 +73,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Export a trained model as ONNX graphs, or as a static web page.
+    """Export a trained model as ONNX graphs, as a static web page, or with a card.
 
     The graphs are checked against PyTorch before they are kept; model.json beside them gives shapes and thresholds.
     The page simulates the bouncing logo or the two-room world and runs the model, all in the browser. The decoder is
@@ -64,10 +83,13 @@ def command(
       brain export --run runs/car-racing --onnx
       brain export --run runs/car-racing --onnx --out graphs/
       brain export --run runs/bouncing-logo --run runs/two-room --web demo/
+      brain export --pretrained bouncing-logo --pretrained two-room --web demo/
+      brain export --run runs/car-racing --card
       python -m http.server --directory demo/   # then open http://localhost:8000
     """
-    if not onnx and web is None:
-        raise TinyJEPAError("say what to write: --onnx, --web DIR, or both")
+    if not (onnx or card) and web is None:
+        raise TinyJEPAError("say what to write: --onnx, --web DIR or --card, or several")
+    runs = chosen_runs(given or [], names or [])
     if out is not None and (not onnx or len(runs) > 1):
         raise TinyJEPAError("--out is the folder of one run's graphs: give it with --onnx and one --run")
     if ort is not None and web is None:
@@ -76,13 +98,19 @@ def command(
     import torch
 
     from brain.data.place import spec_of
-    from brain.evaluation.dream import load_decoder
     from brain.export.graphs import need_onnx, write_graphs
     from brain.export.page import Exhibit, write_page
+    from brain.models.decoders.trained import load_decoder
     from brain.models.world_model import WorldModel
+    from brain.reports.card import write_card
     from brain.runs.figures import read_judgement
     from brain.runs.folder import Run
 
+    if card:
+        for run in runs:
+            typer.echo(str(write_card(run)))
+    if not onnx and web is None:
+        return
     need_onnx()
     exhibits = []
     for run in map(Run, runs):

@@ -7,13 +7,23 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import Device, RunFolder, StorePlace, need_torch, open_store, show_summary
+from brain.commands.common import (
+    Device,
+    Pretrained,
+    RunChoice,
+    StorePlace,
+    chosen_run,
+    need_torch,
+    open_store,
+    show_summary,
+)
 from shared.cli.options import Quiet
 from shared.errors import TinyJEPAError
 
 
 def command(
-    run_path: RunFolder,
+    given: RunChoice = None,
+    name: Pretrained = None,
     store: StorePlace = None,
     video: Annotated[
         Path | None,
@@ -33,10 +43,12 @@ def command(
 
     Examples:
       brain judge --run runs/car-racing
+      brain judge --pretrained bouncing-logo
       brain judge --run runs/car-racing --store /mnt/factory/fresh-seed
       brain judge --run runs/car-racing --video judge.mp4
     """
     need_torch()
+    run_path = chosen_run(given, name)
     from brain.device import pick
     from brain.models.world_model import WorldModel
     from brain.reports.evidence import judge

@@ -8,17 +8,28 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import Device, StorePlace, TrustWorld, need_torch, open_store
-from shared.errors import MissingStoreError, TinyJEPAError
+from brain.commands.common import Device, StorePlace, TrustWorld, chosen_runs, need_torch, open_store_if_there
+from brain.pretrained import names
+from shared.errors import TinyJEPAError
 
 SERVER = "Server"
 """Panel of options."""
 
 
 def command(
-    run_paths: Annotated[
-        list[Path], typer.Option("--run", metavar="RUN", help="Run folder of brain train. Repeatable.")
-    ],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--run", metavar="RUN", show_default=False, help="Run folder of brain train. Repeatable."),
+    ] = None,
+    pretrained: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=names,
+            show_default=False,
+            help="A run that comes with the package, such as car-racing. Repeatable.",
+        ),
+    ] = None,
     store: StorePlace = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Replay stored test episodes even if the simulator is installed.")
@@ -48,6 +59,7 @@ def command(
     stops the server.
 
     Examples:
+      brain live --pretrained car-racing
       brain live --run runs/car-racing
       brain live --run runs/car-racing --run runs/bouncing-logo --port 0
       brain live --run runs/car-racing --host 0.0.0.0   # prints a URL with a token
@@ -66,20 +78,16 @@ def command(
     from brain.live.loaded import load
     from brain.runs.folder import Run
 
+    run_paths = chosen_runs(runs or [], pretrained or [], writing=False)
     if store is not None and len(run_paths) > 1:
         raise TinyJEPAError("--store applies to one run: give a single --run with it")
     access = Access.make(host, token)
     torch.set_num_threads(1)  # a frame at a time is too little work for more
-    runs = {}
+    shown = {}
     for number, path in enumerate(run_paths):
-        try:
-            opened = open_store(Run(path), store)
-        except MissingStoreError:
-            if store is not None:
-                raise
-            opened = None
-        runs[str(number)] = load(path, opened, pick(device), replay=replay, trust_world=trust_world)
-        for note in runs[str(number)].notes:
+        opened = open_store_if_there(Run(path), store)
+        shown[str(number)] = load(path, opened, pick(device), replay=replay, trust_world=trust_world)
+        for note in shown[str(number)].notes:
             typer.echo(f"{path}: {note}", err=True)
     with contextlib.suppress(KeyboardInterrupt):
-        serve(runs, access, port, lambda url: typer.echo(f"{url}\nCtrl-C stops it."))
+        serve(shown, access, port, lambda url: typer.echo(f"{url}\nCtrl-C stops it."))

@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from brain.commands.common import Device, RunFolder, StorePlace, TrustWorld, need_torch, open_store
+from brain.commands.common import (
+    Device,
+    Pretrained,
+    RunChoice,
+    StorePlace,
+    TrustWorld,
+    chosen_run,
+    need_torch,
+    open_store,
+    open_store_if_there,
+)
 from shared.cli.options import Quiet, local_path
 from shared.errors import TinyJEPAError
 
@@ -22,7 +32,8 @@ def planner_names() -> list[str]:
 
 
 def command(
-    run_path: RunFolder,
+    given: RunChoice = None,
+    name: Pretrained = None,
     task: Annotated[
         str | None,
         typer.Option(metavar="NAME", show_default="the world's first", help="Task of the world; `reward` fits any."),
@@ -33,8 +44,8 @@ def command(
             metavar="NAME",
             autocompletion=planner_names,
             rich_help_panel=PLANNING,
-            help="cem, icem, mppi, gradient, shooting, tree (finds detours), inverse (learned, no search) "
-            "or guided (inverse, then search).",
+            help="cem, icem, mppi, gradient, shooting, tree (finds detours), inverse (learned, no search), "
+            "guided (inverse, then search), policy (goal-free, no search) or prior (policy, then search).",
         ),
     ] = "cem",
     overrides: Annotated[
@@ -93,6 +104,7 @@ def command(
     intervals; seconds and predictor steps per decision; a video of what happened and what was imagined.
 
     Examples:
+      brain plan --pretrained two-room
       brain plan --run runs/two-room
       brain plan --run runs/two-room --planner inverse --fit data/two-room-expert
       brain plan --run runs/two-room --planner mppi --set horizon=40 --set block=4
@@ -101,24 +113,30 @@ def command(
       brain plan --run runs/lander --task reward --episodes 20 --record data/lander
     """  # fmt: skip
     need_torch()
+    run_path = chosen_run(given, name)
+    from brain.data.place import spec_of
     from brain.device import pick
-    from brain.evaluation.dream import load_decoder
+    from brain.models.decoders.trained import load_decoder
     from brain.models.world_model import WorldModel
+    from brain.planning.dynamics import Imagined
     from brain.planning.job import Choices, Job
     from brain.reports.plan import write_plan
     from brain.runs.folder import Run
 
     run = Run(run_path)
-    opened = open_store(run, store)
+    opened = open_store_if_there(run, store)
     fitted = open_store(run, fit) if fit else opened
-    model = WorldModel.load(run_path, opened.spec, pick(device))
+    if opened is None and (run.recipe().observation.mode == "state" or not run.judgement.exists()):
+        opened = open_store(run, store)  # which says what is missing
+    model = WorldModel.load(run_path, opened.spec if opened else spec_of(run, None), pick(device))
     say = (lambda line: None) if quiet else (lambda line: print(f"plan: {line}", file=sys.stderr, flush=True))
     choices = Choices(
         task, planner, (*(overrides or ()),), (*(costs or ()),), dynamics, episodes, seed, shown, baselines, trust_world
     )
     job = Job(choices, run_path, model, fitted, quiet)
     figures, played = job.evaluate(record, say)
-    decoder = load_decoder(run, model) if run.decoder.exists() and dynamics == "model" else None
+    whole = type(job.dynamics.inner) is Imagined
+    decoder = load_decoder(run, model) if run.decoder.exists() and whole else None
     try:
         files = write_plan(out or run_path, figures, played, job.world, job.reader, decoder)
     except OSError as error:

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from brain.commands.common import Device, RunFolder, StorePlace, need_torch, open_store
+from brain.commands.common import Device, Pretrained, RunChoice, StorePlace, chosen_run, need_torch, open_store
 from shared.cli.options import Quiet
 
 
 def command(
-    run_path: RunFolder,
+    given: RunChoice = None,
+    name: Pretrained = None,
     store: StorePlace = None,
     steps: Annotated[
         int, typer.Option(min=10, metavar="N", help="Training steps of the MLP probe and of the upper bound.")
@@ -38,6 +39,7 @@ def command(
       brain probe --run runs/bouncing-logo --store data/logo-fresh
     """
     need_torch()
+    run_path = chosen_run(given, name)
     from brain.device import pick
     from brain.evaluation.probe import Probe, draw_bars
     from brain.models.world_model import WorldModel

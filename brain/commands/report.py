@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import RunFolder, need_torch
+from brain.commands.common import Pretrained, RunChoice, chosen_run, need_torch
 
 
 def command(
-    run_path: RunFolder,
+    given: RunChoice = None,
+    name: Pretrained = None,
     out: Annotated[
         Path | None,
         typer.Option(dir_okay=False, metavar="FILE", show_default="RUN/report.html", help="The page."),
@@ -27,6 +28,7 @@ def command(
       brain report --run runs/two-room --out two-room.html
     """
     need_torch()
+    run_path = chosen_run(given, name)
     from brain.reports.report import write_report
 
     out = out or run_path / "report.html"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +19,7 @@ from brain.commands.common import (
     show_summary,
     store_of,
 )
+from shared.cli.console import WORDS
 from shared.cli.options import count, duration
 from shared.errors import TinyJEPAError
 
@@ -133,6 +135,16 @@ def command(
         str,
         typer.Option(metavar="DEVICE", rich_help_panel=HARDWARE, help="auto, cpu, cuda or cuda:N (CUDA and ROCm)."),
     ] = "auto",
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default="1",
+            rich_help_panel=HARDWARE,
+            help="Processes that share each batch, a GPU each; with --device cpu, on the CPU.",
+        ),
+    ] = None,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         typer.Option(
@@ -193,12 +205,20 @@ def command(
       brain train --store /mnt/factory/car-racing --follow
       brain train --store /mnt/factory/car-racing --on-corrupt skip
       brain train --store s3://bucket/cars # pip install 'tinyjepa[remote]'
+      brain train --gpus 4                 # or torchrun --nproc-per-node 4 -m brain train
     """
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")
     need_torch()
+    if gpus is not None:
+        from brain.training.launch import launch, needed
+
+        if needed(gpus):
+            sys.exit(launch(gpus, [sys.executable, "-m", "brain", *(WORDS.get() or sys.argv)[1:]]))
     resolved = recipes.load(recipe or default_recipe(store), overrides or [])
-    from brain.training.train import Curves, Data, Effort
+    from brain import distributed
+    from brain.training.launch import peer_lost
+    from brain.training.options import Curves, Data, Effort
     from brain.training.train import train as run_training
     from shared.cli.runlog import keep
 
@@ -210,7 +230,7 @@ def command(
         judge_run(model, store, run, quiet=quiet)
 
     wanted: dict[Curves, bool] = {"tensorboard": tensorboard, "wandb": wandb}
-    with keep() as log:
+    with peer_lost(), keep() as log:
         lines = run_training(
             store or store_of(resolved),
             run_path,
@@ -233,6 +253,8 @@ def command(
             begun=lambda folder: log.open(folder / LOG_FILE),
             judge=judge,
         )
+    if not distributed.first():
+        return
     for line in lines:
         typer.echo(line)
     show_summary(run_path)

@@ -1,4 +1,4 @@
-"""Which blocks a batch draws from: a pure function of (store contents, seed, batch number), for one process or several.
+"""Which blocks a batch draws from: a pure function of (store contents, seed, batch number), the same in every process.
 
 An epoch permutes the blocks and cuts them into *parts*, each as large as a pool in memory. A store that grows is
 looked at again before every part: what is new then joins the blocks that this epoch has not drawn from, and these are
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from brain.data.blocks import Blocks, Known, known_episodes
-from brain.data.follow import Follower
+from brain.data.follow import Follower, look
 from brain.data.windows import Window
 from shared.errors import StoreError, TinyJEPAError
 from shared.store.reader import Store
@@ -54,8 +54,6 @@ class Shape:
     """An epoch of at most this many rows is one part."""
     part_rows: int
     """Otherwise a part has at most this many, but always enough for a batch."""
-    rank: int = 0
-    world_size: int = 1
 
 
 class Epoch:
@@ -71,11 +69,7 @@ class Epoch:
         self._shape = shape
         self._fresh: list[tuple[int, int]] = []
         order = np.random.default_rng([shape.seed, number]).permutation(len(blocks))
-        totals = [self._batches(_Line(order[rank :: shape.world_size], blocks)) for rank in range(shape.world_size)]
-        self.smallest = min(totals)
-        """Batches of the rank with the fewest; its last part repeats some windows, so that all ranks have as many."""
-        self._padding = max(totals) - totals[shape.rank]
-        self._line = _Line(order[shape.rank :: shape.world_size], blocks)
+        self._line = _Line(order, blocks)
 
     @property
     def latest(self) -> Known:
@@ -88,8 +82,11 @@ class Epoch:
     @property
     def last_batch(self) -> int:
         """The batch after the epoch's last, if nothing joins in."""
-        rest = self._batches(self._line)
-        return self.end + rest + (self._padding if rest else 0)
+        total, at, first = self.end, self._line.at, not self.parts
+        while at < len(self._line.order):
+            at, batches = self._line.cut(at, self._shape, first)
+            total, first = total + batches, False
+        return total
 
     def add(self, known: Known) -> None:
         """Let new episodes join the blocks that are left."""
@@ -108,8 +105,6 @@ class Epoch:
         chosen = self._line.order[self._line.at : stop]
         self._line.at = stop
         whole = not self.parts and stop == len(self._line.order)
-        if not self._batches(self._line):
-            batches += self._padding
         part = Part(self.number, self.parts, self.end, batches, self.blocks, chosen, whole)
         self._fresh.append((part.first, self._new(self.blocks.pieces(chosen))))
         self.parts += 1
@@ -124,14 +119,6 @@ class Epoch:
         limits = np.array([self.before.get(name, 0) for name in self.blocks.names], np.int64)
         place, stream, windows = self.blocks.place[pieces], self.blocks.stream[pieces], self.blocks.windows[pieces]
         return int(windows[place >= limits[stream]].sum())
-
-    def _batches(self, line: _Line) -> int:
-        total, at, first = 0, line.at, not self.parts
-        while at < len(line.order):
-            at, batches = line.cut(at, self._shape, first)
-            total += batches
-            first = False
-        return total
 
 
 class _Line:
@@ -182,6 +169,8 @@ class Plan:
     ) -> None:
         self._store, self._split, self._span, self._shape = store, split, window.span, shape
         self._follower = follower
+        self.closed = False
+        """Nothing more is asked for."""
         self._lock = threading.RLock()
         self._known: Known = {}
         self._complete = False
@@ -192,8 +181,7 @@ class Plan:
         self.end: int | None = None
         """The batch after the last, once the collection has finished: when one epoch over everything is done."""
         inner = store.spec.inner_rows
-        longest = max(LONGEST_BLOCK // shape.world_size, LONGEST_BLOCK // 4)  # smaller ones share out more evenly
-        rows = min(shape.part_rows // shape.batch, longest)  # as many blocks as a batch has windows: one of each
+        rows = min(shape.part_rows // shape.batch, LONGEST_BLOCK)  # as many blocks as a batch has windows: one of each
         self._grid = max(rows // inner, 1) * inner
         self._look()
         if state is None:
@@ -203,11 +191,10 @@ class Plan:
         epoch = self._epochs[-1]
         self.windows = int(epoch.blocks.windows.sum())
         """Windows of the epoch it began with."""
-        if not epoch.smallest:
-            each = f" for each of {shape.world_size} ranks" if shape.world_size > 1 else ""
+        if epoch.last_batch == epoch.first:
             raise TinyJEPAError(
                 f"{store.path}: {epoch.blocks.episodes} episodes give {self.windows} windows of {window.span} frames, "
-                f"fewer than one batch of {shape.batch}{each}: collect more frames, or lower the batch with --set"
+                f"fewer than one batch of {shape.batch}: collect more frames, or lower the batch with --set"
             )
 
     def locate(self, number: int) -> Part:
@@ -282,10 +269,7 @@ class Plan:
 
     def _look(self) -> None:
         """See what is committed."""
-        if self._follower is not None:
-            self._follower.check()
-            self._complete = self._follower.finished  # before the episodes are counted: then none can be missing
-        self._known = known_episodes(self._store)
+        self._known, self._complete = look(self._store, self._follower, "plan", lambda: self.closed)
 
     def _restore(self, state: dict[str, Any]) -> None:
         added = [(part, known) for part, known in state["added"]]

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from brain.data.blocks import Known, known_episodes
+from brain.distributed import agreed, rank
 from shared.errors import MissingStoreError, StoreError
 from shared.store.log import CommittedStream
 from shared.store.reader import OnCorrupt, Store
@@ -15,6 +17,8 @@ from shared.store.schema import Split
 IDLE_SECONDS = 300.0
 """A stream that was not closed counts as abandoned when it has committed nothing for this long."""
 POLL_SECONDS = 2.0
+VISIBLE_SECONDS = 120.0
+"""After which every process sees what one has seen; a network's file systems are at most a minute late."""
 
 
 class Follower:
@@ -74,6 +78,37 @@ class Follower:
             moved = now
         self._moved[stream.name] = (stream.updated, moved)
         return now - moved < self._idle
+
+
+def look(
+    store: Store, follower: Follower | None, name: str, given_up: Callable[[], bool] = lambda: False
+) -> tuple[Known, bool]:
+    """What is committed, and whether nothing more will come: as the first of several processes sees it.
+
+    The others wait until they see as much, or have ``given_up``; ``name`` tells apart who looks. Raises ``StoreError``
+    where one does not, and what a refresh ended with.
+    """
+
+    def here() -> tuple[Known, bool]:
+        if follower is None:
+            return known_episodes(store), False
+        follower.check()
+        finished = follower.finished  # before the episodes are counted: then none can be missing
+        return known_episodes(store), finished
+
+    known, finished = agreed(name, here, given_up)
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while any(name not in store.streams or len(store.streams[name].episodes) < n for name, n in known.items()):
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"{store.path}: rank {rank()} does not see what rank 0 has seen: give every process the same store"
+            )
+        if follower is None:
+            store.refresh()
+        else:
+            follower.check()
+        time.sleep(0.05)
+    return known, finished
 
 
 def wait_for_frames(

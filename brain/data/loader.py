@@ -23,8 +23,8 @@ class Stream:
 
     ``memory`` bounds the frames held, in bytes. What fits is read once and perfectly shuffled; otherwise there are two
     pools of half that size, one in use and one being loaded, and so it is for a store that is followed. ``pool`` says
-    where they lie: in host memory, or on the GPU, which then gathers (never run on a GPU so far). Of several
-    processes, each gives its ``rank``: an epoch deals out the blocks among them, and all have as many batches.
+    where they lie: in host memory, or on the GPU, which then gathers (never run on a GPU so far). Of ``world_size``
+    processes each gives its ``rank``, has all pools, and gathers every ``world_size``-th window of each batch.
 
     ``state`` is what ``state()`` of an interrupted stream returned. Raises ``TinyJEPAError`` when the episodes hold
     fewer than ``batch`` windows.
@@ -49,12 +49,15 @@ class Stream:
         follower: Follower | None = None,
         state: dict[str, Any] | None = None,
     ) -> None:
-        if follower is not None and world_size > 1:
-            raise TinyJEPAError("several ranks cannot follow a store that grows: train when it is complete")
+        if batch % world_size:
+            raise TinyJEPAError(
+                f"a batch of {batch} does not divide among {world_size} processes: set objective.batch to a multiple"
+            )
         window = Window(stack, stride, steps)
         rows = memory // (int(np.prod(store.spec.frame_shape)) * frame_dtype(store.spec).itemsize)
-        shape = Shape(batch, seed, rows if follower is None else rows // 2, rows // 2, rank, world_size)
+        shape = Shape(batch, seed, rows if follower is None else rows // 2, rows // 2)
         self._batch = batch
+        self._rank, self._world_size = rank, world_size
         self._steps = steps
         self._device = device
         self._follower = follower
@@ -76,7 +79,7 @@ class Stream:
 
     @property
     def images_per_batch(self) -> int:
-        """Observations of a batch: windows times (steps + 1)."""
+        """Observations of a whole batch: windows times (steps + 1)."""
         return self._batch * (self._steps + 1)
 
     @property
@@ -90,7 +93,7 @@ class Stream:
         return dict(self._loader.causes)
 
     def batch(self, number: int) -> Batch:
-        """Batch ``number`` (from 0) of this stream; the one after it is gathered in the background."""
+        """Batch ``number`` (from 0) of this stream, or this rank's share; the next is gathered in the background."""
         future = self._ahead.pop(number, None) or self._gathering.submit(self._gather, number)
         self._ahead = {number + 1: self._gathering.submit(self._gather, number + 1)}
         return future.result()
@@ -106,6 +109,7 @@ class Stream:
 
     def close(self) -> None:
         """Stop the threads."""
+        self._plan.closed = True
         for executor in (self._gathering, self._loading):
             executor.shutdown(wait=True, cancel_futures=True)
         self._loader.close()
@@ -128,7 +132,7 @@ class Stream:
             name = (following.epoch, following.number)
             if name not in self._pools:
                 self._pools[name] = self._load(following, pool)
-        return self._loader.gather(pool, position, self._batch, self._device)
+        return self._loader.gather(pool, position, self._batch, self._device, slice(self._rank, None, self._world_size))
 
     def _load(self, part: Part, held: Pool | None = None) -> Future[Pool]:
         def load() -> Pool:

@@ -8,6 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from brain.distributed import mine, world_size
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on ``device`` of values drawn on the host; to a GPU through pinned memory, without waiting."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
 
 def stacked(frames: Tensor, stack: int) -> Tensor:
     """Windows of frames to observations, one per position that has ``stack`` frames.
@@ -35,6 +44,7 @@ def video(frames: Tensor) -> Tensor:
 
 def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generator) -> Tensor:
     """One random view per observation; all frames of a stack get the same change.
+    Of several processes each draws for all, and uses its own.
 
     float (N, C, H, W) in [-1, 1] to the same; ``kinds`` of crop (area 50 to 100 %, resized back), flip (left-right),
     colour (brightness, contrast and channel gains within 30 %), noise (std 0.05), cutout (a quarter of the side).
@@ -42,7 +52,8 @@ def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generato
     n, channels, height, width = observation.shape
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator).mul_(high - low).add_(low).to(observation.device)
+        values = torch.rand((shape[0] * world_size(), *shape[1:]), generator=generator).mul_(high - low).add_(low)
+        return to_device(mine(values), observation.device)
 
     if "crop" in kinds or "flip" in kinds:
         scale = uniform(0.5, 1.0, n).sqrt() if "crop" in kinds else torch.ones(n, device=observation.device)
@@ -57,8 +68,8 @@ def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generato
         observation = observation * (gain if channels % 3 == 0 else uniform(0.7, 1.3, n, 1, 1, 1))
         observation = (observation + uniform(-0.3, 0.3, n, 1, 1, 1)).clamp(-1, 1)
     if "noise" in kinds:
-        noise = torch.randn(observation.shape, generator=generator).to(observation.device)
-        observation = (observation + 0.05 * noise).clamp(-1, 1)
+        noise = torch.randn((n * world_size(), *observation.shape[1:]), generator=generator)
+        observation = (observation + 0.05 * to_device(mine(noise), observation.device)).clamp(-1, 1)
     if "cutout" in kinds:
         side_y, side_x = height // 4, width // 4
         top = (uniform(0, 1, n, 1, 1, 1) * (height - side_y)).long()

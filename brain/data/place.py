@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from brain.data.state_mode import reader, standardise
+from brain.pretrained import comes_with_the_package
 from brain.runs.figures import damaged, read_judgement
 from brain.runs.folder import Run, check_fit
 from shared.errors import MissingStoreError, StoreError, TinyJEPAError
@@ -25,6 +26,10 @@ def open_store(run: Run, place: Path | str | None) -> tuple[Store, str]:
     except MissingStoreError:
         if place is not None:
             raise
+        if collect := facts.get("collect"):
+            raise MissingStoreError(
+                f"{run.path}: there is no store at {facts['store']}: make it with `{collect}`, or give --store PLACE"
+            ) from None
         raise MissingStoreError(
             f"{run.path}: there is no store at {facts['store']}, where run.json expects it: give --store PLACE once, "
             "and the run remembers it"
@@ -52,7 +57,7 @@ def spec_of(run: Run, place: Path | str | None) -> StoreSpec:
 def remember(run: Run, store: Store) -> str:
     """Where the run's own store is gone, take ``store`` for it from now on; a line that says so, or nothing."""
     known = str(run.facts()["store"])
-    if known == store.address:
+    if known == store.address or comes_with_the_package(run.path):
         return ""
     try:
         load_spec(locate(known))

@@ -104,14 +104,10 @@ class Loader:
         if all(pool.frames is not other.frames for other in others):
             self._spare = [(pool.frames, pool.actions)]
 
-    def gather(self, pool: Pool, position: int, batch: int, device: torch.device) -> Batch:
-        """Batch ``position`` of a pool, on ``device``; positions past the last window begin again."""
-        n = len(pool.starts)
-        first = position * batch
-        if first + batch <= n:
-            starts = pool.starts[first : first + batch]
-        else:
-            starts = pool.starts[torch.arange(first, first + batch, device=self._device) % n]
+    def gather(self, pool: Pool, position: int, batch: int, device: torch.device, share: slice) -> Batch:
+        """The windows ``share`` of batch ``position`` of a pool, on ``device``."""
+        starts = pool.starts[position * batch : (position + 1) * batch][share]
+        batch = len(starts)
         width = self._store.spec.action_dim * self._window.stride
         shape = (batch, -1, *self._store.spec.frame_shape)
         frames = self._take(pool.frames, starts, self._window.frames, device).view(shape)

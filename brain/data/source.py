@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from brain.data.blocks import Known, known_episodes, select
-from brain.data.follow import Follower
+from brain.data.blocks import Known, select
+from brain.data.follow import Follower, look
 from brain.data.loader import Stream
 from brain.data.state_mode import pictures
+from brain.distributed import rank, world_size
 from brain.recipes.schema import Observation
 from shared.errors import DamageError
 from shared.store.reader import Store
@@ -51,13 +52,15 @@ class Feed:
             device=device,
             pool=self.pool,
             memory=self.memory,
+            rank=rank(),
+            world_size=world_size(),
             follower=self.follower,
             state=state,
         )
 
     def known(self) -> Known:
         """The episodes that are committed now, as a checkpoint keeps them."""
-        return known_episodes(self.store)
+        return look(self.store, self.follower, "known")[0]
 
     def episodes(self, known: Known) -> list[EpisodeRef]:
         """The training episodes of ``known``; without those in damaged shards, where these are skipped."""

@@ -1,4 +1,4 @@
-"""What a trained model has to beat, and what it could reach at best.
+"""Baselines that a trained model has to beat, and an upper bound.
 
 Baselines: a *random encoder* (the recipe's network, never trained, with a predictor of its own) and *PCA* of the raw
 frames. Upper bound: the *state oracle*, the recipe's predictor on the world's true state instead of a latent.
@@ -23,11 +23,11 @@ from brain.training.predictor import fit_dynamics
 from shared.store.schema import StoreSpec
 
 STEPS = 300
-"""Optimiser steps of a baseline's predictor at most."""
+"""Maximum number of optimiser steps for a baseline's predictor."""
 
 
 def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: int, device: torch.device) -> WorldModel:
-    """The recipe's world model as it is before training, its BatchNorm statistics set on ``sample``.
+    """The recipe's world model before training, with BatchNorm statistics estimated on ``sample``.
 
     ``sample`` is uint8 (N, stack, H, W, C), observations of train episodes. Without real statistics an untrained
     network would be a needlessly weak baseline.
@@ -47,8 +47,10 @@ def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: in
 
 
 def pca_width(space: LatentSpace) -> int:
-    """Components of the PCA beside latents of ``space``: as many as a vector's width, 128 beside grids."""
-    return space.dim if space.grid is None else 128
+    """Components of the PCA beside latents of ``space``: as many as a vector's width, 128 beside grids alone."""
+    if space.grid is None:
+        return space.dim
+    return space.vector or 128
 
 
 class PCA:
@@ -89,11 +91,22 @@ class Fitted:
         mean, std = self.dynamics.latent_mean.cpu().numpy(), self.dynamics.latent_std.cpu().numpy()
         return (latents - mean) / std
 
+    def raw(self, latents: np.ndarray) -> np.ndarray:
+        """The inverse of ``standardise``."""
+        mean, std = self.dynamics.latent_mean.cpu().numpy(), self.dynamics.latent_std.cpu().numpy()
+        return latents * std + mean
+
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         return self.dynamics.rollout(z, actions)
 
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form) -> Tensor:
-        return self.dynamics.energy(z, action, proposal, kind)
+    def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        return self.dynamics.predict(z, action)
+
+    def compare(self, mean: Tensor, log_variance: Tensor, proposal: Tensor, kind: Form, steps: int = 1) -> Tensor:
+        return self.dynamics.compare(mean, log_variance, proposal, kind, steps)
+
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form, steps: int = 1) -> Tensor:
+        return self.dynamics.energy(z, action, proposal, kind, steps)
 
 
 def fit(
@@ -115,10 +128,10 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         options = section.predictor
-        if options.part().takes_grid != (space.grid is not None):
+        if options.part().latents != space.kind:
             options = PredictorOptions.standard()
         predictor = make_predictor(options, space, table.timing.stride * table.action.shape[1])
-        dynamics = Dynamics(predictor).to(device)
+        dynamics = Dynamics(predictor, recipe.energy.worst).to(device)
     with one_thread():
         fit_dynamics(dynamics, windows, section, steps=min(STEPS, section.steps), seed=seed)
     return Fitted(dynamics.eval())

@@ -7,7 +7,7 @@ energies for the truth and for each kind of negative at one common set of anchor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -21,46 +21,97 @@ from brain.models.latents import Encoder, LatentTable, encode
 Form = Literal["scaled", "plain"]
 FORMS: tuple[Form, ...] = ("scaled", "plain")
 
+BATCH = 512
+"""Anchors predicted at once."""
+
 
 class Dynamics(Protocol):
-    """What is asked of a world model here; ``brain.models.world_model.WorldModel`` has it."""
+    """What is asked of a world model here, as ``brain.models.world_model.Dynamics`` has it."""
 
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         """(N, *shape) and (N, K, stride * A) to (N, K, *shape)."""
 
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form) -> Tensor:
-        """(N, *shape), (N, stride * A), (N, *shape) to (N,): see ``brain.models.world_model.Dynamics.energy``."""
+    def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, *shape) and (N, stride * A) to mean and log-variance of the next latent, (N, *shape) each."""
+
+    def compare(self, mean: Tensor, log_variance: Tensor, proposal: Tensor, kind: Form, steps: int = 1) -> Tensor:
+        """Energies (N,) of proposals (N, *shape) beside what was predicted."""
+
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: Form, steps: int = 1) -> Tensor:
+        """``predict``, then ``compare``: (N,)."""
 
 
 class Scorer(Protocol):
-    """Energies at the anchors it was made for, float64 (N,); NaN where the episode ends before."""
+    """Energies at fixed anchors, float64 (N,); NaN where the episode ends too early."""
 
     def true(self, steps: int) -> np.ndarray:
-        """Of the observation ``steps`` model steps on, under the actions taken."""
+        """Energy of the observation ``steps`` model steps ahead, given the actions taken."""
 
     def impossible(self, kind: str, proposal: Proposal) -> np.ndarray | None:
-        """Of a kind's proposals; None where the scorer cannot see that kind."""
+        """Energies of the proposals of one negative; None where the scorer cannot see it."""
+
+
+class Forecasts:
+    """What ``dynamics`` predicts at the anchors, made once for all kinds and forms that share the actions taken.
+
+    ``latents`` is (M, *shape), one for each sampled observation of the table. Over several steps the prediction is that
+    of the last step from the rolled-out latent.
+    """
+
+    def __init__(
+        self,
+        table: LatentTable,
+        anchors: Anchors,
+        latents: np.ndarray,
+        dynamics: Dynamics,
+        device: torch.device | None = None,
+    ) -> None:
+        self.dynamics, self.device = dynamics, device or torch.device("cpu")
+        self._table, self._anchors, self._latents = table, anchors, latents
+        self._taken: dict[int, tuple[np.ndarray, Tensor, Tensor]] = {}
+
+    def taken(self, steps: int, wanted: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance after the actions taken, at the ``wanted`` (N,) anchors; all must be within reach."""
+        if steps not in self._taken:
+            reach = within(self._table, self._anchors, steps)
+            actions = self._anchors.episode[reach], self._anchors.row[reach]
+            self._taken[steps] = np.cumsum(reach) - 1, *self.under(steps, reach, actions)
+        place, mean, log_variance = self._taken[steps]
+        at = torch.from_numpy(place[wanted]).to(mean.device)
+        return mean[at], log_variance[at]
+
+    @torch.no_grad()
+    def under(self, steps: int, wanted: np.ndarray, actions: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+        """The same after the actions from other addresses (episode, row), one for each wanted anchor."""
+        starts = self._latents[self._table.place(self._anchors.episode[wanted], self._anchors.row[wanted])]
+        chunks = self._table.chunks(*actions, steps)
+        made = []
+        for first in range(0, len(starts), BATCH):
+            z, taken = (as_tensor(values[first : first + BATCH], self.device) for values in (starts, chunks))
+            if steps > 1:
+                z = self.dynamics.rollout(z, taken[:, :-1])[:, -1]
+            made.append(self.dynamics.predict(z, taken[:, -1]))
+        mean, log_variance = (torch.cat(parts) for parts in zip(*made))
+        return mean, log_variance
 
 
 @dataclass(frozen=True)
 class LatentScorer:
-    """Energies in a latent space: ``dynamics`` predicts, or nothing does (the *no predictor* baseline).
+    """Energies in a latent space: ``forecasts`` beside what came, or without any (*no predictor*).
 
     ``latents`` is (M, *shape), one for each sampled observation of the table; ``clips`` holds (N, *shape) latents of
-    the kinds that show a clip that was never recorded. Over several steps the energy is that of the last step from the
-    rolled-out latent.
+    the kinds that show a clip that was never recorded.
     """
 
     table: LatentTable
     anchors: Anchors
     latents: np.ndarray
     clips: Mapping[str, np.ndarray]
-    dynamics: Dynamics | None
+    forecasts: Forecasts | None
     form: Form = "plain"
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def true(self, steps: int) -> np.ndarray:
-        return self._energy(self._within(steps), steps, None, self._truth(steps))
+        return self._energy(within(self.table, self.anchors, steps), steps, None, self._truth(steps))
 
     def impossible(self, kind: str, proposal: Proposal) -> np.ndarray | None:
         if proposal.clip is not None:
@@ -72,9 +123,6 @@ class LatentScorer:
         else:
             proposed = self._truth(proposal.steps)
         return self._energy(proposal.valid, proposal.steps, proposal.action, proposed)
-
-    def _within(self, steps: int) -> np.ndarray:
-        return self.anchors.row + steps * self.table.timing.stride < self.table.rows[self.anchors.episode]
 
     def _truth(self, steps: int) -> np.ndarray:
         last = self.table.rows[self.anchors.episode] - 1
@@ -92,27 +140,33 @@ class LatentScorer:
         result = np.full(len(self.anchors), np.nan)
         if not valid.any():
             return result
-        episode, row = self.anchors.episode[valid], self.anchors.row[valid]
-        z, proposal = self.latents[self.table.place(episode, row)], proposed[valid]
-        if self.dynamics is None:
-            result[valid] = np.square(z.astype(np.float64) - proposal).reshape(len(z), -1).mean(axis=1)
+        if self.forecasts is None:
+            z = self.latents[self.table.place(self.anchors.episode[valid], self.anchors.row[valid])]
+            result[valid] = np.square(z.astype(np.float64) - proposed[valid]).reshape(len(z), -1).mean(axis=1)
             return result
-        if action is not None:
-            episode, row = action[0][valid], action[1][valid]
-        chunks = self._tensor(self.table.chunks(episode, row, steps))
-        start = self._tensor(z)
-        if steps > 1:
-            start = self.dynamics.rollout(start, chunks[:, :-1])[:, -1]
-        energy = self.dynamics.energy(start, chunks[:, -1], self._tensor(proposal), self.form)
+        forecasts = self.forecasts
+        if action is None:
+            mean, log_variance = forecasts.taken(steps, valid)
+        else:
+            mean, log_variance = forecasts.under(steps, valid, (action[0][valid], action[1][valid]))
+        proposal = as_tensor(proposed[valid], forecasts.device)
+        energy = forecasts.dynamics.compare(mean, log_variance, proposal, self.form, steps)
         result[valid] = energy.double().cpu().numpy()
         return result
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+def within(table: LatentTable, anchors: Anchors, steps: int) -> np.ndarray:
+    """Whether ``steps`` model steps from each anchor stay within its episode: bool (N,)."""
+    return anchors.row + steps * table.timing.stride < table.rows[anchors.episode]
+
+
+def as_tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """A copy on ``device``, whatever the layout of ``array``."""
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
 class Clips:
-    """Latents of the clips that were never recorded: ``visit`` must see the frames of every episode once."""
+    """Latents of clips that were never recorded. Call ``visit`` once with the frames of every episode."""
 
     def __init__(self, anchors: Anchors, proposals: Mapping[str, Proposal], encoders: Mapping[str, Encoder]) -> None:
         self.anchors, self.encoders = anchors, encoders
@@ -126,7 +180,9 @@ class Clips:
         for name, encoder in self.encoders.items():
             for kind, clip in self._clips.items():
                 latents = encode(encoder, frames, clip[here])
-                table = self._latents[name].setdefault(kind, np.zeros((len(self.anchors), *latents.shape[1:])))
+                table = self._latents[name].setdefault(
+                    kind, np.zeros((len(self.anchors), *latents.shape[1:]), np.float32)
+                )
                 table[here] = latents
 
     def of(self, encoder: str) -> dict[str, np.ndarray]:
@@ -171,7 +227,7 @@ class PixelScorer:
                     self._pair(kind, int(n), pixels[shown[n]])
 
     def _pair(self, kind: str, anchor: int, pixels: np.ndarray) -> None:
-        """Keeps the first frame of a pair that spans two episodes until the second arrives."""
+        """Keep the first frame of a pair that spans two episodes until the second arrives."""
         first = self._half.pop((kind, anchor), None)
         if first is None:
             self._half[kind, anchor] = pixels.copy()
@@ -216,7 +272,7 @@ class Pairs:
 def score(
     scorers: Mapping[str, Scorer], proposals: Mapping[str, Proposal], kinds: Sequence[str]
 ) -> dict[str, dict[str, Pairs]]:
-    """Energies of every kind that has proposals by every scorer that can see it: ``result[kind][scorer]``."""
+    """Energies of every negative that has proposals, by every scorer that can see it: ``result[kind][scorer]``."""
     result: dict[str, dict[str, Pairs]] = {}
     for kind in kinds:
         proposal = proposals[kind]

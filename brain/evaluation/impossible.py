@@ -1,4 +1,4 @@
-"""Impossible events, all in one registry: what a model should be surprised by, and the principle it breaks.
+"""The registry of impossible events: what should surprise a model, and the principle each event breaks.
 
 There are three ways to show one. A *negative* is proposed to the model in place of the true next observation
 (``brain.evaluation.negatives``), so that energies can be compared; an *intervention* is played on a world while it runs
@@ -33,7 +33,7 @@ _REGISTRY: dict[type[Impossible], dict[str, Impossible]] = {}
 def register(event: Kind) -> Kind:
     """Add an event to those of its kind, in the order in which tables show them.
 
-    Raises ``ValueError`` for a name that is taken and for a principle that nobody has stated.
+    Raises ``ValueError`` for a name that is taken or an unknown principle.
     """
     of_kind = _REGISTRY.setdefault(type(event), {})
     if event.name in of_kind:

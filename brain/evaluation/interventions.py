@@ -26,7 +26,7 @@ class Lead(NamedTuple):
 
 
 class Stage(Protocol):
-    """What an intervention may touch; ``brain.live.scene.Scene`` is one."""
+    """What an intervention may access; implemented by ``brain.live.scene.Scene``."""
 
     past: list[Shown]
     """the newest frames shown, and the actions told, oldest first"""
@@ -34,28 +34,28 @@ class Stage(Protocol):
     """the action of the other course at this frame"""
 
     def drive(self) -> Shown | None:
-        """The next true frame; None where the episode is over."""
+        """The next true frame; None at the end of the episode."""
 
     def swap(self) -> None:
-        """Exchange the course that is shown with the other one."""
+        """Swap the trajectory on display with the other one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intervention(Impossible):
-    """An impossible event in a world that is running, for a number of frames."""
+    """An impossible event in a running world that lasts a number of frames."""
 
     label: str
-    """what its button says"""
+    """label of its button"""
     play: Callable[[Stage, int], Iterator[Shown | Lead]]
     needs_actions: bool = False
-    """whether it means nothing in a world in which nobody acts"""
+    """whether it requires a world with actions"""
 
 
 INTERVENTIONS = registered(Intervention)
 
 
 def _teleport(stage: Stage, frames: int) -> Iterator[Shown]:
-    """The next frame is of the other course, and the world goes on there."""
+    """The next frame comes from the other trajectory, and the world continues there."""
     stage.swap()
     shown = stage.drive()
     if shown:
@@ -63,14 +63,14 @@ def _teleport(stage: Stage, frames: int) -> Iterator[Shown]:
 
 
 def _freeze(stage: Stage, frames: int) -> Iterator[Shown]:
-    """The picture stops, and the actions go on; then the world goes on from there."""
+    """The picture freezes while actions continue; then the world continues from there."""
     frame, action = stage.past[-1]
     for _ in range(frames):
         yield frame, action
 
 
 def _reverse(stage: Stage, frames: int) -> Iterator[Shown]:
-    """The frames run backwards, then forwards again to where they were."""
+    """The frames run backwards, then forwards again to the present."""
     past = stage.past[-frames - 1 :]
     for frame, _ in reversed(past[:-1]):
         yield frame, past[-1][1]
@@ -78,7 +78,7 @@ def _reverse(stage: Stage, frames: int) -> Iterator[Shown]:
 
 
 def _wrong_action(stage: Stage, frames: int) -> Iterator[Shown]:
-    """The world does what it does, and the model is told the other course's actions."""
+    """The world is unchanged, but the model is given the actions of the other trajectory."""
     for _ in range(frames):
         shown = stage.drive()
         if shown is None:
@@ -87,7 +87,7 @@ def _wrong_action(stage: Stage, frames: int) -> Iterator[Shown]:
 
 
 register(Intervention(
-    name="teleport", label="Teleport", summary="jump to another course of the world",
+    name="teleport", label="Teleport", summary="jump to another trajectory of the world",
     principle="continuity", play=_teleport,
 ))  # fmt: skip
 register(Intervention(

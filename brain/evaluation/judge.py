@@ -1,4 +1,4 @@
-"""The judgement of a run, from frames to figures: the judge's entry point.
+"""The entry point of the judge: from the frames of a run's store to metrics.
 
 Train episodes fit probes and baselines, validation episodes choose and calibrate, test episodes are only scored.
 """
@@ -19,12 +19,24 @@ import torch
 from brain.data.states import States
 from brain.data.windows import Timing
 from brain.evaluation import baselines
-from brain.evaluation.energies import FORMS, Clips, Form, LatentScorer, Pairs, PixelScorer, Scorer, hard_auc, score
+from brain.evaluation.energies import (
+    FORMS,
+    Clips,
+    Forecasts,
+    Form,
+    LatentScorer,
+    Pairs,
+    PixelScorer,
+    Scorer,
+    hard_auc,
+    score,
+)
 from brain.evaluation.metrics import calibrate
 from brain.evaluation.negatives import HARD, KINDS, draw_anchors, propose
 from brain.evaluation.pairs import draw_suites
 from brain.evaluation.rollouts import rollout_errors
 from brain.evaluation.samples import Samples, draw_samples, representations
+from brain.evaluation.state_forecasts import state_forecasts
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
 from brain.evaluation.violations import Findings, Observers, Strip, assess_violations
 from brain.models.latents import LatentTable, embed, read_actions
@@ -37,12 +49,12 @@ from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 
 ROLLOUTS = 1_000
-"""Latent rollouts whose error is averaged."""
+"""Number of latent rollouts whose error is averaged."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the report draws, beyond the figures of ``judge.json``."""
+    """What the report draws, beyond the metrics of ``judge.json``."""
 
     test: LatentTable
     latents: np.ndarray
@@ -59,7 +71,7 @@ class Evidence:
 
 
 def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 0) -> tuple[dict[str, Any], Evidence]:
-    """The figures of ``judge.json``, and what the report draws beside them.
+    """The metrics of ``judge.json``, and the data that only the report needs.
 
     Everything is drawn from ``seed``: the same model, store and seed give the same figures. Raises
     ``TinyJEPAError`` for a store of another world or without held-out episodes, and for a model that diverged.
@@ -68,7 +80,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     recipe, states = model.recipe, States.of(store.spec)
     timing = Timing.of(recipe.observation)
     check_fit(model.spec.model_dump(), store.spec, str(store.path), "judge it on its own store")
-    samples = draw_samples(store, timing, seed)
+    samples = draw_samples(store, model, seed)
 
     _say(quiet, f"fitting the baselines on {len(samples.train)} train episodes")
     encoders = representations(model, store, samples, seed)
@@ -81,13 +93,13 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
 
     _say(quiet, f"calibrating on {len(samples.validation)} validation episodes")
     embed(store, samples.validation, encoders, thin={"random-encoder": timing.stride, "pca": timing.stride})
-    calibrations = {form: _calibrate(model, samples.validation, form, seed) for form in FORMS}
+    calibrations = _calibrate(model, samples.validation, seed)
     form: Form = max(FORMS, key=lambda name: np.nan_to_num(calibrations[name]["hard_auc"]))
 
     _say(quiet, f"scoring {len(samples.test)} test episodes")
     scored, anchors, oracle = _score(model, store, states, samples, encoders, spaces, form, seed)
     latents = spaces["model"].standardise(samples.test.latents["model"])
-    raw = torch.from_numpy(samples.test.latents["model"])
+    raw = torch.from_numpy(model.space.gist(samples.test.latents["model"]))
     figures: dict[str, Any] = {
         "schema": 2,
         "seed": seed,
@@ -96,7 +108,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
         "store": {"path": store.address} | store.spec.model_dump(mode="json"),
         "data": data_facts(samples),
         "latent": {
-            "dim": model.latent_dim,
+            "dim": model.space.vector or model.latent_dim,
             "shape": list(model.latent_shape),
             "effective_rank": effective_rank(raw),
             "embedding_std": embedding_std(raw),
@@ -113,6 +125,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     if states.names:
         _say(quiet, "fitting linear probes")
         figures["probes"] = probe_figures(states, samples)
+        figures["forecasts"] = state_forecasts(samples, states, spaces["model"], oracle, ROLLOUTS, seed, model.device)
     untrained = encoders["random-encoder"], spaces["random-encoder"]
     found = judge_violations(store, Observers(model, form, untrained, oracle, states), seed, quiet)
     figures |= found.figures() if found else {}
@@ -123,7 +136,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
 
 
 def judge_violations(store: Store, observers: Observers, seed: int, quiet: bool) -> Findings | None:
-    """What the recipe asks for of the world's violations; None where it asks for none, or there are none."""
+    """The world's violations that the recipe asks for; None if there are none."""
     energy = observers.model.recipe.energy
     if not energy.violation_pairs:
         return None
@@ -152,25 +165,31 @@ def _score(
     embed(store, test, encoders, thin=thin, visitors=(pixels.visit, clips.visit))
     _finite(test)
 
-    def scorer(space: str, energy: baselines.Fitted | None, form: Form) -> LatentScorer:
-        standardise = spaces[space].standardise
-        shown = {kind: standardise(latents) for kind, latents in clips.of(space).items()}
-        return LatentScorer(test, anchors, standardise(test.latents[space]), shown, energy, form, device)
+    latents = {name: space.standardise(test.latents[name]) for name, space in spaces.items()}
+    shown = {
+        name: {kind: space.standardise(made) for kind, made in clips.of(name).items()} for name, space in spaces.items()
+    }
+    forecasts = {name: Forecasts(test, anchors, latents[name], space, device) for name, space in spaces.items()}
+
+    def scorer(space: str, form: Form, forecasts: Forecasts | None) -> LatentScorer:
+        return LatentScorer(test, anchors, latents[space], shown[space], forecasts, form)
 
     scorers: dict[str, Scorer] = {
-        "scaled": scorer("model", spaces["model"], "scaled"),
-        "plain": scorer("model", spaces["model"], "plain"),
+        "scaled": scorer("model", "scaled", forecasts["model"]),
+        "plain": scorer("model", "plain", forecasts["model"]),
         "pixel": pixels,
-        "no-predictor": scorer("model", None, "plain"),
-        "random-encoder": scorer("random-encoder", spaces["random-encoder"], form),
+        "no-predictor": scorer("model", "plain", None),
+        "random-encoder": scorer("random-encoder", form, forecasts["random-encoder"]),
     }
     oracle = None
     if states.names:
-        known, shown = (
+        known, features = (
             baselines.oracle_features(states, table.state[table.observed()]) for table in (samples.train, test)
         )
         oracle = _fit(model, samples.train, known, seed)
-        scorers[UPPER_BOUND] = LatentScorer(test, anchors, oracle.standardise(shown), {}, oracle, form, device)
+        features = oracle.standardise(features)
+        told = Forecasts(test, anchors, features, oracle, device)
+        scorers[UPPER_BOUND] = LatentScorer(test, anchors, features, {}, told, form)
     return score(scorers, proposals, list(KINDS)), len(anchors), oracle
 
 
@@ -188,23 +207,29 @@ def _finite(table: LatentTable) -> None:
         )
 
 
-def _calibrate(model: WorldModel, table: LatentTable, form: Form, seed: int) -> dict[str, Any]:
-    """On validation episodes: the hard AUC that chooses the form of the energy, and its thresholds by model steps."""
-    energy = model.recipe.energy
-    anchors = draw_anchors(table, energy.anchors, np.random.default_rng([seed, *b"calibration"]))
+def _calibrate(model: WorldModel, table: LatentTable, seed: int) -> dict[Form, dict[str, Any]]:
+    """On validation episodes, by form of the energy: the hard AUC that chooses one, and thresholds by model steps."""
+    rate = model.recipe.energy.false_alarm_rate
+    anchors = draw_anchors(table, model.recipe.energy.anchors, np.random.default_rng([seed, *b"calibration"]))
     space = baselines.Fitted(model.dynamics)
-    scorer = LatentScorer(table, anchors, space.standardise(table.latents["model"]), {}, space, form, model.device)
+    latents = space.standardise(table.latents["model"])
+    forecasts = Forecasts(table, anchors, latents, space, model.device)
+    scorers: dict[str, Scorer] = {form: LatentScorer(table, anchors, latents, {}, forecasts, form) for form in FORMS}
     near = {kind: propose(kind, anchors, table, seed) for kind in HARD}
-    thresholds = {}
-    for steps in sorted({kind.steps for kind in KINDS.values()}):
-        true = scorer.true(steps)
-        true = true[np.isfinite(true)]
-        thresholds[steps] = calibrate(true, energy.false_alarm_rate) if len(true) else math.nan
-    return {"hard_auc": hard_auc(score({form: scorer}, near, HARD), form), "thresholds": thresholds}
+    scored = score(scorers, near, HARD)
+    found: dict[Form, dict[str, Any]] = {}
+    for form in FORMS:
+        thresholds = {}
+        for steps in sorted({kind.steps for kind in KINDS.values()}):
+            true = scorers[form].true(steps)
+            true = true[np.isfinite(true)]
+            thresholds[steps] = calibrate(true, rate) if len(true) else math.nan
+        found[form] = {"hard_auc": hard_auc(scored, form), "thresholds": thresholds}
+    return found
 
 
 def to_json(figures: Mapping[str, Any]) -> str:
-    """The text of ``judge.json``: strict JSON, in which what is not a number is null."""
+    """The text of ``judge.json``: strict JSON, with null for NaN and infinity."""
     return json.dumps(_plain(figures), indent=1, allow_nan=False) + "\n"
 
 

@@ -1,14 +1,9 @@
-"""The numbers every judgement is made of: AUC, pair accuracy, threshold, R2."""
+"""Metrics of the judge: AUC, pair accuracy, threshold, R2."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from sklearn.metrics import roc_auc_score
-
-Z95 = 1.959963984540054
-"""Standard normal quantile of a two-sided interval of 95 %."""
 
 
 def auc(true: np.ndarray, impossible: np.ndarray) -> float:
@@ -30,16 +25,8 @@ def pair_accuracy(true: np.ndarray, impossible: np.ndarray) -> float:
 
 
 def calibrate(true: np.ndarray, false_alarms: float = 0.01) -> float:
-    """The threshold that at most a share ``false_alarms`` of the energies ``(N,)`` of true transitions exceeds."""
+    """The threshold exceeded by at most a share ``false_alarms`` of the energies ``(N,)`` of true transitions."""
     return float(np.quantile(true, 1.0 - false_alarms, method="higher"))
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """The Wilson interval of 95 % of a ``share`` of ``count`` independent trials (Wilson 1927); ``count`` >= 1."""
-    square = Z95 * Z95 / count
-    middle = (share + square / 2) / (1 + square)
-    half = math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
-    return (0.0 if share <= 0 else middle - half), (1.0 if share >= 1 else middle + half)
 
 
 def r2(truth: np.ndarray, prediction: np.ndarray) -> float:

@@ -17,21 +17,21 @@ from brain.evaluation.impossible import Impossible, register, registered
 from brain.models.latents import LatentTable
 
 SHIFTS = (-16, -12, -8, -4, 4, 8, 12, 16)
-"""Frames between the true next observation and the ``near`` proposals."""
+"""Offsets in frames of the ``near`` proposals from the true next observation."""
 
 FAR = 64
-"""Frames at least between the true next observation and a ``far`` proposal."""
+"""Minimum number of frames between the true next observation and a ``far`` proposal."""
 
 DRAWS = 32
-"""Of other episodes' actions, until they differ from those taken; then ``wrong-action`` has no proposal."""
+"""Attempts to draw actions that differ from those taken; if all fail, ``wrong-action`` has no proposal."""
 
 LONG = 4
-"""Model steps of the long ``wrong-action`` kind."""
+"""Model steps of the long ``wrong-action`` negative."""
 
 
 @dataclass(frozen=True)
 class Anchors:
-    """Transitions that are judged: episodes (N,) and rows (N,) of their current observations."""
+    """The transitions to score: episodes (N,) and rows (N,) of their current observations."""
 
     episode: np.ndarray
     row: np.ndarray
@@ -42,7 +42,7 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What is proposed instead of the truth, for each anchor; None where the truth stays.
+    """The proposal that replaces the truth at each anchor; None for a part that stays true.
 
     ``valid`` (N,) says which anchors have such a proposal. ``observation`` and ``action`` are addresses: episodes
     (N,) and rows (N,). ``clip`` (N, stack) are rows of the anchor's own episode, shown as a clip that was never
@@ -58,7 +58,7 @@ class Proposal:
 
 @dataclass(frozen=True, kw_only=True)
 class Negative(Impossible):
-    """A kind of impossible future."""
+    """A negative: one way to replace the truth."""
 
     propose: Callable[[Anchors, LatentTable, np.random.Generator], Proposal]
     steps: int = 1
@@ -66,7 +66,7 @@ class Negative(Impossible):
 
 
 KINDS = registered(Negative)
-"""The kinds of impossible futures by name, in the order of the tables."""
+"""The negatives by name, in the order of the tables."""
 
 
 def draw_anchors(table: LatentTable, count: int, rng: np.random.Generator) -> Anchors:
@@ -88,13 +88,13 @@ def draw_anchors(table: LatentTable, count: int, rng: np.random.Generator) -> An
 
 
 def _all_kinds(timing: Timing, length: int) -> tuple[int, int]:
-    """Rows [first, stop) of an episode at which all kinds have proposals."""
+    """Rows [first, stop) of an episode at which all negatives have proposals."""
     first = max(timing.history - timing.stride - min(SHIFTS), timing.history, timing.stride)
     return first, length - timing.stride - max(*SHIFTS, (LONG - 1) * timing.stride)
 
 
 def propose(kind: str, anchors: Anchors, table: LatentTable, seed: int) -> Proposal:
-    """The proposals of one kind; a pure function of its arguments (each kind draws from its own generator)."""
+    """The proposals of one negative: a pure function of its arguments (each negative has its own generator)."""
     rng = np.random.default_rng([seed, *kind.encode()])
     return KINDS[kind].propose(anchors, table, rng)
 
@@ -158,7 +158,7 @@ def _wrong_action(steps: int, anchors: Anchors, table: LatentTable, rng: np.rand
 
 
 def _another(episode: np.ndarray, episodes: int, rng: np.random.Generator) -> np.ndarray:
-    """For each episode (N,) another one, uniformly."""
+    """For each episode (N,), another one drawn uniformly."""
     return (episode + rng.integers(1, episodes, len(episode))) % episodes
 
 
@@ -187,4 +187,4 @@ register(Negative(
 ))  # fmt: skip
 
 HARD = tuple(f"near{shift:+d}" for shift in SHIFTS)
-"""Kinds whose mean AUC is called *hard*."""
+"""Negatives whose mean AUC is called *hard*."""

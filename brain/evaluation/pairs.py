@@ -25,25 +25,25 @@ from shared.worlds.frame_violations import FRAME_VIOLATIONS
 from shared.worlds.violations import Moments, Pairs, draw_pairs, visible
 
 STEPS = 8
-"""Model steps of a continuation."""
+"""Length of a continuation in model steps."""
 
 PAST = 3
-"""Frames of the past that people are shown, at least."""
+"""Minimum number of past frames shown to people."""
 
 FEW = 6
-"""Pairs below which a violation is left out: its situation hardly occurs."""
+"""A violation with fewer pairs is left out: its situation hardly ever occurs."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """All violations of a world, once for a kind of scene."""
+    """All violations of a world in one set of scenes."""
 
     label: str
-    """What the scenes have that training never showed; empty for the run's own options."""
+    """What is new in these scenes compared with training; empty for the run's own options."""
     unseen: bool
-    """Whether the scenes are layouts, tracks or colours never trained on."""
+    """Whether the scenes have layouts, tracks or colours that training never showed."""
     validation: Sequence[Pairs]
-    """Empty but for the run's own options."""
+    """Empty except for the run's own options."""
     test: Sequence[Pairs]
 
 
@@ -69,7 +69,7 @@ def draw_suites(store: Store, timing: Timing, count: int, seed: int) -> list[Sui
 
 
 def _world(store: Store, options: Mapping[str, Any]) -> World | None:
-    """The store's world with other options; None where it cannot be made as it was."""
+    """The store's world with other options; None if it cannot be made."""
     spec = store.spec
     try:
         world = stored_world(spec.world, picture_shape(spec)[0], {**spec.world_options, **options})
@@ -129,7 +129,7 @@ def _coordinates(store: StateStore, pairs: Pairs) -> Pairs:
 
 
 def _stored(store: Store, timing: Timing, count: int, seed: int) -> Suite:
-    """The generic violations, of moments of stored episodes."""
+    """The generic violations, built from moments of stored episodes."""
     splits: list[list[Pairs]] = []
     for split, pairs in (("validation", max(count // 2, FEW)), ("test", count)):
         refs = store.split(split)  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ def _stored(store: Store, timing: Timing, count: int, seed: int) -> Suite:
 
 
 def _room(refs: Sequence[EpisodeRef], timing: Timing) -> int:
-    """Model steps that half of the episodes hold."""
+    """Model steps of the median episode."""
     return int(np.median([(ref.rows - 1) // timing.stride - timing.stack for ref in refs])) if refs else 0
 
 

@@ -1,4 +1,4 @@
-"""What a frozen encoder knows of the world's true state: linear and MLP probes, beside baselines and an upper bound."""
+"""Linear and MLP probes of the world's true state on frozen latents, with baselines and an upper bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from brain.data.observations import full_scale, stacked
 from brain.data.sampling import spread
 from brain.data.states import States
-from brain.data.windows import Timing
 from brain.evaluation.probes import Score, linear_probe, score_columns
 from brain.evaluation.reward import probe_reward
 from brain.evaluation.samples import SPLITS, Samples, draw_samples, representations
@@ -30,13 +29,13 @@ from shared.store.schema import Split
 FRAMES: dict[Split, int] = {"train": 6000, "validation": 2000, "test": 4000}
 """Observations of each split whose frames train and score the supervised upper bound, evenly spread."""
 PIXEL_SIDE = 16
-"""Raw pixels are averaged to this side at most, so that a straight line can be fitted to them."""
+"""Raw pixels are averaged down to at most this side, so that a linear probe can be fitted to them."""
 BATCH = 64
-"""Observations per optimiser step of the MLP probe and the upper bound."""
+"""Batch size of the MLP probe and the upper bound."""
 
 
 class Probe:
-    """A model's latents of a store's samples, and what can be read from them.
+    """A model's latents of a store's samples, and probes of them.
 
     The samples are those of the judge with the same ``seed``. Raises ``TinyJEPAError`` for a world without state
     columns, and a split without episodes.
@@ -47,8 +46,7 @@ class Probe:
             raise TinyJEPAError(f"world {store.spec.world} has no state columns to probe for")
         self.model, self.store, self.seed, self._say = model, store, seed, say
         self.states = States.of(store.spec)
-        timing = Timing.of(model.recipe.observation)
-        self.samples: Samples = draw_samples(store, timing, seed, every=timing.stride)
+        self.samples: Samples = draw_samples(store, model, seed, every=model.recipe.observation.stride)
         encoders = representations(model, store, self.samples, seed) | {"pixels": _pixels}
         self._frames: dict[Split, np.ndarray] = {}
         self._kept: dict[Split, np.ndarray] = {}
@@ -106,7 +104,7 @@ class Probe:
         return self._regress(network, inputs, {split: rows[split].states for split in SPLITS}, steps)
 
     def _supervised(self, steps: int) -> dict[str, Score]:
-        """The recipe's encoder and a linear map, trained on the true state."""
+        """The recipe's encoder and a linear layer, trained end to end on the true state."""
         model = self.model
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
@@ -126,7 +124,7 @@ class Probe:
         self, network: nn.Module, inputs: dict[Split, Tensor], states: dict[Split, np.ndarray], steps: int,
         prepare: regression.Prepare = lambda rows: (rows,),
     ) -> dict[str, Score]:  # fmt: skip
-        """Scores on test rows of a network that was trained on standardised columns."""
+        """Test scores of a network trained on standardised columns."""
         wanted = {split: self.states.columns(states[split]) for split in SPLITS}
         centre, scale = wanted["train"].mean(0), wanted["train"].std(0) + 1e-8
         goals = {split: torch.from_numpy((wanted[split] - centre) / scale).float() for split in SPLITS}
@@ -139,7 +137,7 @@ class Probe:
 
 
 def _pixels(frames: np.ndarray) -> np.ndarray:
-    """Frames (N, stack, H, W, C) to float32 (N, D); coordinates stay what they are."""
+    """Frames (N, stack, H, W, C) to float32 (N, D); coordinates are unchanged."""
     pixels = torch.from_numpy(frames).flatten(0, 1).permute(0, 3, 1, 2)
     pixels = pixels.float() / full_scale(pixels)
     side = min(PIXEL_SIDE, pixels.shape[2]), min(PIXEL_SIDE, pixels.shape[3])

@@ -1,4 +1,4 @@
-"""Linear probes: how much of the world's true state can be read off a latent by a straight line.
+"""Linear probes: how much of the world's true state is linear in a latent.
 
 Ridge regression in closed form, fitted on train episodes, its penalty chosen on validation episodes, scored on test
 episodes (Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes"). ``brain judge``
@@ -18,7 +18,7 @@ PENALTIES = tuple(10.0**power for power in range(-4, 5))
 """Ridge penalties tried, per training row."""
 
 LEAST_SCALE = 1e-2
-"""Smallest standard deviation that is brought to 1, as a share of the largest."""
+"""Smallest standard deviation scaled to 1, as a share of the largest."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Score:
-    """How well one probe reads one state on test episodes."""
+    """Test scores of one probe for one state."""
 
     r2: float
     """1 is perfect, 0 no better than the mean; of an angle, the mean over its sine and cosine; NaN where the state does
@@ -43,20 +43,32 @@ class Score:
     """in the state's own unit; of an angle, in radians"""
 
 
+class LinearProbe:
+    """A linear probe for all states; each state's penalty is the one with the best R2 on validation rows."""
+
+    def __init__(self, states: States, train: Rows, validation: Rows) -> None:
+        self._fit = Ridge(train.features, states.columns(train.states))
+        self._owner = states.owner
+        wanted = states.columns(validation.states)
+
+        def on_validation(penalty: float) -> np.ndarray:
+            """R2 by state, (S,)."""
+            guesses = self._fit.predict(validation.features, penalty)
+            each = np.array([r2(wanted[:, j], guesses[:, j]) for j in range(len(self._owner))])
+            return np.array([each[self._owner == i].mean() for i in range(len(states.names))])
+
+        tried = np.stack([on_validation(penalty) for penalty in PENALTIES])
+        self._best = np.nan_to_num(tried, nan=-np.inf).argmax(axis=0)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """(N, D) to columns (N, S') as ``states.columns`` gives them."""
+        tried = {best: self._fit.predict(features, PENALTIES[best]) for best in set(self._best.tolist())}
+        return np.stack([tried[self._best[i]][:, j] for j, i in enumerate(self._owner)], axis=1)
+
+
 def linear_probe(states: States, train: Rows, validation: Rows, test: Rows) -> dict[str, Score]:
-    """Scores of a linear probe by state; the penalty of each state is the one of the best R2 on validation rows."""
-    fit = Ridge(train.features, states.columns(train.states))
-    wanted, owner = states.columns(validation.states), states.owner
-
-    def on_validation(penalty: float) -> np.ndarray:
-        """R2 by state, (S,)."""
-        guesses = fit.predict(validation.features, penalty)
-        each = np.array([r2(wanted[:, j], guesses[:, j]) for j in range(len(owner))])
-        return np.array([each[owner == i].mean() for i in range(len(states.names))])
-
-    best = np.nan_to_num(np.stack([on_validation(penalty) for penalty in PENALTIES]), nan=-np.inf).argmax(axis=0)
-    tried = [fit.predict(test.features, penalty) for penalty in PENALTIES]
-    return score_columns(states, test.states, np.stack([tried[best[i]][:, j] for j, i in enumerate(owner)], axis=1))
+    """Test scores of a ``LinearProbe`` by state."""
+    return score_columns(states, test.states, LinearProbe(states, train, validation).predict(test.features))
 
 
 def score_columns(states: States, truth: np.ndarray, guesses: np.ndarray) -> dict[str, Score]:

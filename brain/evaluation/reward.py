@@ -1,4 +1,4 @@
-"""How well a model step's reward can be read off frozen latents, beside baselines and an upper bound."""
+"""Probes of a model step's reward on frozen latents, with baselines and an upper bound."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from brain.training import regression
 from shared.store.schema import Split
 
 SAMPLES: dict[Split, int] = {"train": 4000, "validation": 1000, "test": 2000}
-"""Model steps of each split at most, evenly spread over the samples."""
+"""Maximum number of model steps per split, evenly spread over the samples."""
 BATCH = 256
 
 
@@ -29,11 +29,11 @@ class Steps:
     """Model steps of a table, N of them."""
 
     rows: np.ndarray
-    """int64 (N,): the flat rows that they begin at"""
+    """int64 (N,): flat rows at which they begin"""
     chunks: np.ndarray
     """float32 (N, stride * A): the actions"""
     rewards: np.ndarray
-    """float32 (N,): what they earned"""
+    """float32 (N,): their rewards"""
 
     @classmethod
     def of(cls, table: LatentTable, count: int) -> Steps:

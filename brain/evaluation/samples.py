@@ -12,19 +12,20 @@ from brain.data.windows import Timing
 from brain.evaluation.baselines import PCA, pca_width, random_encoder
 from brain.evaluation.probes import Rows
 from brain.models.latents import Encoder, LatentTable, encoder_of, sample_observations
+from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, Split
 
 TRAIN_OBSERVATIONS = 8_000
-"""Train observations, one model step apart, that fit probes and baselines."""
+"""Number of train observations, one model step apart, to which probes and baselines are fitted."""
 
 HELD_OUT_OBSERVATIONS = 12_000
-"""Validation, and test, observations at most: every row of episodes evenly spread over the split."""
+"""Maximum number of validation (and test) observations: all rows of episodes spread evenly over the split."""
 
 BASELINE_OBSERVATIONS = 1_500
-"""Train observations that fit PCA and set the random encoder's BatchNorm."""
+"""Number of train observations for PCA and for the random encoder's BatchNorm."""
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -36,18 +37,21 @@ class Samples:
     refs: Mapping[Split, list[EpisodeRef]]
     """all episodes of each split"""
     tables: Mapping[Split, LatentTable]
+    space: LatentSpace
+    """of the model's latents"""
     baseline: np.ndarray
-    """uint8 (N, stack, H, W, C): train observations for what needs a few of them as they are"""
+    """uint8 (N, stack, H, W, C): a few raw train observations"""
     rng: np.random.Generator
     """for what is drawn next"""
     probed: int
-    """each so many-th held-out observation of an episode is probed, so that they are a model step apart"""
+    """probes use every ``every``-th held-out observation, so that these are a model step apart"""
 
     def rows(self, split: Split, space: str) -> Rows:
         """One split's rows for probing, a model step apart, under a representation that the tables hold."""
         table = self.tables[split]
         flat = table.observed(1 if split == "train" else self.probed)
-        return Rows(table.latents[space][table.at(flat)].reshape(len(flat), -1), table.state[flat])
+        latents = table.latents[space][table.at(flat)]
+        return Rows(latents if latents.ndim == 2 else self.space.features(latents), table.state[flat])
 
     @property
     def train(self) -> LatentTable:
@@ -62,13 +66,13 @@ class Samples:
         return self.tables["test"]
 
 
-def draw_samples(store: Store, timing: Timing, seed: int, *, every: int = 1) -> Samples:
-    """The samples of a store; a function of its content, ``timing`` and ``seed``.
+def draw_samples(store: Store, model: WorldModel, seed: int, *, every: int = 1) -> Samples:
+    """The samples of a store; a function of its content, the model's timing and ``seed``.
 
     With ``every`` set to the stride, only those held-out observations are taken that are probed. Raises
     ``TinyJEPAError`` where a split has no episode that holds a transition.
     """
-    rng = np.random.default_rng(seed)
+    rng, timing = np.random.default_rng(seed), Timing.of(model.recipe.observation)
     refs = _splits(store, timing)
     chosen = choose(refs["train"], timing, TRAIN_OBSERVATIONS, every=timing.stride)
     train = LatentTable(store.spec, chosen, timing, [strided(ref, timing, rng) for ref in chosen])
@@ -77,11 +81,11 @@ def draw_samples(store: Store, timing: Timing, seed: int, *, every: int = 1) -> 
         chosen = choose(refs[split], timing, HELD_OUT_OBSERVATIONS)
         tables[split] = LatentTable(store.spec, chosen, timing, [dense(ref, timing)[::every] for ref in chosen])
     sample = sample_observations(store, train, BASELINE_OBSERVATIONS, rng)
-    return Samples(refs, tables, sample, rng, max(1, timing.stride // every))
+    return Samples(refs, tables, model.space, sample, rng, max(1, timing.stride // every))
 
 
 def representations(model: WorldModel, store: Store, samples: Samples, seed: int) -> dict[str, Encoder]:
-    """What reads an observation: the ``model``, and the baselines ``random-encoder`` and ``pca`` (of its width)."""
+    """Representations of an observation: ``model``, and the baselines ``random-encoder`` and ``pca`` (of its width)."""
     untrained = random_encoder(model.recipe, store.spec, samples.baseline, seed, model.device)
     return {
         "model": encoder_of(model),

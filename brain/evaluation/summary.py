@@ -1,4 +1,4 @@
-"""From energies, latents and states to the figures of ``judge.json``."""
+"""From energies, latents and states to the metrics of ``judge.json``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from brain.runs.judgement import BASELINES
 
 
 def data_facts(samples: Samples) -> dict[str, Any]:
-    """Per split: episodes and rows in the store, who acted, and how much of it this judgement used."""
+    """Per split: episodes and rows in the store, policies, and how much of it this judgement used."""
     used = samples.tables
     return {
         split: {
@@ -34,7 +34,7 @@ def data_facts(samples: Samples) -> dict[str, Any]:
 def energy_figures(
     scored: Mapping[str, Mapping[str, Pairs]], form: Form, thresholds: Mapping[int, float]
 ) -> dict[str, Any]:
-    """AUC and pair accuracy of every kind by every scorer, and what the chosen energy's thresholds detect.
+    """AUC and pair accuracy of every negative by every scorer, and detection rates at the chosen energy's thresholds.
 
     The chosen ``form`` of the model's energy is the scorer ``model``.
     """
@@ -99,7 +99,7 @@ def _mask(states: States, values: np.ndarray) -> np.ndarray:
 
 
 def why_missing(kind: str, figures: Mapping[str, Any]) -> str:
-    """Why a kind of impossible future has no figure, in a few words."""
+    """Why a negative has no score, in a few words."""
     episodes = figures["data"]["test"]["used_episodes"]
     if kind.startswith("wrong-action") and not figures["store"]["action_dim"]:
         return "the world has no actions"
@@ -123,7 +123,7 @@ def _best_mean(violations: Mapping[str, Any]) -> tuple[str, float | None]:
 
 
 def main_figures(figures: Mapping[str, Any], states: States) -> dict[str, dict[str, Any]]:
-    """The main figures by name: label, value, the best baseline's value and name, and whether it is beaten.
+    """The main metrics by name: label, value, the best baseline's value and name, and whether it is beaten.
 
     A figure that this judgement could not compute has the value None and says why as ``missing``.
     """

@@ -1,4 +1,4 @@
-"""One test episode, frame by frame, with frames of other episodes injected: what a watcher would see."""
+"""One test episode, frame by frame, with injected frames of other episodes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from brain.models.latents import LatentTable
 from shared.store.reader import Store
 
 FRAMES = 320
-"""Rows of the episode that are shown at most, from its middle."""
+"""Maximum number of rows shown, from the middle of the episode."""
 
 STRIP = 13
-"""Frames of the strip of frames."""
+"""Number of frames in the strip."""
 
 INJECTED = (2, 5, 8, 11)
-"""Positions in the strip where another episode is injected."""
+"""Positions in the strip at which another episode is injected."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The energy of each proposed frame of an episode, some of them from elsewhere."""
+    """The energy of each proposed frame of an episode, some of which come from other episodes."""
 
     episode: int
     """index of the episode in the store"""

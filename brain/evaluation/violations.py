@@ -1,6 +1,8 @@
-"""Violations of expectation: how surprised a model is by what cannot happen, beside what did.
+"""Violations of expectation: a model's surprise at impossible continuations, compared with true ones.
 
-Surprise is the energy of each model step along a continuation, from the frames that are proposed themselves; a clip's
+Surprise is the energy of each model step along a continuation: of what is shown beside what was foretold ``memory``
+model steps before (``energy.memory`` of the recipe), from the frames that are proposed themselves, or at the moment,
+whichever is later. With a memory of one step, a car that has vanished surprises once; with four, four times. A clip's
 surprise is the largest or the mean of its steps, whichever tells more on validation pairs. Scores are those of Garrido
 et al. 2025 (arXiv 2502.11831): within pairs, and over all clips.
 """
@@ -23,6 +25,7 @@ from brain.evaluation.energies import Form
 from brain.evaluation.pairs import Suite
 from brain.models.latents import Encoder, encode
 from brain.models.world_model import WorldModel
+from brain.runs.intervals import wilson
 from brain.runs.judgement import UPPER_BOUND
 from shared.worlds.violations import PRINCIPLES, Pairs, Violation
 
@@ -33,7 +36,7 @@ AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """Energies of a clip's steps, (N, T), to its surprise, (N,)."""
 
 RESAMPLES = 500
-"""Bootstrap resamples of episodes behind an interval."""
+"""Bootstrap resamples of episodes per interval."""
 
 BATCH = 128
 """Clips encoded at once."""
@@ -71,12 +74,12 @@ class Surprise:
 
 @dataclass(frozen=True)
 class Observers:
-    """Everybody who is shown the clips: the model, its baselines, and the upper bound where there is one."""
+    """The model, its baselines and, if there is one, the upper bound."""
 
     model: WorldModel
     form: Form
     untrained: tuple[Encoder, Fitted] | None = None
-    """An encoder never trained, and a predictor fitted to it."""
+    """An untrained encoder, and a predictor fitted to it."""
     oracle: Fitted | None = None
     """A predictor fitted to ``oracle_features``."""
     states: States = field(default_factory=lambda: States(()))
@@ -126,7 +129,19 @@ class Observers:
 
     def _energy(self, by: WorldModel | Fitted, z: Tensor, chunks: Tensor, proposals: Tensor) -> Tensor:
         """(N, T, ...), (N, T, A), (N, T, ...) to (N, T)."""
-        energies = by.energy(z.flatten(0, 1), chunks.flatten(0, 1), proposals.flatten(0, 1), self.form)
+        steps = z.shape[1]
+        memory = min(self.model.recipe.energy.memory, steps)
+        early = [self._after(by, z[:, :1], chunks, proposals[:, k - 1 : k], k) for k in range(1, memory)]
+        late = self._after(by, z[:, : steps - memory + 1], chunks, proposals[:, memory - 1 :], memory)
+        return torch.cat([*early, late], 1)
+
+    def _after(self, by: WorldModel | Fitted, z: Tensor, chunks: Tensor, proposals: Tensor, steps: int) -> Tensor:
+        """``steps`` model steps after each of S observations: (N, S, ...), (N, T, A), (N, S, ...) to (N, S)."""
+        taken = torch.stack([chunks[:, first : first + steps] for first in range(z.shape[1])], 1).flatten(0, 1)
+        start = z.flatten(0, 1)
+        if steps > 1:
+            start = by.rollout(start, taken[:, :-1])[:, -1]
+        energies = by.energy(start, taken[:, -1], proposals.flatten(0, 1), self.form, steps)
         return energies.unflatten(0, z.shape[:2])
 
 
@@ -231,12 +246,12 @@ def _interval(resampled: np.ndarray, value: float, episodes: int) -> list[float]
     low, high = (float(bound) for bound in np.quantile(resampled, [0.025, 0.975]))
     if low < high:
         return [low, high]
-    return [*metrics.wilson(float(value), episodes)]
+    return [*wilson(float(value), episodes)]
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One pair to look at: the one whose surprises differ as in the median pair."""
+    """One pair to draw: the one with the median difference in surprise."""
 
     name: str
     past: np.ndarray
@@ -253,7 +268,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the judge keeps of all violations."""
+    """The judge's results for all violations."""
 
     violations: dict[str, Any]
     """By name; those of scenes never trained on, apart from the run's own, as ``name@what is new``."""
@@ -262,7 +277,7 @@ class Findings:
     strips: list[Strip]
 
     def figures(self) -> dict[str, Any]:
-        """What ``judge.json`` holds of them."""
+        """The part of them stored in ``judge.json``."""
         return {"violations": self.violations, "violations_mean": self.mean, "violations_setup": self.setup}
 
 

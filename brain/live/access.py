@@ -1,4 +1,4 @@
-"""Who may look: a token where others can reach the page, and no page of another site may ask in a visitor's name."""
+"""Access control: a token unless the page is local, and no requests on behalf of other sites."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHORTEST_TOKEN = 16
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or name is this machine alone."""
+    """Whether an address or name is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -25,12 +25,12 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Access:
-    """The rules of one server."""
+    """The access rules of one server."""
 
     host: str
-    """what it binds to"""
+    """address it binds to"""
     token: str | None
-    """None: whoever reaches the loopback address may look"""
+    """None: no token is needed on the loopback address"""
 
     @classmethod
     def make(cls, host: str, token: str | None) -> Access:
@@ -57,7 +57,7 @@ class Access:
         return found
 
     def refuses(self, headers: Mapping[str, str]) -> str | None:
-        """Why a request is refused by where it says that it goes and comes from; None where it is not.
+        """Why a request is refused because of its ``Host`` or ``Origin``; None if it is allowed.
 
         A page of another site that had its name point here (DNS rebinding) gives itself away by the ``Host`` header,
         one that connects across sites by ``Origin``.

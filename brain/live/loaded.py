@@ -1,4 +1,4 @@
-"""A trained run, ready to be watched: its model, its threshold, and the world or the episodes to show it."""
+"""A trained run for the live page: its model, its threshold, and the world or the episodes to show."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from brain.data.windows import Timing
-from brain.evaluation.dream import load_decoder
 from brain.live.rides import KEYS, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
+from brain.models.decoders.trained import load_decoder
 from brain.models.world_model import EnergyKind, WorldModel
+from brain.pretrained import comes_with_the_package
 from brain.runs.figures import damaged, read_judgement
 from brain.runs.folder import Run
 from brain.runs.judgement import Judgement
@@ -24,7 +25,7 @@ from shared.worlds.base import World, action_dim
 from shared.worlds.violations import Violation
 
 LEAST_STEPS = 4
-"""Model steps that a stored episode must hold to be replayed."""
+"""Minimum number of model steps of a stored episode that can be replayed."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Calibration:
 
     kind: EnergyKind
     threshold: float | None
-    """what at most a share ``false_alarms`` of true transitions exceeds; None where the run is not judged"""
+    """exceeded by at most a share ``false_alarms`` of true transitions; None if the run is not judged"""
     false_alarms: float
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A run in memory; nothing of it changes."""
+    """A run in memory; read-only."""
 
     path: Path
     model: WorldModel
@@ -49,9 +50,9 @@ class Loaded:
     simulated: bool
     """whether the simulator runs; else stored test episodes are replayed"""
     notes: tuple[str, ...]
-    """what is missing and what to do about it, for people"""
+    """messages for people: what is missing and what to do about it"""
     policies: tuple[str, ...]
-    """who can act, the default first"""
+    """policies to choose from, the default first"""
     keys: tuple[str, ...]
     world_violations: tuple[Violation, ...] = ()
     """the impossible events that the simulator can make"""
@@ -67,7 +68,7 @@ class Loaded:
         return Timing.of(self.model.recipe.observation)
 
     def rides(self, seed: int) -> tuple[Ride, Ride]:
-        """Two courses of the world, independent of each other."""
+        """Two independent trajectories of the world."""
         first, second = (np.random.default_rng([seed, n]) for n in (0, 1))
         if not self.simulated:
             return StoredRide(self.recordings, first), StoredRide(self.recordings, second)
@@ -87,13 +88,14 @@ def load(
     judgement = read_judgement(run)
     spec = store.spec if store else _judged_spec(run, judgement)
     model = WorldModel.load(path, spec, device)
+    given = f"--pretrained {path.name}" if comes_with_the_package(path) else f"--run {path}"
     notes = []
     decoder = load_decoder(run, model) if run.decoder.exists() else None
     if decoder is None:
-        notes.append(f"No decoder: latents cannot be drawn. Make one with: brain dream --run {path}")
+        notes.append(f"No decoder: latents cannot be drawn. Make one with: brain dream {given}")
     calibration = _calibration(judgement, model)
     if calibration.threshold is None:
-        notes.append(f"Not calibrated: no threshold is drawn. Make one with: brain judge --run {path}")
+        notes.append(f"Not calibrated: no threshold is drawn. Make one with: brain judge {given}")
     recordings = Recordings.of(store, Timing.of(model.recipe.observation).rows(LEAST_STEPS))
     keys: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
@@ -119,7 +121,9 @@ def load(
         notes += [f"The simulator cannot run, so stored test episodes are replayed: {absent}"] if absent else []
         return Loaded(path, model, decoder, calibration, recordings, False, tuple(notes), recorded, ())
     if not recorded:
-        notes.append("No stored test episodes here: only random actions and the keyboard can act.")
+        collect = run.facts().get("collect")
+        cure = f" Collect some with: {collect}" if collect else ""
+        notes.append(f"No stored test episodes here: only random actions and the keyboard can act.{cure}")
     policies = (*recorded, RANDOM, *([KEYS] if keys else []))
     shown = tuple(notes), policies, keys, violations, trust_world
     return Loaded(path, model, decoder, calibration, recordings, True, *shown)
@@ -130,7 +134,7 @@ def _world(spec: StoreSpec, trust: bool) -> World:
 
 
 def _by_length(recordings: Recordings) -> list[str]:
-    """Policies, those whose episodes last longest first."""
+    """Policies, ordered by the length of their episodes, longest first."""
     mean = {name: float(np.mean([ref.rows for ref in refs])) for name, refs in recordings.by_policy.items()}
     return sorted(mean, key=lambda name: (-mean[name], name))
 

@@ -1,4 +1,4 @@
-"""What goes over the wire: the state as JSON, and moments as numbers and pictures.
+"""Messages of the websocket: the state as JSON, and moments as numbers and pictures.
 
 A moment is binary: the header's length (uint32, little endian), the header (JSON), and the pictures of
 ``header.view.tiles`` one after the other, RGB, 3 bytes a pixel, rows from the top.
@@ -22,10 +22,10 @@ from shared.errors import TinyJEPAError
 from shared.video import as_rgb
 
 LARGEST = 128
-"""Pictures are reduced to this side before they are sent."""
+"""Pictures are downscaled to at most this side before they are sent."""
 
 BARS = 128
-"""Dimensions of the latent that are sent at most."""
+"""Maximum number of latent dimensions sent."""
 
 COMMANDS = ("play", "pause", "step", "speed", "intervention", "policy", "run", "dream", "restart", "keys")
 
@@ -35,14 +35,14 @@ Point = list[Any]
 
 @dataclass(frozen=True)
 class Command:
-    """What a viewer asks for."""
+    """A viewer's command."""
 
     do: str
     value: Any = None
 
     @classmethod
     def parse(cls, text: str) -> Command:
-        """Raises ``TinyJEPAError`` for anything that is no command."""
+        """Raises ``TinyJEPAError`` for an invalid command."""
         try:
             content = json.loads(text)
         except (ValueError, RecursionError):
@@ -57,7 +57,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Packed:
-    """A moment, ready to be sent to any number of viewers."""
+    """A moment encoded once for any number of viewers."""
 
     point: Point
     view: bytes
@@ -103,7 +103,7 @@ def message(points: Sequence[Point], packed: Packed) -> bytes:
 
 
 def scene_state(scene: Scene) -> dict[str, Any]:
-    """What a page has to know of a scene, apart from its moments."""
+    """The state of a scene for the page, apart from its moments."""
     loaded = scene.loaded
     return {
         "world": loaded.spec.world,
@@ -125,7 +125,7 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "rate": loaded.spec.control_rate,
         "stack": loaded.timing.stack,
         "stride": loaded.timing.stride,
-        "dim": loaded.model.latent_dim,
+        "dim": loaded.model.space.size,
         "spread": scene.spread,
         "events": [asdict(event) for event in scene.events],
         "cloud": [[_round(x), _round(y)] for x, y in scene.cloud.tolist()],
@@ -142,7 +142,11 @@ def _policy_label(name: str, simulated: bool) -> str:
 
 
 def _bars(z: np.ndarray | None) -> list[float] | None:
-    return None if z is None else [float(f"{value:.3g}") for value in z[:BARS]]
+    """At most ``BARS`` numbers of a latent (*L), evenly spread: over all cells, where it is a grid."""
+    if z is None:
+        return None
+    flat = z.reshape(-1)
+    return [float(f"{value:.3g}") for value in flat[np.linspace(0, len(flat) - 1, min(len(flat), BARS)).astype(int)]]
 
 
 def _reduced(picture: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where the frames come from: a simulator that somebody steers, or stored test episodes as they were."""
+"""Sources of frames: a simulator that viewers can steer, or stored test episodes."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ KEYS, RANDOM, RECORDED = "keys", "random", "recorded:"
 policy that took them)."""
 
 HOLD = (2, 17)
-"""Steps that a random action is held: [first, second)."""
+"""Range of the number of steps for which a random action is held: [first, second)."""
 
 
 class Ride(Protocol):
-    """One course of a world, episode after episode."""
+    """One trajectory of a world, episode after episode."""
 
     frame: np.ndarray
     """uint8 (H, W, C): the newest frame"""
     title: str
-    """what is on, for people"""
+    """description for people"""
     lead: int
     """frames by which the other course runs ahead: all begin alike, and a quarter of an episode on they differ"""
     world: World | None
-    """the simulator; None where there is none"""
+    """the simulator, if there is one"""
 
     def begin(self, policy: str) -> None:
-        """Start another held-out episode; raises ``TinyJEPAError`` where its bytes are damaged."""
+        """Start another held-out episode. Raises ``TinyJEPAError`` if its data are damaged."""
 
     def step(self, policy: str, held: frozenset[str]) -> np.ndarray | None:
-        """One frame on: the action that led there, float32 (A,), or None where the episode is over."""
+        """Advance one frame. Returns the action taken, float32 (A,), or None at the end of the episode."""
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """The stored test episodes that can be replayed, by the policy that drove them."""
+    """The stored test episodes that can be replayed, by policy."""
 
     store: Store | None
     by_policy: Mapping[str, Sequence[EpisodeRef]]
@@ -73,7 +73,7 @@ class Recordings:
 
 
 class WorldRide:
-    """A simulator. Its episodes start from seeds that no training saw."""
+    """A simulator. Its episodes start from seeds that were not used in training."""
 
     def __init__(self, world: World, recordings: Recordings, rng: np.random.Generator) -> None:
         self.world: World | None = world
@@ -108,7 +108,7 @@ class WorldRide:
         return step.action
 
     def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
-        """The ride is the policy of its own episode: who acts may change with every step."""
+        """The ride is the policy of its own episode: the source of actions may change at every step."""
         if self._policy == KEYS:
             return keyed_action(self._world, self._keys)
         if self._policy.startswith(RECORDED) and self._script is not None:
@@ -130,7 +130,7 @@ class WorldRide:
 
 
 class StoredRide:
-    """Stored test episodes, frame by frame; nobody steers them."""
+    """Stored test episodes, frame by frame; they cannot be steered."""
 
     world: World | None = None
 

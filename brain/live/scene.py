@@ -1,4 +1,4 @@
-"""One run, watched frame by frame: the course that is shown, another beside it, interventions, events and dreams."""
+"""One run, frame by frame: the trajectory on display, another beside it, interventions, events and dreams."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from brain.data.windows import OnlineWindow, Timing
-from brain.evaluation.dream import decode
 from brain.evaluation.interventions import Lead, Shown
 from brain.live.loaded import Loaded
 from brain.live.rides import KEYS, RECORDED
 from brain.live.violations import offered
 from brain.live.watcher import Dream, Watcher
+from brain.models.decoders.trained import decode
 from shared.errors import TinyJEPAError
 from shared.worlds.base import World
 
 PAST = 64
-"""Frames that can be played backwards."""
+"""Number of recent frames that can be played backwards."""
 
 INTERVENTION_FRAMES = 12
-"""Frames that an intervention lasts at least."""
+"""Minimum length of an intervention in frames."""
 
 INTERVENTION_STEPS = 3
-"""Model steps that an intervention lasts at least."""
+"""Minimum length of an intervention in model steps."""
 
 EVENTS = 5
-"""Events that are remembered."""
+"""Number of events kept."""
 
 PLANE_EPISODES, PLANE_OBSERVATIONS, PLANE_GAP = 8, 16, 4
-"""The plane of the trajectory is fitted to so many episodes, observations of each, and frames between them at least."""
+"""The latent plane is fitted to this many episodes, observations per episode, and minimum frames between them."""
 
 PATIENCE = 100
-"""Frames after which an event that is not over is given up."""
+"""Frames after which an event that has not ended is given up."""
 
 
 @dataclass
 class Event:
-    """An impossible event, and what the energy made of it. Times are frame numbers."""
+    """An impossible event and the energy's response. Times are frame numbers."""
 
     name: str
     start: int
     stop: int
-    """first honest frame after it"""
+    """first true frame after it"""
     peak: float = 0.0
     seen: int | None = None
     """first frame above the threshold"""
@@ -75,7 +75,7 @@ class Event:
         self.open = self.over is None and number < self.stop + PATIENCE
 
     def end(self, number: int) -> None:
-        """Its episode is over: with it ends an event that was seen, at frame ``number``."""
+        """Its episode ends at frame ``number``, and with it an event that was detected."""
         if self.open and self.seen is not None:
             self.over = number
         self.open = False
@@ -83,13 +83,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Moment:
-    """One frame and everything that is known of it."""
+    """One frame and all values derived from it."""
 
     number: int
     frame: np.ndarray
     """uint8 (H, W, C), as shown"""
     elsewhere: np.ndarray
-    """of the other course, uint8 (H, W, C)"""
+    """of the other trajectory, uint8 (H, W, C)"""
     energy: float | None
     elsewhere_energy: float | None
     intervention: str | None
@@ -143,13 +143,13 @@ class Scene:
         return self._ride.title
 
     def why_not(self, intervention: str) -> str | None:
-        """Why an intervention cannot be played in this world; None where it can."""
+        """Why an intervention is not available in this world; None if it is."""
         if self.interventions[intervention].needs_actions and self.loaded.spec.action_dim == 0:
             return "nobody acts in this world"
         return None
 
     def choose_policy(self, policy: str) -> None:
-        """Let somebody else act. A recorded policy begins another episode."""
+        """Change the source of actions. A recorded policy begins another episode."""
         if policy not in self.loaded.policies:
             raise TinyJEPAError(f"nobody called '{policy}' can act here")
         self.policy = policy
@@ -180,7 +180,7 @@ class Scene:
         return True
 
     def advance(self, held: frozenset[str] = frozenset()) -> Moment:
-        """The next frame, with these keys held."""
+        """The next frame, given the keys held down."""
         timing = self.loaded.timing
         self._held = held
         self.number += 1
@@ -233,7 +233,7 @@ class Scene:
         return self._ride.world
 
     def _next(self) -> tuple[str | None, Shown | Lead | None]:
-        """The intervention that is on and what is shown next; nothing where an episode has to begin."""
+        """The active intervention and the next frame shown; nothing if an episode has to begin."""
         if self._starting:
             return None, None
         if self._intervention:
@@ -257,7 +257,7 @@ class Scene:
         return self._ride.frame
 
     def _forget(self, frame: np.ndarray) -> None:
-        """Nothing leads from the frames before to this one."""
+        """Forget the history: no transition leads to this frame."""
         self._dream = None
         self._watcher.forget()
         self.past = [(frame, np.zeros(self.loaded.spec.action_dim, np.float32))]
@@ -273,7 +273,7 @@ class Scene:
             self._other_window.add(self._other.frame)
 
     def _begin_other(self) -> None:
-        """The other course begins anew and runs ahead."""
+        """Restart the other trajectory and let it run ahead."""
         self._other.begin(self._other_policy)
         self._other_window.clear()
         self._other_window.add(self._other.frame)
@@ -286,7 +286,7 @@ class Scene:
 
     @property
     def _other_policy(self) -> str:
-        """Nobody steers the other course by hand."""
+        """The other trajectory is never steered by hand."""
         return self.policy if self.policy != KEYS else self.loaded.policies[0]
 
     def _mark(self, intervention: str) -> None:

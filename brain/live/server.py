@@ -1,4 +1,4 @@
-"""The page and its websocket. Everything it serves lies in ``brain/live/page``; it asks nothing of other machines."""
+"""The page and its websocket. All files it serves are in ``brain/live/page``; it contacts no other machine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from shared.errors import TinyJEPAError
 PAGE = Path(__file__).parent / "page"
 MOST_VIEWERS = 32
 STALLED = 20.0
-"""Seconds that a viewer may take for one message before it is left behind."""
+"""Seconds a viewer may take to receive a message before it is disconnected."""
 
 LEAVING = 1.0
-"""Seconds that viewers have to go when the server ends; a page that is open would hold it for a minute."""
+"""Seconds given to viewers when the server stops; an open page would delay it by a minute."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -68,7 +68,7 @@ class Server:
         self.show.start()
 
     async def wait(self) -> None:
-        """Until ``stop`` is called, or the show fails, whose error it raises."""
+        """Wait until ``stop`` is called, or the show fails; raises its error."""
         await self._over.wait()
         if self._failure is not None:
             raise self._failure
@@ -152,7 +152,7 @@ class Server:
         return ws
 
     async def _send(self, ws: web.WebSocketResponse, transport: asyncio.Transport, mailbox: Mailbox) -> None:
-        """Sends as fast as this viewer takes; what it misses meanwhile is merged in its mailbox."""
+        """Send as fast as this viewer receives; what it misses is merged in its mailbox."""
         with contextlib.suppress(ConnectionError, RuntimeError):
             while not ws.closed:
                 for item in await mailbox.take():
@@ -182,7 +182,7 @@ class _Relay:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; raises ``TinyJEPAError`` with the cure."""
+    """A listening socket. Raises ``TinyJEPAError`` with a fix."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)

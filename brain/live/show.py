@@ -1,4 +1,4 @@
-"""A scene in time: a thread that advances it at its pace and does what viewers ask for."""
+"""A scene in real time: a thread that advances it and executes viewers' commands."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from brain.live.scene import Scene
 from shared.errors import TinyJEPAError
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0)
-"""Of real time; what the machine cannot keep up with runs as fast as it goes."""
+"""Speeds relative to real time; a machine that cannot keep up runs as fast as it can."""
 
 LONGEST_DREAM = 60
 """Model steps."""
 
 WAITING = 256
-"""Commands that wait at most; more are dropped."""
+"""Maximum number of queued commands; more are dropped."""
 
 
 class Audience(Protocol):
-    """Who is shown everything; called from the show's thread."""
+    """The recipients of moments and states; called from the show's thread."""
 
     def state(self, state: dict[str, Any], fresh: bool) -> None:
         """The state changed; ``fresh`` when another scene begins, so that earlier points mean nothing now."""
@@ -64,7 +64,7 @@ class Show(threading.Thread):
                 self._keys[viewer] = found
 
     def watched(self, by: int) -> None:
-        """How many look. A show that nobody watches waits."""
+        """The number of viewers. A show without viewers pauses."""
         if by:
             self._watched.set()
         else:
@@ -116,7 +116,7 @@ class Show(threading.Thread):
             self._tell()
 
     def _obey(self, wait: bool) -> bool:
-        """Does what was asked; whether one frame is wanted. Waits for a command for a moment where told to."""
+        """Execute queued commands; returns whether one frame is wanted. Waits briefly for a command if told to."""
         step, changed = False, False
         with contextlib.suppress(queue.Empty):
             command = self._commands.get(timeout=0.1) if wait else self._commands.get_nowait()
@@ -182,7 +182,7 @@ class Show(threading.Thread):
         self._audience.state(state | scene_state(self._scene), fresh)
 
     def _label(self, loaded: Loaded) -> str:
-        """The folder's name; its path where another run's is the same."""
+        """The folder's name, or its path if another run has the same name."""
         names = [one.path.resolve().name for one in self.runs.values()]
         name = loaded.path.resolve().name
         return name if names.count(name) == 1 else str(loaded.path)

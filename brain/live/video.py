@@ -20,9 +20,9 @@ WIDTH, HEIGHT, WORLD, TILE = 1280, 480, 320, 96
 CHART = (380, 56, WIDTH - 24, HEIGHT - 62)
 """Left, top, right, bottom, in pixels."""
 SHOWN = 300
-"""Frames of the curves."""
+"""Number of frames in the curves."""
 FASTEST = 50.0
-"""Frames per second of the video at most."""
+"""Maximum frames per second of the video."""
 
 BACKGROUND, INK, SOFT, GRID = (22, 30, 40), (231, 237, 243), (154, 168, 182), (48, 60, 74)
 TRUE, OTHER, MARKED, GOOD = (98, 172, 242), (255, 125, 102), (240, 181, 64), (95, 208, 160)
@@ -62,7 +62,7 @@ def _pictures(scene: Scene, frames: int) -> Iterator[np.ndarray]:
 
 
 def _range(scene: Scene) -> tuple[float, float]:
-    """Powers of ten that the energy axis begins with."""
+    """Powers of ten at the start of the energy axis."""
     threshold = scene.loaded.calibration.threshold
     middle = math.log10(threshold) if threshold else 0.0
     return middle - 0.5, middle + 0.5

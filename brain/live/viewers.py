@@ -1,4 +1,4 @@
-"""One mailbox per viewer: whoever is slow gets fewer pictures, and costs the others nothing."""
+"""One mailbox per viewer: a slow viewer gets fewer pictures and does not delay the others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from brain.live.messages import Packed, Point, message
 
 POINTS = 600
-"""Points of the curves that are kept, for each viewer that lags and for the next that comes."""
+"""Points of the curves kept for each viewer that lags and for the next to connect."""
 
 
 class Mailbox:
     """What a viewer has not been sent yet: the latest state, the latest picture, and the points since."""
 
     def __init__(self, state: str | None, points: Iterable[Point], packed: Packed | None) -> None:
-        """Holds what everybody else has been told already."""
+        """Starts with what the other viewers have already received."""
         self._state, self._packed = state, packed
         self._points: deque[Point] = deque(points, maxlen=POINTS)
         self._something = asyncio.Event()
@@ -37,7 +37,7 @@ class Mailbox:
         self._something.set()
 
     async def take(self) -> list[str | bytes]:
-        """Waits until there is something, and empties the mailbox: at most one state and one moment."""
+        """Wait for content and empty the mailbox: at most one state and one moment."""
         await self._something.wait()
         self._something.clear()
         messages: list[str | bytes] = []
@@ -51,7 +51,7 @@ class Mailbox:
 
 
 class Hall:
-    """All viewers, and what the next one has to be told first."""
+    """All viewers, and what the next one must receive first."""
 
     def __init__(self) -> None:
         self.mailboxes: set[Mailbox] = set()

@@ -20,21 +20,21 @@ from shared.worlds.frame_violations import FRAME_VIOLATIONS
 from shared.worlds.violations import FrameViolation, Ride, Violation, frozen
 
 LEAD = 12
-"""Frames at least that lead up to a situation."""
+"""Minimum number of frames before a situation."""
 
 ATTEMPTS = 50
-"""Episodes in which a situation is looked for."""
+"""Maximum number of episodes searched for a situation."""
 
 
 class WorldStage(Stage, Protocol):
-    """What these interventions may touch besides."""
+    """What these interventions may access in addition."""
 
     number: int
     """of the newest frame"""
 
     @property
     def world(self) -> World | None:
-        """The simulator of the course that is shown; None where stored episodes are."""
+        """The simulator of the trajectory on display; None for stored episodes."""
 
 
 def offered(loaded: Loaded) -> dict[str, Intervention]:
@@ -81,7 +81,7 @@ def _simulated(violation: Violation) -> Intervention:
 
 
 def _driven(stage: WorldStage, frames: int) -> Iterator[np.ndarray]:
-    """The actions of the course that goes on unseen, flat, a frame each."""
+    """Flat actions of the trajectory that continues unseen, one per frame."""
     for _ in range(frames):
         shown = stage.drive()
         if shown is None:

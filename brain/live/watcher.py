@@ -1,4 +1,4 @@
-"""What the model makes of a running world, frame by frame: latents, what it foresaw, energies."""
+"""The model on a running world, frame by frame: latents, predictions, energies."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from brain.models.world_model import EnergyKind, WorldModel
 
 @dataclass(frozen=True)
 class Reading:
-    """What the model makes of one frame. Latents are standardised, (1, D); all None while history is missing."""
+    """The model's values for one frame. Latents are standardised, (1, D); all None while history is missing."""
 
     z: Tensor | None = None
     foreseen: Tensor | None = None
-    """what it expected here, one model step before"""
+    """prediction for this frame, made one model step before"""
     energy: float | None = None
     """of the frame that was shown"""
     elsewhere: float | None = None
-    """of the observation of the other course, had it been shown instead"""
+    """of the other trajectory's observation, had it been shown instead"""
 
 
 class Watcher:
-    """Sees one frame after the other, with the actions that it is told led there."""
+    """Receives one frame at a time, with the actions said to have led there."""
 
     def __init__(self, model: WorldModel, timing: Timing, kind: EnergyKind) -> None:
         self.model, self.timing, self.kind = model, timing, kind
@@ -35,7 +35,7 @@ class Watcher:
         self._latents: deque[Tensor | None] = deque(maxlen=timing.stride + 1)
 
     def forget(self) -> None:
-        """An episode begins: nothing leads from the frames before to those after."""
+        """Start an episode: no transition crosses this point."""
         self._window.clear()
         self._latents.clear()
 
@@ -66,14 +66,14 @@ class Watcher:
 
 
 class Dream:
-    """The model's future from one latent, without another look: it is told the actions and shown nothing."""
+    """A rollout from one latent, given only the actions."""
 
     def __init__(self, model: WorldModel, z: Tensor, stride: int, steps: int) -> None:
         self._model, self._start, self._stride = model, z, stride
         self.steps, self.done = steps, 0
         self._actions: list[np.ndarray] = []
         self.z = z
-        """the latest dreamt latent, (1, D)"""
+        """the latest latent of the rollout, (1, D)"""
 
     @property
     def over(self) -> bool:
@@ -81,7 +81,7 @@ class Dream:
 
     @torch.no_grad()
     def hear(self, action: np.ndarray) -> bool:
-        """Take in a frame's action, float32 (A,); whether it completed a model step."""
+        """Add a frame's action, float32 (A,). Returns whether it completed a model step."""
         if self.over:
             return False
         self._actions.append(action)

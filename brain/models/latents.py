@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from brain import distributed
 from brain.data.sampling import choose, dense, evenly
 from brain.data.windows import Timing
 from brain.models.world_model import WorldModel
@@ -169,12 +170,13 @@ def embed(
     thin: Mapping[str, int] | None = None,
     fields: Sequence[str] = FIELDS,
     visitors: Sequence[Visit] = (),
+    share: slice = slice(None),
 ) -> None:
-    """Fills ``table`` from the store, one episode in memory at a time.
+    """Fills ``table`` from the store, one episode in memory at a time; of its episodes only ``share``.
 
     Every encoder embeds every sampled observation once, or each ``thin[name]``-th where given.
     """
-    for episode, ref in enumerate(table.refs):
+    for episode, ref in list(enumerate(table.refs))[share]:
         read = store.read_episode(ref, "frame", *fields)
         table.fill(episode, {field: read[field] for field in fields})
         for name, encoder in encoders.items():
@@ -196,7 +198,8 @@ def embed_episodes(
     """Every observation of the episodes under the model's frozen encoder, on the model's device.
 
     With ``limit``, only as many evenly spread episodes as give about that many latents. Episodes shorter than a
-    stack are left out; raises ``TinyJEPAError`` where none is left.
+    stack are left out; raises ``TinyJEPAError`` where none is left. Several processes share the episodes, and each then
+    has all latents.
     """
     timing = Timing.of(model.recipe.observation)
     refs = choose(episodes, timing, limit, steps=0)
@@ -206,7 +209,11 @@ def embed_episodes(
             "or lower observation.stack or observation.stride"
         )
     table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
-    embed(store, table, {"model": encoder_of(model)}, fields=("action",))
+    share = slice(distributed.rank(), None, distributed.world_size())
+    table.latents["model"] = np.zeros((sum(map(len, table.sampled)), *model.latent_shape), np.float32)
+    embed(store, table, {"model": encoder_of(model)}, fields=("action",), share=share)
+    for array in (table.latents["model"], table.action):  # what other processes embedded is zero here
+        distributed.add_up(torch.from_numpy(array))
     return table.windows(table.latents["model"], model.device)
 
 

@@ -1,4 +1,4 @@
-"""What a model step earns, read off frozen latents."""
+"""The reward of a model step, predicted from frozen latents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trained world model as the judge and every later tool sees it."""
+"""The trained world model, as used by the judge and all later steps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from brain.data.observations import stacked
+from brain.models.calibration import Calibration
 from brain.models.encoders.base import Encoder, Frames
 from brain.models.predictors.base import Predictor
 from brain.models.space import LatentSpace
@@ -38,20 +39,23 @@ class Dynamics(nn.Module):
 
     Latents outside are raw; inside they are standardised per dimension, those of a grid per channel over all cells,
     and so is the action chunk. A latent is (D,), or (T, D) where it is a grid (``brain.models.space``); ``shape`` is
-    either below. ``worst`` of a grid's cells make its energy, 0 = all.
+    either below. ``worst`` of a grid's cells make its energy, 0 = all; a grid with a vector has two energies, which
+    ``calibration`` brings to one scale.
     """
 
     def __init__(self, predictor: Predictor, worst: int = 0) -> None:
         super().__init__()
         self.worst = worst
-        dim, action_dim = predictor.space.dim, predictor.action_dim
+        space = predictor.space
         self.predictor = predictor
+        self.calibration = Calibration(space, worst) if space.registers else None
         self.log_variance = predictor.variance_head()
         self.latent_mean: Tensor
         self.latent_std: Tensor
         self.action_mean: Tensor
         self.action_std: Tensor
-        for name, size in (("latent", dim), ("action", action_dim)):
+        sizes = {"latent": space.shape if space.registers else (space.dim,), "action": (predictor.action_dim,)}
+        for name, size in sizes.items():
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
 
@@ -68,10 +72,11 @@ class Dynamics(nn.Module):
         mean, features = self.predictor.step(z, self.actions(action))
         return mean, self.log_variance(features).clamp(-10, 5)
 
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind) -> Tensor:
+    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind, steps: int = 1) -> Tensor:
         """How implausible ``proposal`` is after ``z``, (N, *shape) each, and ``action`` (N, A): (N,), >= 0.
 
-        Low is plausible. Of a grid: the mean over its cells, or over the ``worst`` ones.
+        Low is plausible. Of a grid: the mean over its cells, or over the ``worst`` ones; of a grid with a vector, see
+        ``Calibration``, which needs to know that ``proposal`` is ``steps`` model steps from the last observation.
 
         ``plain``: squared distance between prediction and proposal, per dimension. ``scaled``: each dimension's
         squared distance divided by the standard deviation that the variance head predicts, so that an error counts
@@ -80,8 +85,13 @@ class Dynamics(nn.Module):
         itself separates near futures as well, but lets more teleports pass from states it is unsure of
         (``docs/results.md``).
         """
-        mean, log_variance = self.predict(z, action)
+        return self.compare(*self.predict(z, action), proposal, kind, steps)
+
+    def compare(self, mean: Tensor, log_variance: Tensor, proposal: Tensor, kind: EnergyKind, steps: int = 1) -> Tensor:
+        """``energy`` where ``predict`` gave ``mean`` and ``log_variance``, (N, *shape) each."""
         error = (proposal - mean).square()
+        if self.calibration is not None:
+            return self.calibration(error, log_variance, kind == "scaled", steps)
         if kind == "scaled":
             error = error * torch.exp(-0.5 * log_variance)
         error = error.mean(-1)
@@ -89,15 +99,29 @@ class Dynamics(nn.Module):
             return error
         return (error.topk(min(self.worst, error.shape[1])).values if self.worst else error).mean(1)
 
+    def unroll(self, z: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as ``rollout``, step by step, with the log-variances: (N, K, *shape) each."""
+        steps = []
+        for action in actions.unbind(1):
+            z, log_variance = self.predict(z, action)
+            steps.append((z, log_variance))
+        means, log_variances = zip(*steps)
+        return torch.stack(means, 1), torch.stack(log_variances, 1)
+
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         """Standardised latent (N, *shape) under raw action chunks (N, K, A) to the K next latents (N, K, *shape)."""
         return self.predictor.rollout(z, self.actions(actions))
+
+    def rollout_vector(self, vector: Tensor, actions: Tensor) -> Tensor:
+        """The same of the vector beside a grid alone, (N, R * D) to (N, K, R * D), for a small part of the cost."""
+        return self.predictor.rollout_vector(vector, self.actions(actions))
 
 
 class WorldModel(nn.Module):
     """Encoder and dynamics of a run: frames to latents, latents to futures, futures to energies.
 
-    Latents are float32 (N, *latent_shape): a vector each, ``latent_shape`` (D,), or a grid of T cells, (T, D).
+    Latents are float32 (N, *latent_shape): a vector each, ``latent_shape`` (D,), or a grid of T cells, (T, D), perhaps
+    with a vector beside it (``brain.models.space``).
     """
 
     def __init__(self, recipe: Recipe, spec: StoreSpec) -> None:
@@ -124,6 +148,7 @@ class WorldModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where its weights are; what its methods return is there too."""
         return self.dynamics.latent_mean.device
 
     @torch.no_grad()
@@ -156,6 +181,8 @@ class WorldModel(nn.Module):
         return self.dynamics.rollout(z, actions)
 
     @torch.no_grad()
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind = "scaled") -> Tensor:
+    def energy(
+        self, z: Tensor, action: Tensor, proposal: Tensor, kind: EnergyKind = "scaled", steps: int = 1
+    ) -> Tensor:
         """How implausible ``proposal`` is after ``z`` and ``action``: see ``Dynamics.energy``."""
-        return self.dynamics.energy(z, action, proposal, kind)
+        return self.dynamics.energy(z, action, proposal, kind, steps)

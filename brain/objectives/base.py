@@ -1,4 +1,4 @@
-"""What every stage-1 objective is."""
+"""The interface of stage-1 objectives."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from brain.data.windows import Batch
+from brain.distributed import gathered
 from brain.models.encoders.base import Encoder
+from brain.models.space import Kind
 from brain.objectives.losses import CovarianceLoss, SIGReg, VarianceLoss, samples
+from brain.parts import OBJECTIVES
 from brain.recipes.schema import ObjectiveOptions, Recipe
 
 
@@ -28,7 +31,7 @@ class Terms:
 
 
 class Objective(nn.Module):
-    """Scores an encoder on a batch of windows; holds whatever trains beside it (predictor, expander, heads).
+    """Scores an encoder on a batch of windows, and holds the modules trained with it (predictor, expander, heads).
 
     ``steps`` is the number of model steps its windows span.
     """
@@ -37,6 +40,8 @@ class Objective(nn.Module):
     """The options that a recipe may set."""
     keeps_predictor: ClassVar[bool] = False
     """Whether ``kept`` has a ``predictor`` of latents, of the section ``objective.predictor``."""
+    takes: ClassVar[tuple[Kind, ...]] = ("vector", "grid")
+    """The kinds of latents that it trains."""
     steps: int
 
     def __init__(self, options: Any, encoder: Encoder, action_dim: int) -> None:
@@ -48,6 +53,13 @@ class Objective(nn.Module):
     @classmethod
     def check(cls, options: Any, recipe: Recipe) -> None:
         """Raise ``ValueError``, naming cause and fix, where the rest of the recipe does not suit ``options``."""
+        made = recipe.encoder.part().latents
+        if made not in cls.takes:
+            fit = " or ".join(kind for kind in OBJECTIVES if made in OBJECTIVES.get(kind).takes)
+            raise ValueError(
+                f"the views {options.views} train latents of the kind {' or '.join(cls.takes)}, but those of encoder "
+                f"{recipe.encoder.kind} are of the kind {made}: set objective.views={fit}, or another encoder.kind"
+            )
         if recipe.prediction.start == "joint":
             if not cls.keeps_predictor:
                 raise ValueError(
@@ -59,26 +71,33 @@ class Objective(nn.Module):
 
     @classmethod
     def unused(cls, options: Any, action_dim: int) -> list[str]:
-        """Options that do nothing in a world of so many actions, such as ``inverse_dynamics`` in one without."""
+        """Options without effect for this number of actions, such as ``inverse_dynamics`` without any."""
         return []
 
     def begin(self, encoder: nn.Module) -> None:
         """Called once, before the first step and before a checkpoint is loaded."""
 
+    def before_step(self, fraction: float) -> None:
+        """Called before every optimiser step; ``fraction`` of the training is over, 0 to 1."""
+
     def after_step(self, encoder: nn.Module, fraction: float) -> None:
-        """Called after every optimiser step; ``fraction`` of the training is over, 0 to 1."""
+        """Called after every optimiser step; ``fraction`` of the training is done, 0 to 1."""
 
     def kept(self, encoder: nn.Module) -> dict[str, nn.Module]:
-        """What the stage leaves behind: ``model``, the encoder, and ``predictor`` if one was trained with it."""
+        """The modules to keep: ``model``, the encoder, and ``predictor`` if one was trained with it."""
         return {"model": encoder}
 
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
-        """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations."""
+        """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations.
+
+        Of several processes each draws what the whole batch needs and takes its own (``brain.distributed.mine``), so
+        that all generators stay alike. What is computed over a batch goes through ``brain.distributed.gathered``.
+        """
         raise NotImplementedError
 
 
 class RegularisedOptions(ObjectiveOptions):
-    """Of an objective with VICReg's terms or SIGReg against collapse."""
+    """Options of an objective that prevents collapse with VICReg's terms or SIGReg."""
 
     invariance: float = Field(1.0, ge=0, description="weight of the distance between the two views")
     variance: float = Field(4.0, ge=0, description="weight of the hinge that keeps each dimension's std at 1")
@@ -90,7 +109,7 @@ class RegularisedOptions(ObjectiveOptions):
 
 
 class Regularised(Objective):
-    """An objective that keeps its embeddings from collapsing by their variance, covariance or SIGReg."""
+    """An objective that prevents collapse by variance, covariance or SIGReg terms."""
 
     options: RegularisedOptions
 
@@ -106,15 +125,16 @@ class Regularised(Objective):
     @classmethod
     def check(cls, options: Any, recipe: Recipe) -> None:
         super().check(options, recipe)
-        if options.expander and recipe.encoder.part().makes_grid:
+        if options.expander and recipe.encoder.part().latents != "vector":
             raise ValueError("the expander takes vectors, no grids: set objective.expander=0")
 
     def regularised(self, *views: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum and unweighted terms of variance, covariance and SIGReg, each summed over the views.
 
         Views are (N, D), or (N, T, D) of a grid, of which every cell is a sample (``brain.objectives.losses.samples``).
+        Of several processes each gives its share, and the terms are those of the whole batch.
         """
-        views = tuple(samples(z) for z in views)
+        views = tuple(samples(gathered(z)) for z in views)
         parts = {
             "variance": torch.stack([self.variance(z) for z in views]).sum(),
             "covariance": torch.stack([self.covariance(z) for z in views]).sum(),

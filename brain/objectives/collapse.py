@@ -1,4 +1,4 @@
-"""Is the latent collapsing? Two figures that every stage logs, and two for features over time."""
+"""Collapse diagnostics: two metrics that every stage logs, and two for features over time."""
 
 from __future__ import annotations
 

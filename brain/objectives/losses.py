@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from brain.data.observations import to_device
 from brain.models.layers.cells import to_cells
 from brain.models.layers.mlp import mlp
 from brain.models.space import LatentSpace
@@ -110,7 +111,7 @@ class GaussianNLL(nn.Module):
 
 
 class SIGReg(nn.Module):
-    """Sketched isotropic Gaussian regularisation: every random 1-D shadow of the batch must look standard normal.
+    """Sketched isotropic Gaussian regularisation: every random 1-D projection of the batch must look standard normal.
 
     Balestriero and LeCun 2025, "LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics",
     algorithm 1: the mean over unit directions a of the Epps-Pulley statistic (Epps and Pulley 1983) of x_n = a.z_n,
@@ -146,7 +147,7 @@ class SIGReg(nn.Module):
 
     def forward(self, z: Tensor, generator: torch.Generator) -> Tensor:
         with torch.autocast(z.device.type, enabled=False):
-            shadows = z.float() @ self.draw(z.shape[1], generator).to(z.device)
+            shadows = z.float() @ to_device(self.draw(z.shape[1], generator), z.device)
             phases = shadows[..., None] * self.frequencies
             error = (phases.cos().mean(0) - self.gaussian).square() + phases.sin().mean(0).square()
             return len(z) * (error @ self.weights).mean()

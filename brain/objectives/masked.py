@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from brain.data.observations import stacked, video
+from brain.data.observations import stacked, to_device, video
 from brain.data.windows import Batch
+from brain.distributed import gathered, mine, world_size
+from brain.distributed import mean as mean_over_ranks
 from brain.models.encoders.base import Encoder
 from brain.models.encoders.video import VideoObserver, VideoOptions, whole_heads
 from brain.models.predictors.masked import MaskedPredictor
@@ -83,6 +85,8 @@ class Masked(Regularised):
         self.predictor = MaskedPredictor(encoder.video.size.width, options.predictor.width, options.predictor.depth)
         self.fraction: Tensor
         self.register_buffer("fraction", torch.zeros(()))  # a checkpoint keeps it, so that resuming changes no clip
+        self._fraction = 0.0  # the same, known without waiting for a GPU
+        self.register_load_state_dict_post_hook(_read_fraction)
         self.ema: EMATarget | None = None
 
     @classmethod
@@ -103,6 +107,7 @@ class Masked(Regularised):
         assert self.ema is not None
         self.ema.update(encoder, fraction)
         self.fraction.fill_(fraction)
+        self._fraction = float(torch.tensor(fraction))  # rounded to float32, as a checkpoint has it
 
     def kept(self, encoder: nn.Module) -> dict[str, nn.Module]:
         assert self.ema is not None
@@ -111,11 +116,11 @@ class Masked(Regularised):
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
         assert isinstance(encoder, VideoObserver) and self.ema is not None
         size = encoder.video.size
-        clip = video(batch.frames[:, : clip_frames(self.options.clip, float(self.fraction))])
+        clip = video(batch.frames[:, : clip_frames(self.options.clip, self._fraction)])
         kinds = self.options.masks
         kind = kinds[int(torch.randint(len(kinds), (), generator=generator))]
-        seen, hidden = mask(kind, len(clip), clip.shape[1] // size.time, generator)
-        seen, hidden = seen.to(clip.device), hidden.to(clip.device)
+        masks = mask(kind, len(clip) * world_size(), clip.shape[1] // size.time, generator)
+        seen, hidden = (to_device(mine(times), clip.device) for times in masks)
         with torch.no_grad():
             features = self.ema.encoder.video(clip).float()  # type: ignore[operator]  # a VideoObserver's
         target = at_times(standardised(features, self.options.standardise), hidden)
@@ -124,8 +129,13 @@ class Masked(Regularised):
         z = encoder(stacked(batch.frames[:, : self.stack], self.stack)).float()
         loss, parts = self.regularised(self.expander(z), generator=generator)
         parts["prediction"] = F.smooth_l1_loss(predicted, target)
-        parts["std_in_time"], parts["std_over_clips"] = temporal_std(features.mean(2))
+        parts["std_in_time"], parts["std_over_clips"] = temporal_std(gathered(features.mean(2)))
         return Terms(loss + self.options.invariance * parts["prediction"], parts, z)
+
+
+def _read_fraction(objective: nn.Module, _: object) -> None:
+    assert isinstance(objective, Masked)
+    objective._fraction = float(objective.fraction)
 
 
 def clip_frames(lengths: Sequence[int], fraction: float) -> int:
@@ -139,10 +149,15 @@ def at_times(tokens: Tensor, times: Tensor) -> Tensor:
 
 
 def standardised(features: Tensor, over: str) -> Tensor:
-    """Features (B, T, S, D) to mean 0 and variance 1: ``token``, over D; ``place``, over B, B >= 2."""
+    """Features (B, T, S, D) to mean 0 and variance 1: ``token``, over D; ``place``, over B, B >= 2, that of all
+    processes together."""
     if over == "token":
         return F.layer_norm(features, features.shape[-1:])
-    variance, mean = torch.var_mean(features, 0, correction=0)
+    if world_size() == 1:
+        variance, mean = torch.var_mean(features, 0, correction=0)
+    else:
+        mean = mean_over_ranks(features.mean(0))
+        variance = mean_over_ranks((features - mean).square().mean(0))
     return (features - mean) / (variance + 1e-5).sqrt()
 
 

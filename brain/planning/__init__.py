@@ -1,5 +1,5 @@
-"""Acting by imagining: dynamics, costs and planners, and the agent that is made of them.
+"""Planning: dynamics, costs and planners, and the agent built from them.
 
-``dynamics`` says what comes of actions, a cost (``costs/``) which futures are wanted, a planner (``planners/``) finds
-the actions; ``agent`` makes a policy of the three, and ``evaluation`` sends it through a task's list of episodes.
+``dynamics`` predicts the outcome of actions, a cost (``costs/``) scores it, a planner (``planners/``) finds the
+actions; ``agent`` makes a policy of the three, and ``evaluation`` sends it through a task's list of episodes.
 """

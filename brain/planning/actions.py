@@ -1,4 +1,4 @@
-"""Distributions over plans, of any action space: what sampling planners draw from and fit.
+"""Distributions over plans for any action space, which sampling planners draw from and fit.
 
 A plan is float (K, A): K actions as the store keeps them, a Box flattened, discrete ones one-hot. Whatever a
 distribution samples lies in the space.
@@ -21,7 +21,7 @@ from shared.worlds.base import action_dim
 from shared.worlds.tasks import discrete_widths
 
 FAR = 1e9
-"""A bound of this size or more is none."""
+"""A bound of this size or more counts as unbounded."""
 LEAST_STD = 0.02
 """Of a Gaussian that is fitted to elites, as a share of its first standard deviation: it never dies out."""
 LEAST_PROBABILITY = 0.02
@@ -45,7 +45,7 @@ class Proposal(ABC):
 
     @abstractmethod
     def best(self) -> Tensor:
-        """Its most likely plan, in the space, (K, A)."""
+        """The most likely plan, in the space, (K, A)."""
 
     @abstractmethod
     def shifted(self, steps: int, block: int) -> Proposal:
@@ -61,7 +61,7 @@ def shift(values: Tensor, fresh: Tensor, steps: int, block: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Gaussian(Proposal):
-    """Of a Box: independent normals, clipped to the bounds."""
+    """For a Box: independent normals, clipped to the bounds."""
 
     mean: Tensor
     """float (K, A)"""
@@ -101,7 +101,7 @@ class Gaussian(Proposal):
 
 @dataclass(frozen=True)
 class Categorical(Proposal):
-    """Of discrete actions: independent choices, one of every group of columns."""
+    """For discrete actions: independent choices, one from every group of columns."""
 
     probabilities: Tensor
     """float (K, A): within a group they sum to 1"""

@@ -1,4 +1,4 @@
-"""The agent: a policy that imagines before it acts."""
+"""The agent: a policy that plans with imagined rollouts."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Decision:
     """One call of the planner."""
 
     step: int
-    """the episode's step at which it was made"""
+    """step of the episode at which it was made"""
     plan: Plan
     seconds: float
     core_seconds: float
     """processor time of this process, over all its threads"""
     predictor_steps: int
-    """model steps that were imagined for it, over all plans"""
+    """model steps imagined for it, over all plans"""
 
 
 class Agent:
     """A ``shared.worlds.policy.Policy`` for one episode: history of frames, dynamics, planner, cost.
 
-    It plans whenever it has done ``receding`` model steps of the last plan. Everything random comes from ``seed``.
+    It replans after ``receding`` model steps of the last plan. Everything random comes from ``seed``.
     """
 
     def __init__(

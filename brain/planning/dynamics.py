@@ -1,4 +1,4 @@
-"""What comes of actions: imagined by a world model, or computed on the true state for upper bounds and tests."""
+"""The outcome of actions: imagined by a world model, or computed on the true state for upper bounds and tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.worlds.tasks import steps_states
 
 
 class Dynamics(Protocol):
-    """Moments as latents (N, *L), and what becomes of them.
+    """Moments as latents (N, *L), and their futures under actions.
 
     L is any shape: a vector, a grid of tokens, a state. One model step takes ``stride`` frames and as many actions.
     """
@@ -66,8 +66,40 @@ class Imagined:
             seen = torch.from_numpy(values.astype(np.float32)).view(1, 1, 1, -1).expand(self.stack, -1, -1, -1)
         return self.model.encode(seen[None])[:, 0]
 
+    def latents(self, z: Tensor) -> Tensor:
+        """What is planned with, of the model's standardised latents (N, *latent_shape): all of them."""
+        return z
+
+    @property
+    def latent_shape(self) -> torch.Size:
+        """Of what is planned with."""
+        return self.model.latent_shape
+
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
         return self.model.dynamics.rollout(z, chunks)
+
+
+class ImaginedVector(Imagined):
+    """A trained world model of grids with a vector: the vector alone, (N, R * D), which goes on without the cells."""
+
+    name = "model, vector alone"
+
+    @staticmethod
+    def suits(model: WorldModel) -> bool:
+        return model.dynamics.predictor.vector_alone
+
+    def latents(self, z: Tensor) -> Tensor:
+        return self.model.space.split(z)[1]
+
+    @property
+    def latent_shape(self) -> torch.Size:
+        return torch.Size((self.model.space.vector,))
+
+    def observe(self, frames: np.ndarray, state: np.ndarray) -> Tensor:
+        return self.latents(super().observe(frames, state))
+
+    def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
+        return self.model.dynamics.rollout_vector(z, chunks)
 
 
 class TrueState:

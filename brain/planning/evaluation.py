@@ -1,4 +1,4 @@
-"""Sending an agent, and what is measured beside it, through a task's episodes."""
+"""Running an agent, baselines and upper bounds on a task's episodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PENALTY = 1e-4
 
 @dataclass(frozen=True)
 class Played:
-    """An episode as it went."""
+    """A played episode."""
 
     case: Case
     recording: Recording
@@ -76,11 +76,11 @@ class Evaluation:
         self._other = other
 
     def seeds(self, number: int) -> np.random.SeedSequence:
-        """Of episode ``number``: what it draws does not depend on the others."""
+        """The generator of episode ``number``, independent of the other episodes."""
         return np.random.SeedSequence([self.seed, number])
 
     def goal(self, case: Case, dynamics: Counted | None) -> Goal | None:
-        """The world at the goal, as it is seen and as the dynamics see it."""
+        """The goal as a frame, and as the dynamics encode it."""
         if case.goal is None:
             return None
         frame, _ = self._other.reset(seed=case.seed, options=case.goal)
@@ -91,7 +91,7 @@ class Evaluation:
     def agent(
         self, cases: Sequence[Case], dynamics: Counted, planner: Planner, cost: WeightedSum, first: int = 0
     ) -> Iterator[Played]:
-        """Episodes under the planner, one after the other; ``first`` is the first one's number in its list."""
+        """Play episodes with the planner, one after the other; ``first`` is the number of the first in its list."""
         for number, case in enumerate(cases, first):
             goal = self.goal(case, dynamics)
             seed = int(self.seeds(number).generate_state(1)[0])
@@ -100,7 +100,7 @@ class Evaluation:
 
     @property
     def baselines(self) -> list[str]:
-        """What needs no model: ``random``, and the task's guides, which read the true state."""
+        """Policies without a model: ``random``, and the task's guides, which read the true state."""
         return ["random", *self.task.guides]
 
     def baseline(self, name: str, cases: Sequence[Case]) -> Iterator[Played]:
@@ -123,7 +123,7 @@ class Evaluation:
         return Played(case, recording, goal, distances, decisions)
 
     def figures(self, played: Sequence[Played]) -> dict[str, Any]:
-        """Success or score of these episodes, and what deciding cost."""
+        """Success or score of these episodes, and the cost of decisions."""
         if isinstance(self.task, Reach):
             groups = [one.case.group for one in played]
             found = outcome.reach_figures(self.task, [one.distances for one in played], groups)
@@ -139,7 +139,7 @@ class PathReader:
         self._dynamics = dynamics.inner
         self._states: States | None = None
         if isinstance(self._dynamics, Imagined) and store is not None and store.spec.state_names:
-            data = examples(self._dynamics.model, store, READ_LATENTS, THINNED)
+            data = examples(self._dynamics, store, READ_LATENTS, THINNED)
             self._states = States.of(store.spec)
             self._linear = Linear(data.z.flatten(1).numpy(), self._states.columns(data.state))
 
@@ -192,7 +192,7 @@ def impossible_plans(task: Task, played: Played, reader: PathReader) -> list[boo
 
 
 def light(played: Played) -> Played:
-    """The episode without its frames and imagined latents: what figures need."""
+    """The episode without its frames and imagined latents: enough for metrics."""
     recording = played.recording._replace(frame=played.recording.frame[:0])
     decisions = [
         replace(one, plan=Plan(one.plan.actions[:0], one.plan.latents[:0], one.plan.cost)) for one in played.decisions

@@ -1,4 +1,4 @@
-"""One evaluation from its choices to its figures: what ``brain plan`` does."""
+"""One evaluation, from choices to metrics: the job of ``brain plan``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from brain.parts import PLANNERS
 from brain.planning import outcome
 from brain.planning.actions import ActionSpace
 from brain.planning.costs.base import CostOptions, Setting, WeightedSum
-from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, true_dynamics
+from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, ImaginedVector, true_dynamics
 from brain.planning.evaluation import Evaluation, PathReader, Played, impossible_plans, light
 from brain.planning.planners.base import PlannerOptions
 from shared.errors import TinyJEPAError
@@ -61,13 +61,13 @@ class Choices:
 
 @dataclass
 class Job:
-    """Everything that an evaluation needs, made from ``Choices``. Raises ``TinyJEPAError`` for what does not fit."""
+    """Everything an evaluation needs, made from ``Choices``. Raises ``TinyJEPAError`` for choices that do not fit."""
 
     choices: Choices
     run: Path
     model: WorldModel
     store: Store | None
-    """what learned parts are fitted to"""
+    """store to which learned parts are fitted"""
     quiet: bool = True
 
     def __post_init__(self) -> None:
@@ -80,6 +80,8 @@ class Job:
         self.task.check(self.world)
         stride = self.model.recipe.observation.stride
         scale = self.store.scale if isinstance(self.store, StateStore) else None
+        self.planner_options = planner_options(self.choices.planner, self.choices.options)
+        planner = self.planner_options.part()
         inner: Dynamics = Imagined(self.model, scale)
         typical = Imagined(self.model).typical
         device: Any = self.model.device
@@ -87,20 +89,22 @@ class Job:
             self.world.reset(seed=0)
             inner, device = true_dynamics(self.world, stride), "cpu"
             typical = None  # type: ignore[assignment]
+        self.cost_options = [] if planner.costless else self._costs(isinstance(inner, Copies))
+        enough = not planner.needs_goal and all(options.part().vector_suffices for options in self.cost_options)
+        if enough and self.choices.dynamics != TRUE and ImaginedVector.suits(self.model):
+            inner = ImaginedVector(self.model)
         self.dynamics = Counted(inner)
         self.space = ActionSpace(self.world.action_space, typical, device)
         setting = Setting(self.task, self.dynamics, self.run, self.store, self.choices.seed, self.quiet)
-        self.planner_options = planner_options(self.choices.planner, self.choices.options)
-        self.planner = self.planner_options.part()(self.planner_options, self.space, setting)
-        self.cost_options = [] if self.planner.goal_only else self._costs()
+        self.planner = planner(self.planner_options, self.space, setting)
         self.cost = WeightedSum([options.part()(options, setting) for options in self.cost_options])
         self.reader = PathReader(self.dynamics, self.store)
         self.evaluation = Evaluation(self.world, other, self.task, self.choices.seed)
 
-    def _costs(self) -> list[CostOptions]:
+    def _costs(self, copies: bool) -> list[CostOptions]:
         reach, real = isinstance(self.task, Reach), self.choices.dynamics == TRUE
         names = self.choices.costs
-        if not names and real and not reach and not isinstance(self.dynamics.inner, Copies):
+        if not names and real and not reach and not copies:
             raise TinyJEPAError(f"task {self.name} has no goal, and no cost of it is known on the true state")
         if not names:
             own = (("goal-distance",), ("reward", "value"))[not reach]

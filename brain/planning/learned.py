@@ -1,4 +1,4 @@
-"""Small networks on frozen latents that planning needs: fitted once, kept in the run folder.
+"""Small networks on frozen latents for planning: fitted once, kept in the run folder.
 
 Each is fitted to whole episodes of a store by hindsight: what was reached later in an episode was, looking back, its
 goal. The encoder and the predictor do not change. ``reward`` and ``value`` read the store's rewards, which are labels;
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,14 +30,14 @@ from brain.training.loop import one_cycle
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 
-Kind = Literal["inverse", "goal-steps", "reward", "value"]
+Kind = Literal["inverse", "goal-steps", "reward", "value", "policy"]
 
 WIDTH, DEPTH, BATCH, PEAK = 384, 3, 256, 1e-3
 TOKEN_WIDTH = 32
 """Channels to which the tokens of a grid are reduced."""
 MOST_NUMBERS = 64_000_000
 MOST_LATENTS = 120_000
-"""Of latents that are held in memory while fitting: whichever is less."""
+"""Limits of the latents held in memory while fitting; the smaller one applies."""
 THINNED = 3
 """Pairs of moments are drawn from every third frame: neighbours are alike, and more episodes teach more."""
 
@@ -96,7 +96,7 @@ class Examples:
     actions: Tensor
     """float32 (R, A): the action taken at each row"""
     rewards: Tensor
-    """float32 (R,): what it earned"""
+    """float32 (R,): its reward"""
     last: Tensor
     """int64 (R,): the last row of the episode that each row belongs to"""
     terminated: Tensor
@@ -122,35 +122,47 @@ class Examples:
 
     @cached_property
     def earned(self) -> Tensor:
-        """float32 (R,): what the model step from each row earns."""
+        """float32 (R,): the reward of the model step from each row."""
         total = torch.cumsum(F.pad(self.rewards.double(), (1, 0)), 0)
         rows = torch.arange(len(self.rewards))
         return (total[torch.minimum(rows + self.stride, self.last)] - total[rows]).float()
 
 
-def model_of(setting: Setting, kind: str) -> WorldModel:
-    """The world model; ``TinyJEPAError`` on other dynamics."""
+def imagined_of(setting: Setting, kind: str) -> Imagined:
+    """The world model as it is planned with. Raises ``TinyJEPAError`` for other dynamics."""
     dynamics = setting.dynamics.inner if isinstance(setting.dynamics, Counted) else setting.dynamics
     if not isinstance(dynamics, Imagined):
         raise TinyJEPAError(f"{kind} reads a model's latents: it cannot be used with --dynamics true")
-    return dynamics.model
+    return dynamics
 
 
-def examples(model: WorldModel, store: Store, most: int = MOST_LATENTS, every: int = 1) -> Examples:
-    """Training episodes, evenly spread, of about ``most`` observations, each ``every``-th of an episode.
+def model_of(setting: Setting, kind: str) -> WorldModel:
+    """The world model. Raises ``TinyJEPAError`` for other dynamics."""
+    return imagined_of(setting, kind).model
+
+
+def examples(imagined: Imagined, store: Store, most: int = MOST_LATENTS, every: int = 1) -> Examples:
+    """Training episodes, evenly spread, of about ``most`` observations, each ``every``-th of an episode, as the latents
+    that are planned with.
 
     Raises ``TinyJEPAError`` where none is long enough for a model step.
     """
+    model = imagined.model
     timing = Timing.of(model.recipe.observation)
-    most = min(most, MOST_NUMBERS // model.encoder.latent_shape.numel())
+    most = min(most, MOST_NUMBERS // imagined.latent_shape.numel())
     refs = choose(store.split("train"), timing, most, every=every)
     if not refs:
         raise TinyJEPAError(f"{store.path}: no training episode holds a model step: collect longer ones")
     table = LatentTable(store.spec, refs, timing, [dense(ref, timing)[::every] for ref in refs])
-    embed(store, table, {"model": encoder_of(model)})
+    raw = encoder_of(model)
+
+    def read(observations: np.ndarray) -> np.ndarray:
+        z = model.dynamics.standardise(torch.from_numpy(raw(observations)).to(model.device))
+        latents: np.ndarray = imagined.latents(z).cpu().numpy()
+        return latents
+
+    embed(store, table, {"model": read})
     z = torch.from_numpy(table.latents["model"])
-    for part in z.split(4096):
-        part.copy_(model.dynamics.standardise(part.to(model.device)))
     seen = table.observed()
     lengths = torch.tensor([len(rows) for rows in table.sampled])
     last = (torch.cumsum(lengths, 0) - 1).repeat_interleave(lengths)
@@ -162,16 +174,21 @@ def examples(model: WorldModel, store: Store, most: int = MOST_LATENTS, every: i
 Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 
 
-def learned(setting: Setting, kind: Kind, make: Callable[[WorldModel], Head], loss: Loss, steps: int) -> Head:
+def learned(
+    setting: Setting, kind: Kind, make: Callable[[Imagined], Head], loss: Loss, steps: int, **choices: float
+) -> Head:
     """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet.
 
-    One that was fitted to another store, to fewer rows of it, or for another number of steps, is fitted anew.
+    One that was fitted to another store, to fewer rows of it, to other latents, for another number of steps or under
+    other ``choices`` of its loss, is fitted anew.
     """
-    model = model_of(setting, kind)
+    imagined = imagined_of(setting, kind)
     path = setting.run / f"planning-{kind}.safetensors"
-    head = make(model)
+    head, model = make(imagined), imagined.model
     store = setting.store
-    facts = {"step": steps} | ({} if store is None else {"store": str(store.address), "rows": store.rows})
+    facts: dict[str, Any] = {"step": steps, "latent_shape": list(imagined.latent_shape), **choices}
+    if store is not None:
+        facts |= {"store": str(store.address), "rows": store.rows}
     if path.exists():
         kept = checkpoint.read_facts(path)
         if store is None or all(kept.get(key) == value for key, value in facts.items()):
@@ -180,7 +197,9 @@ def learned(setting: Setting, kind: Kind, make: Callable[[WorldModel], Head], lo
     if store is None:
         raise TinyJEPAError(f"{path} is missing, and there is no store to fit it to: give --fit STORE")
     thinned = THINNED if kind in ("inverse", "goal-steps") else 1
-    fit(head, examples(model, store, every=thinned), loss, steps, setting.seed)
+    if thinned not in setting.examples:
+        setting.examples[thinned] = examples(imagined, store, every=thinned)
+    fit(head, setting.examples[thinned], loss, steps, setting.seed)
     checkpoint.save(path, checkpoint.state(head=head), facts)
     return head.to(model.device).eval().requires_grad_(False)
 

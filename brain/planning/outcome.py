@@ -1,4 +1,4 @@
-"""What episodes of a task came to: rates with intervals, scores, costs of deciding."""
+"""Outcomes of a task's episodes: success rates with intervals, scores, costs of decisions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from brain.evaluation.metrics import wilson
 from brain.planning.agent import Decision
+from brain.runs.intervals import wilson
 from shared.worlds.tasks import Reach, Score
 
 

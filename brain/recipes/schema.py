@@ -152,6 +152,9 @@ class Prediction(Section):
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
     gradient_clip: float = Field(0.0, ge=0, description="longest gradient of the predictor; 0 = no limit")
     steps: int = Field(4000, ge=1, description="optimiser steps when no --steps or --budget is given")
+    cells: float = Field(
+        1.0, ge=0, description="of a grid with a vector: weight of the cells' error, the vector's is 1"
+    )
     max_latents: int = Field(1_000_000, ge=1000, description="latents embedded at most; whole episodes, evenly spread")
 
 
@@ -161,6 +164,9 @@ class Energy(Section):
     false_alarm_rate: float = Field(0.01, gt=0, lt=1, description="share of true transitions above the threshold")
     worst: int = Field(
         0, ge=0, description="of a grid: cells whose mean is the energy, those of the largest; 0 = the mean over all"
+    )
+    memory: int = Field(
+        1, ge=1, le=64, description="of a clip: model steps between a frame and the observation that foretells it"
     )
     anchors: int = Field(3000, ge=50, description="test transitions that are scored")
     violation_pairs: int = Field(64, ge=0, description="test pairs of each of the world's violations; 0 = none")

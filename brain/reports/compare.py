@@ -75,7 +75,7 @@ def differences(runs: Sequence[Record]) -> list[tuple[str, list[str]]]:
 
 
 def _kinds(judged: Sequence[Record]) -> list[str]:
-    """Kinds of impossible futures that some run was judged on, in the report's order."""
+    """Negatives on which some run was judged, in the report's order."""
     order = [*(kind for kind in KINDS if kind not in HARD), "hard"]
     return [kind for kind in order if any(kind in _energies(run) for run in judged)]
 

@@ -18,7 +18,7 @@ def palette(count: int) -> list[str]:
 
 
 def aucs(names: Sequence[str], found: Mapping[str, Mapping[str, float | None]], kinds: Sequence[str]) -> str:
-    """AUC of every kind of impossible future, a dot a run."""
+    """AUC of every negative, one dot per run."""
     with style():
         figure, (axes,) = panel(1, 5.2, 0.7 + 0.32 * len(kinds), Margins(left=1.45, top=0.1))
         for name, colour, place in zip(names, palette(len(names)), range(len(names))):

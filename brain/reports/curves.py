@@ -1,4 +1,4 @@
-"""Training curves as pictures, for every page that shows a run."""
+"""Training curves as SVG, for every page that shows a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from brain.reports import figures as draw
 NO_TERM = {"step", "time", "seconds", "lr"}
 """Numbers of ``metrics.jsonl`` that are not drawn."""
 COLLAPSE = {"effective_rank": "effective rank", "embedding_std": "embedding std"}
-"""Figures of collapse, each with a picture of its own; the rest are terms of the loss."""
+"""Collapse metrics, each with a plot of its own; the rest are terms of the loss."""
 
 
 def training_pictures(stages: Mapping[str, Sequence[Mapping[str, Any]]], dim: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The pictures of a judgement that need the model: drawn when it is judged, and kept as ``judge-pictures.json``."""
+"""The figures of a judgement that need the model: drawn when it is judged, and stored as ``judge-pictures.json``."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def pictures(store: Store, figures: Mapping[str, Any], evidence: Evidence) -> di
 
 
 def _apart(value: Any) -> Any:
-    """A picture whose ids are not those of one that another process draws."""
+    """A picture whose ids differ from those drawn by other processes."""
     if isinstance(value, str):
         return re.sub(r'(id="|href="#|url\(#)', r"\1judged-", value)
     if isinstance(value, dict):
@@ -87,7 +87,7 @@ def _panels(evidence: Evidence) -> dict[str, dict[str, Pairs]]:
 
 
 def _planes(states: States, evidence: Evidence) -> list[str]:
-    """The latents' principal plane, once per headline state that is no angle."""
+    """The latents' principal plane, once per headline state that is not an angle."""
     flat = evidence.test.observed()
     flat = flat[spread(len(flat), PLANE_POINTS)]
     latents = evidence.latents[evidence.test.at(flat)].reshape(len(flat), -1).astype(np.float64)

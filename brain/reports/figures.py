@@ -1,4 +1,4 @@
-"""The pictures of the report, each a function from figures to one SVG."""
+"""The plots of the report, each a function from metrics to one SVG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.video import as_rgb
 
 
 def timeline(line: Timeline, threshold: float, control_rate: float) -> str:
-    """A strip of frames above the energy of each of its frames, with the injected frames in red."""
+    """A strip of frames above the energy of each frame, with injected frames in red."""
     seconds = line.row / control_rate
     span = seconds[-1] - seconds[0]
     width, shown = 10.8, len(line.strip)
@@ -59,7 +59,7 @@ def timeline(line: Timeline, threshold: float, control_rate: float) -> str:
 
 
 def kind_panel(scorers: Mapping[str, Pairs]) -> str:
-    """Left: how the energies of true and impossible futures are spread. Right: ROC beside baselines and upper bound."""
+    """Left: distribution of the energies of true and impossible futures. Right: ROC with baselines and upper bound."""
     with style():
         room = Margins(left=0.15, top=0.1)
         figure, (left, right) = panel(2, 5.2, 2.2, room, width_ratios=[1.3, 1], gridspec_kw={"wspace": 0.32})
@@ -103,12 +103,12 @@ def _histogram(axes: Axes, pairs: Pairs) -> None:
 
 
 def number(value: float | None) -> float:
-    """NaN, which is not drawn, for a figure that there is none of."""
+    """NaN, which is not drawn, for a missing value."""
     return math.nan if value is None else value
 
 
 def title(kind: str) -> str:
-    """A kind of impossible future as the page calls it."""
+    """A negative's name on the page."""
     if kind.startswith("wrong-action-"):
         steps = kind.removeprefix("wrong-action-")
         return "wrong action" if steps == "1" else f"wrong action, {steps} steps"
@@ -116,7 +116,7 @@ def title(kind: str) -> str:
 
 
 def summary(kinds: Mapping[str, KindFigures]) -> str:
-    """AUC of every kind of impossible future: model, baselines and upper bound on one line each."""
+    """AUC of every negative, one line each: model, baselines and upper bound."""
     shown = [kind for kind in (*(k for k in KINDS if k not in HARD), "hard") if kind in kinds]
     shown.sort(key=lambda kind: -number(kinds[kind].auc["model"]))
     with style():
@@ -144,7 +144,7 @@ def summary(kinds: Mapping[str, KindFigures]) -> str:
 
 
 def shifts(kinds: Mapping[str, KindFigures], rate: float) -> str:
-    """AUC of the near kinds against how far off the proposal is."""
+    """AUC of the near negatives by the proposal's offset."""
     shown = [(shift, kinds[kind].auc) for shift, kind in zip(SHIFTS, HARD) if kind in kinds]
     with style():
         figure, (axes,) = panel(1, 5.2, 3.0, Margins(top=0.5))
@@ -184,7 +184,7 @@ def plane(coordinates: np.ndarray, values: np.ndarray, name: str, explained: Seq
 
 
 def probes(scores: Mapping[str, Mapping[str, float | None]]) -> str:
-    """Test R2 of every state: model beside PCA, random encoder and the mean."""
+    """Test R2 of every state: model, PCA, random encoder and the mean."""
     names = [name for name, value in scores["model"].items() if value is not None and np.isfinite(value)]
     with style():
         figure, (axes,) = panel(1, 5.2, 0.8 + 0.29 * len(names), Margins(left=1.25, top=0.3))
@@ -208,7 +208,7 @@ def probes(scores: Mapping[str, Mapping[str, float | None]]) -> str:
 
 
 def rollout(errors: RolloutFigures, step_seconds: float) -> str:
-    """Error of latent forecasts against how far ahead they look."""
+    """Error of latent forecasts by horizon."""
     with style():
         figure, (axes,) = panel(1, 5.2, 2.9, Margins(top=0.35))
         for name in ("persistence", "model"):

@@ -1,4 +1,4 @@
-"""The shape of a latent space: PCA and t-SNE of test latents, coloured by the world's true states."""
+"""Maps of the latent space: PCA and t-SNE of test latents, coloured by the world's true states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from brain.data.states import States
 
 POINTS = 1500
 COLUMNS = 4
-"""States shown at most, the first ones."""
+"""Maximum number of states shown (the first ones)."""
 
 
 def project(latents: np.ndarray, seed: int) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A template to a page: every page of a run has this look, these filters, and needs no other file."""
+"""Rendering templates to pages that share one look and need no other file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``plan.html``: what an agent did, what it imagined and how often it got there; one file, with its video inside."""
+"""``plan.html``: an agent's episodes, its imagined plans and its success rates; one file, with its video embedded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from brain.evaluation.dream import decode
+from brain.models.decoders.trained import decode
 from brain.planning.evaluation import PathReader, Played
 from brain.reports.page import render
 from brain.reports.style import COLOURS, panel, style, svg
@@ -21,9 +21,9 @@ from shared.video import TILE_PIXELS, grid, labelled, tile, write_video
 from shared.worlds.base import World
 
 LONGEST = 25.0
-"""Frames a second of the video at most."""
+"""Maximum frames per second of the video."""
 PATHS = 12
-"""Imagined plans of an episode that its map shows."""
+"""Number of imagined plans drawn on an episode's map."""
 
 
 def write_plan(
@@ -52,7 +52,7 @@ def write_plan(
 
 
 def rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
-    """The page's table: the agent and what is beside it."""
+    """The page's table: the agent, baselines and upper bounds."""
     agent = {"name": f"{figures['planner']['kind']} on the {figures['dynamics']}", **figures}
     return [agent, *({"name": name, **found} for name, found in figures["baselines"].items())]
 
@@ -88,7 +88,7 @@ def _told(played: Played, step: int) -> str:
 
 
 def path_map(played: Played, world: World, reader: PathReader) -> str:
-    """The way that was taken, ways that were imagined, and the goal, in the world's first map; empty without one."""
+    """The path taken, imagined paths and the goal, on the world's first map; empty without one."""
     names = world.maps[0] if world.maps else ()
     if not names or not set(names) <= set(world.state_names):
         return ""

@@ -1,4 +1,4 @@
-"""The pictures of probes, dreams and calibration, each a function from figures to one SVG."""
+"""The plots of probes, dreams and calibration, each a function from metrics to one SVG."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROBES = {
 }
 """By representation: marker, colour, label; baselines are ticks."""
 LEFT = -0.25
-"""R2 below this is drawn here."""
+"""Smaller R2 is drawn at this value."""
 
 
 def probes(scores: Mapping[str, Mapping[str, StateScore]]) -> str:
@@ -51,7 +51,7 @@ def probes(scores: Mapping[str, Mapping[str, StateScore]]) -> str:
 
 
 def dream(found: DreamFigures) -> str:
-    """Pixel error of decoded forecasts against the time ahead, from ``dream.json``."""
+    """Pixel error of decoded forecasts by horizon, from ``dream.json``."""
     lines = {"persistence": "persistence", "reconstruction": "state-oracle", "forecast": "model"}
     with style():
         figure, (axes,) = panel(1, 5.2, 3.0, Margins(left=0.65, top=0.35))

@@ -1,4 +1,4 @@
-"""``report.html``: one run on one page, as far as it has come, with the command that makes what is missing.
+"""``report.html``: the results of a run so far on one page, with the commands for missing parts.
 
 Nothing is computed here: figures and pictures come from the run folder.
 """
@@ -32,15 +32,15 @@ COLLAPSED_RANK, COLLAPSED_STD = 2.0, 0.02
 
 @dataclass(frozen=True)
 class Part:
-    """One thing a run can have."""
+    """A part of a run that a command makes."""
 
     name: str
     done: str
-    """what there is of it; empty where there is nothing"""
+    """description of the result; empty if it is missing"""
     command: str
-    """what makes it; empty where it is there"""
+    """command that makes it; empty if it is there"""
     gives: str
-    """what this page shows of it"""
+    """description of what this page shows"""
 
 
 def write_report(path: Path, out: Path) -> list[Part]:
@@ -63,6 +63,7 @@ def write_report(path: Path, out: Path) -> list[Part]:
         collapse=collapse(run),
         judged=judged,
         subset=world_class(run.facts["world"]).typical,
+        headline_states=world_class(run.facts["world"]).headline_states,
         probes=_probe_rows(run),
         kinds=_kinds(kinds),
         scorers=scorers,
@@ -105,7 +106,7 @@ def parts(run: Record) -> list[Part]:
 
 
 def commands(run: Record) -> dict[str, str]:
-    """The command line of every part; a recipe that is no stock one is read from the run folder."""
+    """The command line of every part; custom recipes are read from the run folder."""
     folder = shlex.quote(str(run.path))
     stock = run.recipe.name in recipes.names() and recipes.load(run.recipe.name) == run.recipe
     recipe = run.recipe.name if stock else shlex.quote(str(run.path / "recipe.toml"))
@@ -118,7 +119,7 @@ def commands(run: Record) -> dict[str, str]:
 
 
 def changed(run: Record) -> dict[str, Any]:
-    """Keys of the recipe that differ from the stock recipe of its name, with the stock's value; none if it has none."""
+    """Keys that differ from the stock recipe of the same name, with the stock value; empty without one."""
     if run.recipe.name not in recipes.names():
         return {}
     stock = recipes.load(run.recipe.name)
@@ -141,7 +142,7 @@ def collapse(run: Record) -> dict[str, Any] | None:
 
 
 def judged_pictures(path: Path) -> dict[str, Any] | None:
-    """What ``brain judge`` drew; None where an earlier version judged. Raises ``TinyJEPAError`` for a damaged file."""
+    """Figures drawn by ``brain judge``; None if an earlier version judged. Raises ``TinyJEPAError`` if damaged."""
     file = Run(path).pictures
     if not file.exists():
         return None
@@ -181,7 +182,7 @@ def pictures(run: Record) -> dict[str, Any]:
 
 
 def _kinds(kinds: Mapping[str, KindFigures]) -> list[str]:
-    """Kinds of impossible futures that were judged, in the report's order."""
+    """Negatives that were judged, in the report's order."""
     order = [*(kind for kind in KINDS if kind not in HARD), "hard", *HARD]
     return [kind for kind in order if kind in kinds]
 

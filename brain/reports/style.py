@@ -1,4 +1,4 @@
-"""Matplotlib to SVG that belongs to its page: inherits the page's font and follows its light or dark colours."""
+"""Matplotlib figures as SVG that inherit the page's font and follow its light or dark colours."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LABELS = {
 }
 
 _INK, _LINE = "#010203", "#040506"
-"""Stand-ins that become ``currentColor`` and the page's ``--line``."""
+"""Placeholder colours replaced by ``currentColor`` and the page's ``--line``."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -81,7 +81,7 @@ _numbers = itertools.count(1)
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The report's look, for figures made inside."""
+    """Context manager: the report's look for figures made inside."""
     with matplotlib.rc_context(_STYLE):
         yield
 

@@ -1,4 +1,4 @@
-"""Strips of violations for the report: the past, what happened, what cannot happen, and the energies of both."""
+"""Strips of violations for the report: the past, the true and impossible continuations, and their energies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.video import as_rgb
 CELL, GAP, LABEL = 60, 3, 92
 """Sides of a frame, gaps between frames, and the width of the labels, in units of the drawing."""
 PAST_SHOWN = 2
-"""Frames of the past that are drawn."""
+"""Number of past frames drawn."""
 CHART = 56
 """Height of the energies."""
 
@@ -46,7 +46,7 @@ def strip_svg(strip: Strip) -> str:
 
 
 def _axis(values: Sequence[float], low: float, high: float) -> Callable[[float], float]:
-    """Energies to heights, logarithmic."""
+    """Heights of energies on a logarithmic axis."""
     logs = [math.log10(max(value, 1e-9)) for value in values]
     bottom, span = min(logs), max(max(logs) - min(logs), 1e-6)
     return lambda value: low + (high - low) * (math.log10(max(value, 1e-9)) - bottom) / span

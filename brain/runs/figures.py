@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,23 +236,6 @@ def figure_text(value: float | None) -> str:
     if 0.995 <= value < 1:
         return f"{math.floor(value * 1e4) / 1e4:.4f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
-
-
-def confidence(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Mean of independent values and half the width of its confidence interval, by Student's t; N >= 2."""
-    from scipy import stats
-
-    mean = statistics.fmean(values)
-    spread = statistics.stdev(values) / len(values) ** 0.5
-    return mean, float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * spread
-
-
-def interval_text(values: Sequence[float]) -> str:
-    """``mean ± half the 95 % interval``; the value alone where there is one, a dash for none."""
-    if len(values) < 2:
-        return f"{values[0]:.4g}" if values else "–"
-    mean, half = confidence(values)
-    return f"{mean:.4g} ± {half:.2g}"
 
 
 def _address(path: Path, kind: str) -> str | None:

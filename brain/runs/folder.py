@@ -5,6 +5,7 @@
 ``judge-pictures.json``, ``report.html``, ``reward.safetensors`` (of ``brain probe``), ``plan.json`` and
 ``planning-*.safetensors`` (of ``brain plan``); with ``tensorboard`` or ``wandb``, their files in a folder of that name;
 in mode state ``coordinates.json`` (what standardises the state).
+``run.json`` of a pretrained run also has ``collect``, the command that makes its store.
 ``train.log`` is for people (``shared.cli.runlog``).
 """
 
@@ -60,6 +61,8 @@ class Compute:
     """Of the training step. Latents for the predictor, the judge and every tool are float32."""
     threads: int | None = 1
     """CPU threads; None: measured while training, so that the weights are not exactly repeatable."""
+    ranks: int = 1
+    """Processes that share each batch, of both training stages."""
 
 
 class CurveLog(Protocol):

@@ -90,6 +90,15 @@ class RolloutFigures(Figures):
     starts: list[int] = []
 
 
+class ForecastFigures(Figures):
+    """Root mean squared errors of forecast states, in their units: see ``brain.evaluation.state_forecasts``."""
+
+    steps: list[int] = []
+    starts: int = 0
+    states: dict[str, dict[str, list[float | None]]] = {}
+    """by state, then by forecaster, a value for each of ``steps``"""
+
+
 class LatentFigures(Figures):
     dim: int
     effective_rank: float | None
@@ -151,6 +160,7 @@ class Judgement(Figures):
     energy: EnergyFigures
     headline: dict[str, MainFigure] = {}
     rollout: RolloutFigures = RolloutFigures()
+    forecasts: ForecastFigures = ForecastFigures()
     violations: dict[str, ViolationFigures] = {}
     violations_mean: ViolationMeans | None = None
     violations_setup: ViolationSetup | None = None
@@ -161,6 +171,8 @@ class Judgement(Figures):
     store: dict[str, Any] = {}
     """the spec of the store that was judged on, and its ``path``"""
     seed: int = 0
+    device: str = ""
+    """torch's name of what judged"""
     seconds: float | None = None
 
     @property

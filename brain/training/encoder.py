@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from brain import distributed
 from brain.data.source import Feed
 from brain.data.windows import Batch
-from brain.device import Precision, autocast
+from brain.device import Precision, adamw, autocast
+from brain.models.layers.batchnorm import over_all_ranks
 from brain.models.world_model import WorldModel
 from brain.objectives.base import Objective, Terms, make_objective
 from brain.objectives.collapse import effective_rank, embedding_std
+from brain.recipes.schema import ObjectiveOptions
 from brain.runs import checkpoint
 from brain.runs.folder import Compute, Run
 from brain.training.loop import Budget, Loop, OpenBudget, progress
 from brain.training.threads import Threads
+from shared.errors import TinyJEPAError
 
 
 def train_encoder(
@@ -32,17 +36,20 @@ def train_encoder(
 
     Metrics of collapse (``brain.objectives.collapse``) are logged, and as it was last kept with the weights as
     ``health``. Continues from the stage's checkpoint, with the episodes that were known then. With a budget in steps,
-    on a CPU, the weights do not depend on interruptions. Raises ``TinyJEPAError`` for too few frames, ``StoreError``
+    on a CPU, the weights do not depend on interruptions. Several processes share each batch (``brain.distributed``).
+    Raises ``TinyJEPAError`` for too few frames, ``StoreError``
     for damaged data.
     """
     recipe, device = model.recipe, model.device
+    check_shares(recipe.objective)
     objective = make_objective(recipe, model.encoder, model.action_dim).to(device)
+    for module in (model.encoder, objective):
+        over_all_ranks(module, device)
     objective.begin(model.encoder)
     modules = {"model": model.encoder, "objective": objective}
+    criterion = distributed.parallel(Criterion(model.encoder, objective))
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.objective.learning_rate, weight_decay=recipe.objective.weight_decay
-    )
+    optimizer = adamw(parameters, recipe.objective.learning_rate, recipe.objective.weight_decay)
     before = progress(run, "encoder")
     stream = feed.stream(
         recipe.observation, objective.steps, recipe.objective.batch, seed, device, before.get("stream")
@@ -60,30 +67,58 @@ def train_encoder(
     objective.train()
     health: dict[str, float] = {}
     for step in loop:
+        objective.before_step(loop.fraction)
         batch = stream.batch(step)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         with threads.step():
             optimizer.zero_grad(set_to_none=True)
-            terms = backward(objective, model.encoder, batch, generator, compute.precision, recipe.objective.accumulate)
+            terms = backward(criterion, batch, generator, compute.precision, recipe.objective.accumulate)
             if recipe.objective.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.objective.gradient_clip)
             optimizer.step()
         objective.after_step(model.encoder, loop.fraction)
         if loop.due:
-            health = {"embedding_std": embedding_std(terms.latents), "effective_rank": effective_rank(terms.latents)}
+            latents = distributed.gathered(terms.latents)
+            health = {"embedding_std": embedding_std(latents), "effective_rank": effective_rank(latents)}
             health |= {name: float(part) for name, part in terms.parts.items() if name.startswith("std_")}
             loop.log(loss=terms.loss, **terms.parts | health)
     threads.restore()
     stream.close()
     feed.account(stream)
     facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses(), "health": health}
-    checkpoint.save(run.encoder, checkpoint.state(**objective.kept(model.encoder)), facts)
-    run.checkpoint("encoder").unlink(missing_ok=True)
+    if distributed.first():
+        checkpoint.save(run.encoder, checkpoint.state(**objective.kept(model.encoder)), facts)
+        run.checkpoint("encoder").unlink(missing_ok=True)
+
+
+def check_shares(options: ObjectiveOptions) -> None:
+    """Raise ``TinyJEPAError`` where the processes cannot have equal shares of a batch."""
+    ranks = distributed.world_size()
+    if ranks > 1 and options.batch % (ranks * options.accumulate):
+        parts = f" in {options.accumulate} parts (objective.accumulate)" if options.accumulate > 1 else ""
+        raise TinyJEPAError(
+            f"objective.batch {options.batch} does not divide among {ranks} processes{parts}: set it to a multiple of "
+            f"{ranks * options.accumulate}, or start fewer with --gpus"
+        )
+
+
+class Criterion(nn.Module):
+    """An objective and its encoder as one module, which several processes can train together."""
+
+    def __init__(self, encoder: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.encoder, self.objective = encoder, objective
+
+    def forward(
+        self, frames: Tensor, actions: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The fields of ``Terms`` of a batch; only the loss has a gradient."""
+        terms = self.objective(self.encoder, Batch(frames, actions), generator)
+        return terms.loss, {name: part.detach() for name, part in terms.parts.items()}, terms.latents.detach()
 
 
 def backward(
-    objective: Objective,
-    encoder: nn.Module,
+    criterion: nn.Module,
     batch: Batch,
     generator: torch.Generator,
     precision: Precision = "float32",
@@ -92,17 +127,19 @@ def backward(
     """Add the batch's gradient to the parameters: that of the mean loss of its ``parts`` equal parts, one at a time.
 
     Only one part's activations are held at once. The mean of the parts' losses is the batch's loss where that is a
-    mean over windows; what is computed over a batch (BatchNorm, variance, covariance, SIGReg) sees a part. Returns the
-    terms of the whole batch, without gradient.
+    mean over windows; what is computed over a batch (BatchNorm, variance, covariance, SIGReg) sees a part, of all
+    processes. Returns the terms of this process's batch, without gradient. ``criterion`` is a ``Criterion``, or
+    ``brain.distributed.parallel`` of one, which averages gradients over processes with the last part.
     """
     done = []
-    for frames, actions in zip(batch.frames.chunk(parts), batch.actions.chunk(parts)):
-        with autocast(frames.device, precision):
-            terms = objective(encoder, Batch(frames, actions), generator)
-        (terms.loss / parts).backward()
-        done.append(terms)
+    for number, (frames, actions) in enumerate(zip(batch.frames.chunk(parts), batch.actions.chunk(parts)), 1):
+        with distributed.unsynchronised(criterion, number < parts):
+            with autocast(frames.device, precision):
+                loss, named, latents = criterion(frames, actions, generator)
+            (loss / parts).backward()
+        done.append(Terms(loss.detach(), named, latents))
     return Terms(
-        torch.stack([terms.loss.detach() for terms in done]).mean(),
-        {name: torch.stack([terms.parts[name].detach() for terms in done]).mean() for name in done[0].parts},
-        torch.cat([terms.latents.detach() for terms in done]),
+        torch.stack([terms.loss for terms in done]).mean(),
+        {name: torch.stack([terms.parts[name] for terms in done]).mean() for name in done[0].parts},
+        torch.cat([terms.latents for terms in done]),
     )

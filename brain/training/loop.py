@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from brain import distributed
 from brain.runs import checkpoint
 from brain.runs.folder import Run, write_whole
 from shared.cli.runlog import LOG, Minutes
@@ -131,6 +132,9 @@ class Loop:
     on Ctrl-C or SIGTERM (after the step under way), and shows progress. ``due`` says when to log. ``extra`` gives
     facts for the checkpoint, ``note`` words for the progress line, ``behind`` the frames not shown yet, all for the
     next step. ``progress.json`` holds the progress for ``brain status``.
+
+    Of several processes the first decides (rate, end, when to log) and writes; Ctrl-C or SIGTERM in any ends all, after
+    the same step.
     """
 
     LOG_SECONDS = 1.0
@@ -153,11 +157,13 @@ class Loop:
         self.run, self.stage, self.budget = run, stage, budget
         self.modules, self.optimizer, self.peak = modules, optimizer, peak
         self.checkpoint_seconds = checkpoint_seconds
-        self.quiet = quiet
+        self.quiet = quiet or not distributed.first()
         self._extra, self._more, self._behind = extra, note, behind
         self.step = 0
         self.elapsed = Elapsed()
         self.due = False
+        self.fraction = 0.0
+        """The share of the stage that was done before this step, 0 to 1."""
         self.last_loss: float | None = None
         self._interrupted = False
         path = run.checkpoint(stage)
@@ -175,7 +181,8 @@ class Loop:
             self.elapsed = Elapsed(facts.get("elapsed", 0.0), facts.get("cpu_seconds", 0.0))
             self._say(f"{stage}: resumes at step {self.step}")
         LOG.info("%s: %s at step %s, budget %s", stage, "resumes" if path.exists() else "begins", self.step, budget)
-        run.rewind_log(stage, self.step)
+        if distributed.first():
+            run.rewind_log(stage, self.step)
 
     def __iter__(self) -> Iterator[int]:
         console = Console(stderr=True)
@@ -187,11 +194,19 @@ class Loop:
             task = bar.add_task(self.stage, total=1.0, note="")
             started, before, minutes = Elapsed.now(), self.elapsed, Minutes()
             now = saved = logged = printed = started.wall
-            while (fraction := self.budget.fraction(self.step, self.elapsed)) < 1:
+            while True:
+                fraction, last = (self.budget.fraction(self.step + ahead, self.elapsed) for ahead in (0, 1))
+                due = self.step == 0 or last >= 1 or now - logged >= self.LOG_SECONDS
+                wanted = [fraction, self.budget.rate(self.step, self.elapsed), due]
+                (fraction, rate, log), stop = distributed.decided(wanted, self._interrupted)
+                self.fraction, self.due = fraction, bool(log)
+                if stop:
+                    self.save()
+                    raise KeyboardInterrupt
+                if fraction >= 1:
+                    break
                 for group in self.optimizer.param_groups:
-                    group["lr"] = self.peak * self.budget.rate(self.step, self.elapsed)
-                last = self.budget.fraction(self.step + 1, self.elapsed) >= 1
-                self.due = self.step == 0 or last or now - logged >= self.LOG_SECONDS
+                    group["lr"] = self.peak * rate
                 if self.due:
                     logged = now
                     self._tell(fraction)
@@ -209,28 +224,25 @@ class Loop:
                     self._say(f"{self.stage}: {100 * fraction:.0f} %, {self._note()}")
                 if minutes.due():
                     LOG.info("%s: %.1f %%, %s", self.stage, 100 * fraction, self._note())
-                if self._interrupted:
-                    self.save()
-                    raise KeyboardInterrupt
                 if now - saved >= self.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
             self._tell(1.0)
 
-    @property
-    def fraction(self) -> float:
-        """The share of the stage that is done, 0 to 1."""
-        return self.budget.fraction(self.step, self.elapsed)
-
     def log(self, **terms: float | Tensor) -> None:
-        """Write scalar terms of this step to ``metrics.jsonl``."""
-        values = {name: float(torch.as_tensor(value).detach()) for name, value in terms.items()}
+        """Write scalar terms of this step to ``metrics.jsonl``: their means over processes."""
+        scalars = torch.stack([torch.as_tensor(value).detach().float().cpu() for value in terms.values()])
+        values = dict(zip(terms, distributed.mean(scalars).tolist()))
         self.last_loss = values["loss"]
+        if not distributed.first():
+            return
         lr = self.optimizer.param_groups[0]["lr"]
         self.run.log(self.stage, self.step, seconds=self.elapsed.wall, lr=lr, **values)
 
     def save(self) -> None:
         """Write the stage's checkpoint."""
+        if not distributed.first():
+            return
         tensors = checkpoint.state(**self.modules) | checkpoint.optimizer_state(self.optimizer)
         checkpoint.save(self.run.checkpoint(self.stage), tensors, self.facts())
 
@@ -241,6 +253,8 @@ class Loop:
 
     def _tell(self, fraction: float) -> None:
         """Write ``progress.json``."""
+        if not distributed.first():
+            return
         wall = self.elapsed.wall
         rate = self.step / wall if wall else None
         open_end = isinstance(self.budget, OpenBudget) and self.budget.known_at is None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from brain import distributed
+from brain.data.observations import to_device
 from brain.data.source import Feed
-from brain.device import one_thread
+from brain.device import adamw, one_thread
+from brain.models.calibration import HORIZON
 from brain.models.latents import LatentWindows, embed_episodes
 from brain.models.world_model import Dynamics, WorldModel
 from brain.objectives.losses import GaussianNLL, InvarianceLoss
@@ -16,6 +19,10 @@ from brain.runs import checkpoint
 from brain.runs.folder import Run
 from brain.training.loop import Budget, Loop, one_cycle, progress
 from shared.errors import TinyJEPAError
+
+CALIBRATED = 1_000
+"""Windows that bring two energies to one scale, ``CALIBRATED_AT_ONCE`` rolled out together."""
+CALIBRATED_AT_ONCE = 100
 
 
 def train_predictor(
@@ -30,9 +37,14 @@ def train_predictor(
 ) -> None:
     """Embed the training episodes once, fit ``model.dynamics`` to them and write ``predictor.safetensors``.
 
-    Continues from the stage's checkpoint, like stage 1, with the episodes that were known when it began.
+    Continues from the stage's checkpoint, like stage 1, with the episodes that were known when it began. Several
+    processes share the embedding and each batch.
     """
-    section = model.recipe.prediction
+    section, ranks = model.recipe.prediction, distributed.world_size()
+    if section.batch % ranks:
+        raise TinyJEPAError(
+            f"prediction.batch {section.batch} does not divide among {ranks} processes: set it to a multiple"
+        )
     known = progress(run, "predictor").get("known") or feed.known()
     table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents)
     if section.start == "joint":
@@ -46,13 +58,16 @@ def train_predictor(
         extra=lambda step: {"known": known},
     )  # fmt: skip
     starts = _starts(table, section)
+    criterion = distributed.parallel(DynamicsCriterion(model.dynamics, section.cells))
     with one_thread():
         for step in loop:
-            terms = dynamics_step(model.dynamics, table, starts, optimizer, section, seed, step)
+            terms = dynamics_step(criterion, table, starts, optimizer, section, seed, step)
             if loop.due:
                 loop.log(**terms)
-    checkpoint.save(run.predictor, checkpoint.state(model=model.dynamics), loop.facts())
-    run.checkpoint("predictor").unlink(missing_ok=True)
+        fit_calibration(model.dynamics, table, seed)
+    if distributed.first():
+        checkpoint.save(run.predictor, checkpoint.state(model=model.dynamics), loop.facts())
+        run.checkpoint("predictor").unlink(missing_ok=True)
 
 
 def fit_dynamics(
@@ -61,30 +76,86 @@ def fit_dynamics(
     """The same fit without a run folder, for the judge's baselines and upper bound. Trains ``dynamics`` in place."""
     fit_scale(dynamics, table)
     optimizer = make_optimizer(dynamics, section)
-    starts = _starts(table, section)
+    starts, criterion = _starts(table, section), DynamicsCriterion(dynamics, section.cells)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = section.learning_rate * one_cycle(step / steps)
-        dynamics_step(dynamics, table, starts, optimizer, section, seed, step)
+        dynamics_step(criterion, table, starts, optimizer, section, seed, step)
+    fit_calibration(dynamics, table, seed)
 
 
 def fit_scale(dynamics: Dynamics, table: LatentWindows) -> None:
     """Set the standardisation to the table's mean and standard deviation, per dimension."""
     chunks = table.windows(table.starts(1), 1)[1][:, 0]
-    cells = table.z.reshape(-1, table.z.shape[-1])  # of a grid, every cell
-    for name, values in (("latent", cells), ("action", chunks)):
+    space = dynamics.predictor.space
+    cells = table.z[:, : space.cells] if space.grid else table.z
+    for name, values in (("latent", cells.reshape(-1, space.dim)), ("action", chunks)):  # of a grid, every cell
         if values.shape[1] == 0:
             continue  # a world without actions
         getattr(dynamics, f"{name}_mean").copy_(values.mean(0))
         getattr(dynamics, f"{name}_std").copy_(values.std(0, correction=0).clamp_min(1e-4))
+    if space.registers:
+        vector = table.z[:, space.cells :]
+        dynamics.latent_mean[space.cells :] = vector.mean(0)
+        dynamics.latent_std[space.cells :] = vector.std(0, correction=0).clamp_min(1e-4)
+
+
+@torch.no_grad()
+def fit_calibration(dynamics: Dynamics, table: LatentWindows, seed: int) -> None:
+    """Bring the energies of a grid and of the vector beside it to one scale, on windows of the table."""
+    if dynamics.calibration is None:
+        return
+    longest = max(n for n in range(1, HORIZON + 1) if n == 1 or len(table.starts(n)))
+    starts = table.starts(longest)
+    picks = np.random.default_rng([seed, *b"calibration"]).permutation(len(starts))[:CALIBRATED]
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(longest)]
+    for part in torch.from_numpy(picks).split(CALIBRATED_AT_ONCE):
+        z, actions = table.windows(starts[part.to(starts.device)], longest)
+        z = dynamics.standardise(z)
+        predicted, log_variance = dynamics.unroll(z[:, 0], actions)
+        error = (predicted - z[:, 1:]).square()
+        for k in range(longest):
+            found[k].append((error[:, k], log_variance[:, k]))
+    for k, parts in enumerate(found):
+        error, log_variance = (torch.cat(values) for values in zip(*parts))
+        dynamics.calibration.fit(error, log_variance, k + 1)
 
 
 def make_optimizer(dynamics: Dynamics, section: schema.Prediction) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(dynamics.parameters(), lr=section.learning_rate, weight_decay=section.weight_decay)
+    return adamw(dynamics.parameters(), section.learning_rate, section.weight_decay)
+
+
+class DynamicsCriterion(nn.Module):
+    """The losses of stage 2 on a batch of windows: rollout error, and likelihood of the one-step error.
+
+    The variance head sees the error detached, so it does not trade accuracy for confidence. Of a grid with a vector,
+    both losses are sums over the two, the cells' rollout error ``cells`` times, and the likelihood is of every step.
+    """
+
+    def __init__(self, dynamics: Dynamics, cells: float = 1.0) -> None:
+        super().__init__()
+        self.dynamics, self.cells = dynamics, cells
+
+    def forward(self, z: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw latents (B, rollout + 1, *shape) and action chunks (B, rollout, A) to two scalars."""
+        z = self.dynamics.standardise(z)
+        space = self.dynamics.predictor.space
+        if space.registers:
+            predicted, log_variance = self.dynamics.unroll(z[:, 0], actions)
+            cells, vector = space.split(predicted - z[:, 1:])
+            of_cells, of_vector = space.split(log_variance)
+            likelihood = (
+                GaussianNLL()(cells.detach(), of_cells).mean() + GaussianNLL()(vector.detach(), of_vector).mean()
+            )
+            return self.cells * cells.square().mean() + vector.square().mean(), likelihood
+        predicted = self.dynamics.rollout(z[:, 0], actions)
+        _, log_variance = self.dynamics.predict(z[:, 0], actions[:, 0])
+        likelihood = GaussianNLL()((z[:, 1] - predicted[:, 0]).detach(), log_variance).mean()
+        return InvarianceLoss()(predicted, z[:, 1:]), likelihood
 
 
 def dynamics_step(
-    dynamics: Dynamics,
+    criterion: nn.Module,
     table: LatentWindows,
     starts: Tensor,
     optimizer: torch.optim.Optimizer,
@@ -92,22 +163,19 @@ def dynamics_step(
     seed: int,
     step: int,
 ) -> dict[str, Tensor]:
-    """One optimiser step on a batch drawn by (seed, step): rollout error, and likelihood of the one-step error.
+    """One optimiser step on this process's share of a batch drawn by (seed, step); its losses.
 
-    The variance head sees the error detached, so it does not trade accuracy for confidence.
+    ``criterion`` is a ``DynamicsCriterion`` of the optimiser's dynamics, or ``brain.distributed.parallel`` of one.
     """
     picks = np.random.default_rng([seed, step]).integers(len(starts), size=section.batch)
-    z, actions = table.windows(starts[torch.from_numpy(picks).to(starts.device)], section.rollout)
-    z = dynamics.standardise(z)
-    predicted = dynamics.rollout(z[:, 0], actions)
-    prediction = InvarianceLoss()(predicted, z[:, 1:])
-    _, log_variance = dynamics.predict(z[:, 0], actions[:, 0])
-    likelihood = GaussianNLL()((z[:, 1] - predicted[:, 0]).detach(), log_variance).mean()
-    loss = prediction + likelihood
+    rows = to_device(distributed.mine(torch.from_numpy(picks)), starts.device)
     optimizer.zero_grad(set_to_none=True)
+    prediction, likelihood = criterion(*table.windows(starts[rows], section.rollout))
+    loss = prediction + likelihood
     loss.backward()
     if section.gradient_clip:
-        torch.nn.utils.clip_grad_norm_(dynamics.predictor.parameters(), section.gradient_clip)
+        predictor = (p for name, p in criterion.named_parameters() if "dynamics.predictor." in name)
+        torch.nn.utils.clip_grad_norm_(predictor, section.gradient_clip)
     optimizer.step()
     return {"loss": loss, "prediction": prediction, "likelihood": likelihood}
 

@@ -1,4 +1,4 @@
-"""The one fit of a small network to numbers: probes, the supervised upper bound and the reward head use it."""
+"""Regression with a small network, used by probes, the supervised upper bound and the reward head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PEAK = 2e-3
 """Peak of the one-cycle learning rate (AdamW)."""
 WEIGHT_DECAY = 1e-2
 CHECKS = 10
-"""Looks at the validation error, evenly spread over the steps."""
+"""Number of evaluations of the validation error, evenly spread over the steps."""
 
 Prepare = Callable[..., Sequence[Tensor]]
 
@@ -60,7 +60,7 @@ def fit(
 def predict(
     network: nn.Module, inputs: Sequence[Tensor], prepare: Prepare = lambda *inputs: inputs, batch: int = 256
 ) -> Tensor:
-    """What the network makes of inputs of (N, ...) each, in evaluation mode: float32 (N, T), on the CPU."""
+    """The network's outputs for inputs of (N, ...) each, in evaluation mode: float32 (N, T), on the CPU."""
     network.eval()
     parts = zip(*(part.split(batch) for part in inputs))
     return torch.cat([network(*prepare(*part)).float().cpu() for part in parts])

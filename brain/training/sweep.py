@@ -21,25 +21,26 @@ from types import FrameType
 from brain import recipes
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
-from brain.runs.figures import interval_text, read_judgement
+from brain.runs.figures import read_judgement
 from brain.runs.folder import Run, write_whole
+from brain.runs.intervals import interval_text
 from brain.runs.judgement import BASELINES, UPPER_BOUND
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with
 from shared.registry import closest
 
 TABULATED = ("teleport", "hard", "wrong-action-4")
-"""The kinds of impossible futures in the table."""
+"""The negatives in the table."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One choice of values for the keys that a sweep varies."""
+    """A choice of values for the keys that a sweep varies."""
 
     overrides: tuple[str, ...]
     """``key=value`` in the order of the sweep's keys"""
     name: str = ""
-    """What a file of settings calls it."""
+    """Its name in a file of settings."""
 
     @property
     def title(self) -> str:
@@ -59,7 +60,7 @@ class Job:
     seed: int
     folder: Path
     failure: str = ""
-    """What the process said when it failed."""
+    """The error message of a failed process."""
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     @property

@@ -14,9 +14,9 @@ from shared.cli.runlog import LOG
 TRIAL_STEPS = 4
 """Steps that measure a candidate; the first one, in which threads start, is not counted."""
 RECHECK_SECONDS = 20.0
-"""Between two measurements, at least."""
+"""Minimum time between two measurements."""
 TRIAL_SHARE = 0.04
-"""Of the training time that goes into measuring, at most; the measured steps train like all others."""
+"""Maximum share of the training time spent on measuring; measured steps train like all others."""
 SLOWER = 1.3
 """How much slower than when it was chosen the present number may become before it is measured again."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 
-from brain.data.follow import IDLE_SECONDS, POLL_SECONDS, wait_for_frames
+from brain import distributed
+from brain.data.follow import wait_for_frames
 from brain.data.place import remember
 from brain.data.source import Feed
 from brain.data.state_mode import reader, standardise
-from brain.device import PrecisionChoice, describe, pick, pick_pool, pick_precision
+from brain.device import describe, pick_pool, pick_precision
 from brain.models.world_model import WorldModel
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
@@ -22,14 +24,13 @@ from brain.runs.folder import Compute, Run
 from brain.runs.tensorboard import EventLog
 from brain.runs.wandb_log import WandbLog, need_wandb
 from brain.training.encoder import train_encoder
-from brain.training.loop import Budget, Clock, OpenBudget
+from brain.training.loop import OpenBudget
+from brain.training.options import Curves, Data, Effort, Stage, flags_of
 from brain.training.predictor import train_predictor
 from shared.cli.runlog import LOG
 from shared.errors import DamageError, TinyJEPAError
-from shared.store.reader import OnCorrupt, Store
+from shared.store.reader import Store
 
-Curves = Literal["tensorboard", "wandb"]
-Stage = Literal["encoder", "predictor", "energy"]
 STAGES: tuple[Stage, ...] = ("encoder", "predictor", "energy")
 
 MOST_SEED = (1 << 63) - 1
@@ -39,55 +40,6 @@ ENCODER_SHARE = 0.8
 
 Judge = Callable[[WorldModel, Store, Run], object]
 """Stage 3: called with the trained model, the store without damaged data, and the run."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """How ``train`` reads its store."""
-
-    follow: bool = False
-    """Train while the store grows; end when the collection has finished."""
-    min_frames: int = 10_000
-    """Training frames to wait for, when following."""
-    idle: float = IDLE_SECONDS
-    """Seconds without a commit after which a stream that was not closed counts as abandoned."""
-    poll: float = POLL_SECONDS
-    """Seconds between two polls of the store."""
-    on_corrupt: OnCorrupt = "raise"
-    """Whether a damaged shard or log stops the training, or is skipped and reported."""
-    memory: int = 4 << 30
-    """Bytes of frames held."""
-    pool: str = "auto"
-    """Where they are held: ``cpu``, a GPU, or ``auto``, the GPU that trains if half of its memory is enough."""
-
-
-@dataclass(frozen=True)
-class Effort:
-    """Which stages ``train`` runs, and for how long."""
-
-    stage: Stage | None = None
-    """The only one to run; else all that are not finished."""
-    steps: int | None = None
-    """Optimiser steps of each training stage, in place of the recipe's."""
-    seconds: float | None = None
-    """Of both training stages together, in place of steps."""
-    clock: Clock = "wall"
-    """What ``seconds`` count."""
-    precision: PrecisionChoice = "auto"
-    """Of the encoder's training step: see ``brain.device.pick_precision``."""
-    threads: int | None = None
-    """CPU threads of it. None: one if ``steps`` are given, so that they are exactly repeatable, else measured."""
-
-    @property
-    def open(self) -> bool:
-        """Whether neither steps nor seconds are set."""
-        return self.steps is None and self.seconds is None
-
-    def budget(self, default: int, share: float) -> Budget:
-        """Of a stage with ``default`` steps in its recipe and ``share`` of the seconds."""
-        if self.seconds is not None:
-            return Budget(seconds=self.seconds * (share if self.stage is None else 1.0), clock=self.clock)
-        return Budget(steps=self.steps or default)
 
 
 def train(
@@ -110,77 +62,73 @@ def train(
     A followed store without steps or seconds trains the encoder until the collection has finished and one epoch over
     all of it is done, and at least for the recipe's steps. ``curves`` names other receivers of the curves. ``begun`` is
     called with the run folder once it is there and known to be this run's. ``judge`` is stage 3; without it that stage
-    is left out. Raises ``TinyJEPAError`` for a foreign store or run folder, a stage whose input is missing, or too
-    little data.
+    is left out. Several processes that were started for one run (``brain.distributed.joined``) share the training
+    stages; the first one alone writes, judges and has lines to return. Raises ``TinyJEPAError`` for a foreign store or
+    run folder, a stage whose input is missing, or too little data.
     """
     if not 0 <= seed <= MOST_SEED:
         raise TinyJEPAError(f"--seed {seed} is not between 0 and {MOST_SEED}, the largest that torch takes")
     data, effort = data or Data(), effort or Effort()
     if "wandb" in curves:
         need_wandb()
-    target = pick(device)
-    feed = _open(store_path, recipe, data, target, quiet)
-    try:
+    with (
+        distributed.joined(device) as target,
+        contextlib.closing(_open(store_path, recipe, data, target, quiet)) as feed,
+    ):
         run = Run(run_path)
         try:
-            wanted = _compute(effort, target)
-            run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, _flags(data, effort, device, curves))
-            begun(run.path)
-            compute, changes = _settle(run, effort, wanted)
-            before, moved = run.facts()["store"], remember(run, feed.store)
+            flags = flags_of(data, effort, device, curves)
+            kept, notes = distributed.agreed(
+                "begun", lambda: _begin(run, feed, recipe, seed, effort, target, begun, flags)
+            )
+            compute = Compute(**kept)
             LOG.info("store %s on %s, frames held on %s, %s", feed.store.address, describe(target), feed.pool, compute)
-            _open_logs(run, curves)
-            for line in changes:
+            if distributed.first():
+                _open_logs(run, curves)
+            for line in notes:
                 LOG.info(line)
-            stages = _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge)
-            lines = changes + stages
-            if moved:
-                lines.append(f"note: {moved}")
-            elif before != feed.store.address:
-                lines.append(f"note: {run.path} was started on {before}; stages finished there are kept")
-            for key in recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim):
-                lines.append(f"note: {feed.store.spec.world} has no actions: objective.{key} has no effect")
-            if _still(feed):
-                lines.append(
-                    f"note: the frames of {feed.store.address} never vary, so there is nothing to learn from them"
-                )
+            lines = notes + _stages(feed, run, recipe, effort, compute, seed, target, checkpoint_seconds, quiet, judge)
+            unused = recipe.objective.part().unused(recipe.objective, feed.store.spec.action_dim)
+            lines += [f"note: {feed.store.spec.world} has no actions: objective.{key} has no effect" for key in unused]
+            if distributed.first() and _still(feed):
+                lines.append(f"note: the frames of {feed.store.address} never vary, so there is nothing to learn here")
         finally:
             run.close()
-    finally:
-        for loss in feed.losses():
-            LOG.warning(loss)
-        feed.close()
+            for loss in feed.losses():
+                LOG.warning(loss)
     return lines + feed.losses()
 
 
-def _flags(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) -> list[str]:
-    """The flags of ``brain train`` that say this, where it is not the default."""
-    plain, words = Data(), list[str]()
-    for flag, value, default in (
-        ("--steps", effort.steps, None),
-        ("--budget", effort.seconds and f"{effort.seconds:g}s", None),
-        ("--clock", effort.clock, "wall"),
-        ("--precision", effort.precision, "auto"),
-        ("--threads", effort.threads, None),
-        ("--device", device, "auto"),
-        ("--min-frames", data.min_frames, plain.min_frames),
-        ("--follow-idle", f"{data.idle:g}s", f"{plain.idle:g}s"),
-        ("--poll", f"{data.poll:g}s", f"{plain.poll:g}s"),
-        ("--on-corrupt", data.on_corrupt, plain.on_corrupt),
-        ("--pool-device", data.pool, plain.pool),
-        ("--memory", f"{data.memory / (1 << 30):g}", f"{plain.memory / (1 << 30):g}"),
-    ):
-        if value != default:
-            words += [flag, str(value)]
-    return words + ["--follow"] * data.follow + [f"--{name}" for name in curves]
+def _begin(
+    run: Run,
+    feed: Feed,
+    recipe: Recipe,
+    seed: int,
+    effort: Effort,
+    target: torch.device,
+    begun: Callable[[Path], None],
+    flags: list[str],
+) -> tuple[dict[str, Any], list[str]]:
+    """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed."""
+    wanted = _compute(effort, target)
+    run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags)
+    begun(run.path)
+    compute, notes = _settle(run, effort, wanted)
+    before, moved = run.facts()["store"], remember(run, feed.store)
+    if moved:
+        notes.append(f"note: {moved}")
+    elif before != feed.store.address:
+        notes.append(f"note: {run.path} was started on {before}; stages finished there are kept")
+    return asdict(compute), notes
 
 
 def _compute(effort: Effort, target: torch.device) -> Compute:
     """What a new run is trained with. On a GPU the number of CPU threads changes no bits and is torch's own."""
-    threads = effort.threads or (1 if effort.steps is not None else None)
+    ranks = distributed.world_size()
+    threads = effort.threads or (1 if effort.steps is not None or ranks > 1 else None)
     if target.type != "cpu":
         threads = effort.threads or torch.get_num_threads()
-    return Compute(pick_precision(effort.precision, target), threads)
+    return Compute(pick_precision(effort.precision, target), threads, ranks)
 
 
 def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[str]]:
@@ -191,7 +139,8 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
     kept = run.compute()
     compute = Compute(
         kept.precision if effort.precision == "auto" else wanted.precision,
-        kept.threads if effort.threads is None else wanted.threads,
+        kept.threads if effort.threads is None and wanted.ranks == 1 else wanted.threads,
+        wanted.ranks,
     )
     if compute == kept:
         return compute, []
@@ -202,12 +151,14 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
             "another --run"
         )
     run.record_compute(compute)
-    if not begun or compute.threads == kept.threads:
-        return compute, []
-    names = [str(count or "a measured number of") for count in (kept.threads, compute.threads)]
-    return compute, [
-        f"note: {names[1]} threads from here on, {names[0]} before: weights differ from those of an uninterrupted run"
-    ]
+    changes = []
+    if begun and compute.threads != kept.threads:
+        names = [str(count or "a measured number of") for count in (kept.threads, compute.threads)]
+        changes.append(f"{names[1]} threads from here on, {names[0]} before")
+    if begun and compute.ranks != kept.ranks:
+        changes.append(f"{compute.ranks} processes from here on, {kept.ranks} before")
+    differ = "weights differ from those of an uninterrupted run"
+    return compute, [f"note: {change}: {differ}" for change in changes]
 
 
 def _still(feed: Feed) -> bool:
@@ -230,7 +181,7 @@ def _open_logs(run: Run, curves: Sequence[Curves]) -> None:
 
 
 def _open(path: Path | str, recipe: Recipe, data: Data, target: torch.device, quiet: bool) -> Feed:
-    follower = None
+    follower, quiet = None, quiet or not distributed.first()
     if data.follow:
 
         def say(line: str) -> None:
@@ -272,7 +223,7 @@ def _stages(
     judge: Judge | None,
 ) -> list[str]:
     store = feed.store
-    standardise(store, run)
+    distributed.one_by_one(lambda: standardise(store, run))
     torch.manual_seed(seed)
     model = WorldModel(recipe, store.spec).to(target)
 
@@ -283,7 +234,7 @@ def _stages(
         lines.append(line)
 
     def anew(name: str) -> None:
-        if gone := run.forget(name):
+        if distributed.first() and (gone := run.forget(name)):
             done(f"note: {', '.join(gone)} were made with an earlier {name}: removed")
 
     def reused(name: str, path: Path) -> None:
@@ -291,7 +242,7 @@ def _stages(
         if effort.steps not in (None, checkpoint.read_facts(path).get("step", 0)):
             done(f"note: the {name} was not trained for {effort.steps} steps: give another --run to train it so")
 
-    if run.encoder.exists():
+    if distributed.agreed("encoder", run.encoder.exists):
         reused("encoder", run.encoder)
     elif stage in (None, "encoder"):
         anew("encoder")
@@ -302,12 +253,13 @@ def _stages(
             run, model, feed, spending,
             compute=compute, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         )  # fmt: skip
+        distributed.agreed("trained", lambda: True)  # and written
         done(f"encoder: trained ({_finished(run.encoder)})")
     if stage == "encoder":
         return lines
 
     _restore(run.encoder, model.encoder)
-    if run.predictor.exists():
+    if distributed.agreed("predictor", run.predictor.exists):
         reused("predictor", run.predictor)
     elif stage in (None, "predictor"):
         anew("predictor")
@@ -315,8 +267,10 @@ def _stages(
             run, model, feed, effort.budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
             seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         )  # fmt: skip
+        distributed.agreed("trained", lambda: True)
         done(f"predictor: trained ({_finished(run.predictor)})")
-    if stage == "predictor" or judge is None:
+    distributed.leave()
+    if stage == "predictor" or judge is None or not distributed.first():
         return lines
 
     if run.judgement.exists() and stage is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -65,10 +66,7 @@ def make_job(
         if name not in WORLDS:
             _try(made, name)
         height, width, channels = made.observation_space.shape or ()
-        frame_bytes = height * width * channels
-        fitting = max(INNER_CHUNK_BYTES // frame_bytes, 1)
-        inner_rows = min(1 << (fitting.bit_length() - 1), MOST_INNER_ROWS)
-        shard_rows = min(made.shard_rows, SHARD_BYTES // frame_bytes)
+        inner_rows, shard_rows = rows_of_chunk_and_shard((height, width, channels), made.shard_rows)
         spec = StoreSpec(
             world=name,
             world_options=options or {},
@@ -77,7 +75,7 @@ def make_job(
             state_names=tuple(made.state_names),
             control_rate=made.control_rate,
             inner_rows=inner_rows,
-            shard_rows=max(shard_rows // inner_rows, 1) * inner_rows,
+            shard_rows=shard_rows,
             split="blocks",
         )
         longest = max_episode_steps or made.max_episode_steps
@@ -87,6 +85,15 @@ def make_job(
         raise TinyJEPAError(f"world '{name}' does not fit into a store: {reason}") from error
     finally:
         made.close()
+
+
+def rows_of_chunk_and_shard(frame_shape: tuple[int, int, int], most: int) -> tuple[int, int]:
+    """``inner_rows`` and ``shard_rows`` of a store of such frames; ``most`` rows a shard."""
+    frame_bytes = math.prod(frame_shape)
+    fitting = max(INNER_CHUNK_BYTES // frame_bytes, 1)
+    inner_rows = min(1 << (fitting.bit_length() - 1), MOST_INNER_ROWS)
+    shard_rows = min(most, SHARD_BYTES // frame_bytes)
+    return inner_rows, max(shard_rows // inner_rows, 1) * inner_rows
 
 
 def _try(made: World, name: str) -> None:

@@ -19,7 +19,7 @@ def formats() -> list[str]:
 def command(
     store: LocalStore,
     form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", autocompletion=formats, help="hdf5, npz or minari.")
+        str, typer.Option("--format", metavar="FORMAT", autocompletion=formats, help="hdf5, npz, minari or lerobot.")
     ],
     out: Annotated[
         Path, typer.Option(parser=local_path, metavar="PATH", help="File or folder to write; it must not exist.")
@@ -31,11 +31,12 @@ def command(
 ) -> None:
     """Write all episodes of a store in another format, bit for bit.
 
-    hdf5 and minari need: pip install 'tinyjepa[export]'
+    hdf5, minari and lerobot need: pip install 'tinyjepa[export]'
 
     Examples:
       factory export data/car-racing --format hdf5 --out cars.h5
       factory export data/car-racing --format npz --out cars-npz
+      factory export data/car-racing --format lerobot --out cars-lerobot
     """
     from rich.console import Console
 

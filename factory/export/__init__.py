@@ -20,6 +20,7 @@ FORMATS = Registry("format")
 FORMATS.register("hdf5", "factory.export.hdf5:export", "one HDF5 file, one array per field, a table of episodes")
 FORMATS.register("npz", "factory.export.npz:export", "a folder with one compressed .npz per episode")
 FORMATS.register("minari", "factory.export.minari:export", "a Minari data set (offline reinforcement learning)")
+FORMATS.register("lerobot", "factory.export.lerobot:export", "a LeRobot v3 data set (robot learning)")
 
 
 def export_store(

@@ -38,6 +38,11 @@ POLICIES.register(
     "factory.policies.pursuit:PursuitBursts",
     "pursuit, bursts of random action and recovery",
 )
+POLICIES.register(
+    "pursuit-manoeuvres",
+    "factory.policies.pursuit:PursuitManoeuvres",
+    "pursuit, broken by hard braking, full steering, full gas or rolling",
+)
 POLICIES.register("none", "factory.policies.none:NoAction", "no actions (worlds without actions)")
 POLICIES.register("wander", "factory.policies.rooms:Wander", "steps whose heading wanders (worlds with rooms)")
 POLICIES.register("crossing", "factory.policies.rooms:Crossing", "wander whose first 16 steps lead through the door")
@@ -54,6 +59,16 @@ DRIVING_MIX = {
 }
 """Shares of ``mixed`` on a world with a centre line."""
 
+DRIVING_TOUR = {
+    "pursuit-noise": 0.35,
+    "pursuit-bursts": 0.15,
+    "pursuit-wander": 0.15,
+    "pursuit-manoeuvres": 0.20,
+    "uniform-held": 0.10,
+    "ornstein-uhlenbeck": 0.05,
+}
+"""Shares of ``mixed-driving``: the same, and what wheel and pedals do alone."""
+
 ROOM_MIX = {"wander": 0.9, "crossing": 0.1}
 """Shares of ``mixed`` on a world with rooms."""
 
@@ -67,7 +82,7 @@ DISCRETE_MIX = {"uniform-held": 1.0}
 """Shares of ``mixed`` on a world with discrete actions."""
 
 
-MIXES = {"mixed-rooms": ROOM_TOUR}
+MIXES = {"mixed-rooms": ROOM_TOUR, "mixed-driving": DRIVING_TOUR}
 """Mixes with a name of their own."""
 
 NO_MIX = {"none": 1.0}
@@ -100,7 +115,7 @@ def _obstacle(name: str, world: World) -> str | None:
     if acts != (name != "none") and name != MIXED:
         one, other = ("has", "another") if acts else ("has no", "none")
         return f"does not fit: the world {one} actions; use {other}, or mixed"
-    if name.startswith("pursuit") and not has_centre_line(world):
+    if (name.startswith("pursuit") or name == "mixed-driving") and not has_centre_line(world):
         return "needs a world with a centre line and steer, gas and brake; use mixed"
     if name in ("wander", "crossing", "charge", "bump", "expert", "mixed-rooms") and not has_rooms(world):
         return "needs a world with rooms; use mixed"

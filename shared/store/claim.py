@@ -1,4 +1,4 @@
-"""One collection at a time for each run of a store: a lock that ends with its owner, however that one ends."""
+"""One collection at a time for each run of a store: a lock that is released when its owner ends, however it ends."""
 
 from __future__ import annotations
 

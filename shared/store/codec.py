@@ -23,7 +23,7 @@ from shared.store.layout import ZSTD_LEVEL
 _ZSTD = Zstd(level=ZSTD_LEVEL)
 _CRC_BYTES = 4
 EMPTY = 2**64 - 1
-"""Offset and size of an inner chunk that is not there (Zarr specification)."""
+"""Offset and size that mark a missing inner chunk (Zarr specification)."""
 
 
 def crc32c(data: bytes | np.ndarray, value: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""``dataset.json``: creating a store, and finding out whether a directory is one.
+"""``dataset.json``: creating and recognising stores.
 
 The file is the ``StoreSpec`` as JSON, plus ``checksum``: the crc32c of the rest, written as JSON with sorted
 keys and without spaces. Every log names that checksum, so that no other description can take its place.
@@ -60,7 +60,7 @@ def create_store(path: Path, spec: StoreSpec) -> StoreSpec:
 
 
 def refuse_occupied(path: Path) -> None:
-    """Raise ``StoreError`` where ``path`` is no store's place: a store has its folder for itself.
+    """Raise ``StoreError`` if ``path`` holds anything but a store.
 
     Its own beginnings (another process may just be making it), a mount's ``lost+found`` and hidden files do not count.
     """
@@ -79,7 +79,7 @@ def refuse_occupied(path: Path) -> None:
 
 
 def agree(path: Path, found: StoreSpec, asked: StoreSpec) -> None:
-    """Raise ``StoreError`` where the store at ``path`` has other content than was asked for."""
+    """Raise ``StoreError`` if the store at ``path`` has other content than requested."""
     ours, theirs = asked.model_dump(mode="json"), found.model_dump(mode="json")
     for name in IDENTITY:
         if ours[name] != theirs[name]:

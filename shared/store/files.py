@@ -1,4 +1,4 @@
-"""Files that are either whole and durable, or not there at all."""
+"""Atomic, durable writes: a file is either complete or absent."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PARTIAL = ".partial"
-"""Ending of files that are still being written. Readers never open them."""
+"""Suffix of files that are still being written. Readers never open them."""
 
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give an ``OSError`` the name of the file it is about (``write`` and ``fsync`` do not know it)."""
+    """Add the file name to an ``OSError`` (``write`` and ``fsync`` do not know it)."""
     try:
         yield
     except OSError as error:
@@ -25,7 +25,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """``write(2)`` until every byte is taken."""
+    """Call ``write(2)`` until every byte is written."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -65,7 +65,7 @@ def write_file(path: Path, parts: Iterable[bytes], *, sync: bool = True) -> None
 
 
 def publish(path: Path, data: bytes) -> bool:
-    """Write a file unless it exists; of several processes that race, exactly one returns True."""
+    """Write a file unless it exists; if several processes race, exactly one returns True."""
     return publish_partial(write_partial(path, [data]), path)
 
 
@@ -100,6 +100,6 @@ def sync_directory(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file if that is possible; used to tidy up after an error, which matters more."""
+    """Remove a file if possible; used to clean up after an error, which takes precedence."""
     with contextlib.suppress(OSError):
         path.unlink()

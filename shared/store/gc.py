@@ -1,4 +1,4 @@
-"""Removing what killed writers left: only what no log mentions and no writer uses."""
+"""Removing leftovers of killed writers: only files that no log mentions and no writer uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that nothing needs."""
+    """A file or folder that is no longer needed."""
 
     path: Path
     bytes: int
@@ -83,7 +83,7 @@ def leftovers(path: Path, older_than: float = DAY, named: Collection[str] = ()) 
 
 
 def remove(found: list[Leftover]) -> int:
-    """Delete; returns the bytes that are free now. Raises ``OSError`` with the file's name."""
+    """Delete; returns the bytes freed. Raises ``OSError`` with the file's name."""
     freed = 0
     for leftover in found:
         if leftover.path.is_dir():
@@ -130,7 +130,7 @@ def lives(pid: int) -> bool:
 
 
 def _untouched(path: Path, now: float) -> float:
-    """Seconds since the newest change in a file or folder."""
+    """Seconds since the last change of a file or folder."""
     times = [path.stat().st_mtime]
     if path.is_dir():
         times += [inner.stat().st_mtime for inner in path.rglob("*")]

@@ -1,4 +1,4 @@
-"""Where everything lies in a store, and the Zarr v3 documents that describe it.
+"""The layout of a store, and the Zarr v3 documents that describe it.
 
 ::
 
@@ -67,7 +67,7 @@ def fields(spec: StoreSpec) -> dict[str, FieldLayout]:
 
 
 def most_bytes(field: FieldLayout, spec: StoreSpec) -> int:
-    """The most bytes a shard's file of this field can have: incompressible rows, checksums, tables."""
+    """Maximum size of a shard's file of this field: incompressible rows, checksums, tables."""
     raw = spec.shard_rows * field.dtype.itemsize * math.prod(field.shape)
     chunks = spec.shard_rows // spec.inner_rows if field.sharded else 1
     return raw + raw // 64 + 1024 * chunks + 1024

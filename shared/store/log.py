@@ -30,7 +30,7 @@ from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec, check_name,
 from shared.store.source import TAIL_BYTES, Source
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}-w\d{2,6}-[0-9a-f]{8}")
-"""What a stream may be called: never a path that leaves the store."""
+"""Valid stream names; none is a path that leaves the store."""
 
 EPISODE_COLUMNS = ["index", "seed", "policy", "first", "rows", "terminated", "truncated"]
 
@@ -58,7 +58,7 @@ def unseal(line: bytes, previous: int) -> tuple[dict[str, Any], int]:
 
 
 class LogWriter:
-    """Appends sealed lines to a new log; each is on the disk when ``append`` returns."""
+    """Appends sealed lines to a new log; each is durable when ``append`` returns."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,7 +85,7 @@ class LogWriter:
 
 
 class CommittedStream:
-    """What a reader knows of one stream: its committed shards and complete episodes, from its log alone."""
+    """A reader's view of one stream: committed shards and complete episodes, from its log alone."""
 
     def __init__(self, source: Source, name: str, dataset: Description) -> None:
         self.name = name

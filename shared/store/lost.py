@@ -1,4 +1,4 @@
-"""Rows that stand in a store and that no log speaks of any more: a log was deleted, emptied, or cut at its end.
+"""Rows that no log lists any more, because a log was deleted, emptied or truncated.
 
 A writer opens its log before its first shard and commits a shard before the next, so complete shards that the log does
 not know are either its last, uncommitted one, or rows whose log lines are lost. The Zarr documents tell the two apart:
@@ -56,7 +56,7 @@ def lost_lines(source: Source, spec: StoreSpec, stream: str, shards: int, rows: 
 
 
 def cure(stream: str) -> str:
-    """What to do about a stream that lost its log."""
+    """Advice for a stream that lost its log."""
     return (
         f"restore log/{layout.log_name(stream)} from a copy, make it anew with factory verify --rebuild-log {stream}, "
         f"or remove the stream with factory gc --stream {stream}"

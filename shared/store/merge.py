@@ -1,4 +1,4 @@
-"""Joining stores of one world: hard links where the disk allows, copies elsewhere, no file rewritten."""
+"""Merging stores of one world: hard links where the disk allows, copies elsewhere; no file is rewritten."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from shared.store.source import DOCUMENT_BYTES, Opening, locate, open_inside
 
 @dataclass
 class Merged:
-    """What a merge did."""
+    """The result of a merge."""
 
     streams: int = 0
-    """Streams that were added."""
+    """Streams added."""
     present: int = 0
-    """Streams that were there already."""
+    """Streams already present."""
     linked: int = 0
     copied: int = 0
     """Files."""
@@ -120,7 +120,7 @@ def _document(file: Path, root: Path) -> bytes:
 
 
 def _bring(source: Path, target: Path, merged: Merged, root: Path) -> None:
-    """A hard link, or a durable copy where there can be none. Committed files never change, so both are as good."""
+    """A hard link, or a durable copy where links fail. Committed files never change, so both are as good."""
     os.close(open_inside(source, root))
     try:
         os.link(source, target)

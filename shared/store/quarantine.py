@@ -1,4 +1,4 @@
-"""Shards set aside because they are damaged: ``quarantine.json``, and the files themselves under ``quarantine/``.
+"""Damaged shards in quarantine: ``quarantine.json``, and the files themselves under ``quarantine/``.
 
 ``quarantine.json`` holds ``{"shards": {stream: [numbers]}, "checksum"}``. A reader leaves out the episodes that touch a
 shard named there, so training goes on, and ``factory collect`` finds those episodes missing and makes them again.
@@ -27,7 +27,7 @@ SetAside = Mapping[str, frozenset[int]]
 
 
 def load(source: Source) -> SetAside:
-    """What is set aside in a store; nothing where there is no list. Raises ``StoreError`` for a damaged one."""
+    """The quarantined shards of a store; empty without a list. Raises ``StoreError`` for a damaged one."""
     try:
         document: Any = json.loads(source.read(LIST))
     except FileNotFoundError:
@@ -79,7 +79,7 @@ def set_aside(path: Path, spec: StoreSpec, before: SetAside, shards: Mapping[str
 
 
 def cut_log(path: Path, stream: str, good: int) -> None:
-    """Keep the first ``good`` bytes of a damaged log; the whole of it goes to ``quarantine/``."""
+    """Keep the first ``good`` bytes of a damaged log; the original moves to ``quarantine/``."""
     refuse_links(path)
     log = layout.log_file(path, stream)
     kept = path / FOLDER / log.name

@@ -1,4 +1,4 @@
-"""Reading a store: complete episodes, straight from the files the commit log vouches for."""
+"""Reading a store: complete episodes, read directly from the files listed in the commit log."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Store:
     path: Path | str
     """The directory or URL it was opened with."""
     source: Source
-    """Where its bytes are."""
+    """The source of its bytes."""
     set_aside: quarantine.SetAside
     """Damaged shards by stream, as of the opening: their episodes are not among ``episodes``."""
     readers: int
-    """Threads worth reading with."""
+    """Recommended number of reading threads."""
 
     def __init__(self, path: str | Path, on_corrupt: OnCorrupt = "raise") -> None:
         """``path`` is a directory or a URL, such as ``s3://bucket/path``.
@@ -139,14 +139,14 @@ class Store:
         return [ref for ref in self.episodes if ref.split == name]
 
     def leave_out(self, refs: Iterable[EpisodeRef]) -> None:
-        """Take episodes out of ``episodes``, for this reader."""
+        """Exclude episodes from ``episodes``, for this reader."""
         with self._refreshing:
             self._left_out |= {(ref.run, ref.index) for ref in refs}
             self._episodes = None
 
     @property
     def address(self) -> str:
-        """Where the store is, from any working directory."""
+        """The store's address, valid from any working directory."""
         return self.source.address
 
     @property

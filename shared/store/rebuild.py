@@ -1,4 +1,4 @@
-"""A lost log made anew from the shards it spoke of.
+"""Rebuilding a lost log from its shards.
 
 Every file of a shard carries checksums of its own, so that what the log says of files can be computed from them. Where
 episodes begin and end, and how, stands in the columns ``flags`` and ``episode``. The run stands in the stream's

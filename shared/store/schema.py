@@ -1,4 +1,4 @@
-"""What a store is about: the typed description in ``dataset.json``, episodes, rows and splits."""
+"""The schema: the typed description in ``dataset.json``, episodes, rows and splits."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ FIRST, LAST, TERMINATED, TRUNCATED = 1, 2, 4, 8
 
 Split = Literal["train", "validation", "test"]
 SplitRule = Literal["seed", "blocks"]
-"""How episodes are split: see ``split_of``."""
+"""The rules for splitting episodes: see ``split_of``."""
 
 MOST_CHUNK_BYTES = 1 << 30
-"""Bytes of a decoded chunk: what a store may make its reader allocate at once."""
+"""Maximum size of a decoded chunk in bytes, which bounds a reader's allocations."""
 MOST_SHARD_ROWS = 1 << 20
 MOST_COLUMNS = 4096
 MOST_LETTERS = 200

@@ -1,4 +1,4 @@
-"""Committed files, opened for reading: checked against what the commit log says of them."""
+"""Committed files, opened for reading and checked against the commit log."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Cache(Generic[T]):
 
 
 class CommittedFile:
-    """A file of the size the log says."""
+    """Open a file, which must have the size in the log."""
 
     def __init__(self, source: Source, size: int, stream: str, rows: range, *parts: str) -> None:
         self.path = source.name(*parts)
@@ -115,7 +115,7 @@ class Shard:
 
     @property
     def chunks(self) -> int:
-        """Inner chunks that are there."""
+        """The number of inner chunks present."""
         return sum(offset != EMPTY for offset, _ in self._index)
 
     def read(self, first: int, last: int, out: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Where the bytes of a store are: a directory, or the other end of a URL.
+"""Sources of a store's bytes: a directory or a URL.
 
 A reader asks for few things: the description, the logs that exist, what was added to a log, and byte ranges of
 committed files. ``Local`` answers from a directory, ``Remote`` from object storage (S3, Google, Azure) or a web server,
@@ -30,11 +30,11 @@ DOCUMENT_BYTES = 16 << 20
 
 LOCAL_READERS = 4
 REMOTE_READERS = 16
-"""Threads that hide the latency of a disk, and of requests."""
+"""Numbers of threads that hide the latency of a disk, and of requests."""
 
 
 def data_folder() -> Path:
-    """Where stores lie unless told otherwise: ``$TINYJEPA_DATA`` or ``data``."""
+    """The default folder of stores: ``$TINYJEPA_DATA`` or ``data``."""
     return Path(os.environ.get("TINYJEPA_DATA") or "data")
 
 
@@ -55,18 +55,18 @@ class Opened(Protocol):
 
 
 class Source(Protocol):
-    """What a reader asks of the place where a store is. ``OSError`` where nothing else is said."""
+    """The interface of a store's location. Methods raise ``OSError`` unless stated otherwise."""
 
     address: str
-    """The place, from any working directory."""
+    """The address, valid from any working directory."""
     readers: int
-    """Threads worth reading with."""
+    """Recommended number of reading threads."""
 
     def name(self, *parts: str) -> str:
         """A file's full name, for messages."""
 
     def exists(self) -> bool:
-        """Whether there is anything at all."""
+        """Whether the location exists."""
 
     def read(self, *parts: str) -> bytes:
         """A whole file. ``EFBIG`` for one larger than any of ours."""
@@ -129,7 +129,7 @@ class Local:
         return self._root.joinpath(*parts).is_file()
 
     def tail(self, log: str, offset: int, size: int | None) -> bytes:
-        """Opens the log anew: that makes a network file system ask its server for the newest size."""
+        """Reopens the log, so that a network file system asks its server for the current size."""
         parts = []
         with Opening(self._root / layout.LOG / log, self._root) as fd:
             size = os.fstat(fd).st_size
@@ -332,6 +332,6 @@ class _RemoteFile:
 
 
 def _first_line(error: BaseException) -> str:
-    """What an obstore error says first, in one line; the rest is its innards."""
+    """The first line of an obstore error; the rest is internal."""
     text = str(error).split("Debug source")[0].split("<?xml")[0]
     return " ".join(text.split())[:300].rstrip(".: ")

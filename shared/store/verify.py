@@ -1,4 +1,4 @@
-"""Every byte of a store checked against what its log says."""
+"""Verification: every byte of a store is checked against its log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOCUMENT = "zarr.json"
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is not as the log says."""
+    """A deviation from the log."""
 
     stream: str
     """Empty where the fault is not a stream's."""

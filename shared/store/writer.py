@@ -232,5 +232,5 @@ class StreamWriter:
 
 
 def host_name() -> str:
-    """This box's name as streams and logs are called by it: letters, digits and dashes, 40 at most."""
+    """This machine's name for streams and logs: letters, digits and dashes, at most 40."""
     return re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:40] or "host"

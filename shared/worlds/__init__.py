@@ -49,6 +49,9 @@ WORLDS.register(
     "two-room", "shared.worlds.two_room:TwoRoom", "a dot, two rooms, a door: the wall world of PLDM and eb_jepa"
 )
 
+IMPORTED = "imported/"
+"""How the names of worlds begin that are known by imported episodes alone."""
+
 VECTORISED = {"two-room": "shared.worlds.two_room:TwoRoomBatch"}
 """Worlds that also come as one array program for many episodes."""
 
@@ -78,6 +81,8 @@ def canonical_name(name: str) -> str:
         return name
     if name in own:
         return own[name]
+    if name.startswith(IMPORTED):
+        raise TinyJEPAError(f"world '{name}' has no simulator: its episodes were imported")
     return full_id(name, [*WORLDS])
 
 

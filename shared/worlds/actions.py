@@ -1,4 +1,4 @@
-"""Actions of any space that can be stored: as rows of the store and back, and drawn at random."""
+"""Actions of any space that can be stored: conversion to and from rows, and random sampling."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from shared.worlds.base import flat_action
 BLOCK = 256
 """Random numbers are drawn this many steps at a time: a numpy call per step costs more than the draw."""
 FAR = 2.0**63
-"""A bound of this size or more stands for none: nobody means a uniform action between -3e38 and 3e38."""
+"""A bound of this size or more counts as unbounded: a uniform action between -3e38 and 3e38 is never meant."""
 LARGEST_INTEGER = float(2**63 - 1024)
 """The largest float64 that an int64 holds."""
 
 
 class Actions:
-    """What the store keeps of an action, and the action that a stored row stands for.
+    """Converts actions to stored rows and back.
 
     A row is float32 ``(A,)``: a Box flattened, a Discrete one-hot. ``action(row(a))`` is ``a`` wherever float32 can
     hold it, else the nearest value within the space. Both return fresh arrays: whoever gets one may change it.
@@ -40,7 +40,7 @@ class Actions:
         return flat_action(self._space, action)
 
     def action(self, row: np.ndarray) -> Any:
-        """The action that ``row`` stands for, of the space's own dtype and shape."""
+        """The action stored as ``row``, with the space's own dtype and shape."""
         if self._plain:
             return np.array(row, np.float32)
         if self._box is None:
@@ -55,7 +55,7 @@ class Actions:
 
 
 class RandomActions:
-    """Random actions of a space, none of which depends on another.
+    """Independent random actions of a space.
 
     Uniform between two bounds, exponential of mean 1 from a single one, standard normal without any; integers are
     rounded down. Discrete, MultiDiscrete and MultiBinary are uniform. All is drawn from ``rng``.
@@ -101,5 +101,5 @@ class RandomActions:
 
 
 def has_bounds(space: gym.spaces.Box) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each direction has a bound below, and above; bool, of the space's shape."""
+    """Whether each dimension has a lower and an upper bound; bool, of the space's shape."""
     return space.low.astype(np.float64) > -FAR, space.high.astype(np.float64) < FAR

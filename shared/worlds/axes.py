@@ -1,4 +1,4 @@
-"""What data of a world should cover: axes made of named states, cut into cells."""
+"""Coverage axes of a world: directions of its state space, divided into cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Band(NamedTuple):
-    """A part of an axis that has a name, such as the road; both ends belong to it."""
+    """A named part of an axis, such as the road, including both ends."""
 
     name: str
     low: float
@@ -18,7 +18,7 @@ class Band(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One direction of a world's state space: one state, or the length of several together."""
+    """One direction of a world's state space: one state, or the norm of several."""
 
     name: str
     unit: str
@@ -39,11 +39,11 @@ class Axis(NamedTuple):
 
 
 def even(name: str, unit: str, low: float, high: float, cells: int, *, down: bool = False) -> Axis:
-    """The state ``name`` cut into ``cells`` of one width between ``low`` and ``high``."""
+    """The state ``name`` divided into ``cells`` of equal width between ``low`` and ``high``."""
     edges = tuple(float(edge) for edge in np.linspace(low, high, cells + 1)[1:-1])
     return Axis(name, unit, (name,), low, high, edges, down=down)
 
 
 def around(name: str, cells: int) -> Axis:
-    """An angle that is wrapped to [-pi, pi]."""
+    """An angle wrapped to [-pi, pi]."""
     return even(name, "rad", -math.pi, math.pi, cells)

@@ -1,4 +1,4 @@
-"""What every world is: a Gymnasium environment that shows frames and knows its own state."""
+"""The base class of worlds: a Gymnasium environment that shows frames and exposes its true state."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Dataset(NamedTuple):
 
 
 class Subset(NamedTuple):
-    """Rows of a world's episodes that deserve figures of their own."""
+    """A subset of a world's rows for which metrics are also reported separately."""
 
     label: str
     """One word for tables."""
     summary: str
     """Which rows these are, for people: "rows in which the car is ..."."""
     states: tuple[str, ...]
-    """The states that decide."""
+    """The states that decide membership."""
     rows: Callable[[np.ndarray], np.ndarray]
     """``states`` (N, len(states)) to a mask, bool (N,)."""
 
@@ -67,7 +67,7 @@ class World(gym.Env[np.ndarray, Any]):
     """States that say where things are and not how they move: the upper bound's predictor does without them."""
 
     typical: ClassVar[Subset | None] = None
-    """The rows that a driver would call normal, probed on their own; None: all rows are alike."""
+    """Typical rows, which are also probed separately; None: all rows are alike."""
 
     default_recipe: ClassVar[str] = ""
     """Stock recipe of ``brain train`` for a store of this world; empty: the default recipe."""
@@ -79,19 +79,19 @@ class World(gym.Env[np.ndarray, Any]):
     """Actions per simulated second (Hz)."""
 
     max_episode_steps: int = 1000
-    """Steps after which the factory truncates an episode unless told otherwise."""
+    """Default number of steps after which the factory truncates an episode."""
 
     default_frame_size: ClassVar[int] = 64
-    """Side of a frame in pixels unless told otherwise."""
+    """Default side of a frame in pixels."""
 
     default_policy: ClassVar[str] = "mixed"
-    """Who acts in ``factory collect`` unless told otherwise."""
+    """The default policy of ``factory collect``."""
 
     keys: ClassVar[dict[str, tuple[float, ...]]] = {}
     """For ``factory drive``: pygame's name of a key to the action it adds while held; empty: nobody can drive."""
 
     datasets: ClassVar[dict[str, Dataset]] = {}
-    """Data sets of this world that have a name, in the field or here."""
+    """Named data sets of this world, from the literature or from this project."""
 
     shard_rows: ClassVar[int] = 4096
     """Rows of a store shard: about 15 to 60 seconds of one worker's simulation."""
@@ -112,11 +112,11 @@ class World(gym.Env[np.ndarray, Any]):
     """Whether steps draw. While it is False, a world whose pictures are costly may return an earlier frame instead."""
 
     tasks: ClassVar[Mapping[str, Task]] = {}
-    """What an agent can be asked to do, by name, the default first: see ``shared.worlds.tasks``."""
+    """Tasks for agents by name, the default first: see ``shared.worlds.tasks``."""
 
     @classmethod
     def axes(cls, frame_size: int) -> tuple[Axis, ...]:
-        """What its data should cover, in the order people read it; none where nobody has said.
+        """The axes that its data should cover, in reading order; empty if undefined.
 
         ``frame_size``: the side of the frames, for states that are in pixels.
         """
@@ -127,7 +127,7 @@ class World(gym.Env[np.ndarray, Any]):
         return np.zeros(0, np.float32)
 
     def frame(self) -> np.ndarray:
-        """What is seen now, drawn anew: uint8 ``(H, W, C)``. Needed only where there are ``violations``."""
+        """The current frame, rendered again: uint8 ``(H, W, C)``. Needed only where there are ``violations``."""
         raise NotImplementedError
 
     def next_states(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The contract of ``World``, checked on a world that is running."""
+"""Checks of a running world against the contract of ``World``."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _spaces(world: World) -> None:
 
 
 def _declarations(world: World) -> None:
-    """What the class says of itself fits its states, its axes and its actions."""
+    """Check the class attributes against its states, axes and actions."""
     names = world.state_names
     _refuse(world, len(set(names)) < len(names), f"a state is named twice in {names}")
     subset = world.typical.states if world.typical else ()
@@ -122,7 +122,7 @@ def _states(world: World, states: np.ndarray) -> None:
 
 
 def _purity(world: World, twin: World | None) -> None:
-    """An episode is a function of its seed: nothing that ran before shows."""
+    """Check that an episode depends only on its seed, not on earlier episodes."""
     first = drive(world, 3)
     why = "an episode must depend on its seed and the options alone, and here "
     _refuse(world, not same(first, drive(world, 3)), why + "the same seed gave another one at once")

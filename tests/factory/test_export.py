@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
 import h5py
 import minari
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from factory.cli import cli
@@ -69,6 +72,47 @@ def test_minari(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert not np.any(episode.terminations[:-1]) and not np.any(episode.truncations[:-1])
         if data["state"].size:
             assert np.array_equal(episode.infos["state"], data["state"])
+
+
+def test_lerobot_by_its_published_schema(store: Store, tmp_path: Path) -> None:
+    assert export_store(Path(store.path), "lerobot", tmp_path / "out") == 20
+    info = json.loads((tmp_path / "out/meta/info.json").read_text())
+    assert info["codebase_version"] == "v3.0" and info["fps"] == store.spec.control_rate
+    assert (info["total_episodes"], info["total_frames"]) == (20, store.rows)
+    place = {"chunk_index": 0, "file_index": 0}
+    table = pq.read_table(tmp_path / "out" / info["data_path"].format(**place))
+    assert table.column_names == list(info["features"])
+    assert np.array_equal(table["index"].to_numpy(), np.arange(store.rows))
+    episodes = pq.read_table(tmp_path / "out/meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    tasks = pq.read_table(tmp_path / "out/meta/tasks.parquet")
+    assert tasks["task_index"].to_pylist() == list(range(len({ref.policy for ref in store.episodes})))
+    stats = json.loads((tmp_path / "out/meta/stats.json").read_text())
+    frames = np.concatenate([store.read_episode(ref, "frame")["frame"] for ref in store.episodes]) / 255
+    assert np.allclose(np.ravel(stats["observation.image"]["mean"]), frames.mean((0, 1, 2)))
+    assert np.allclose(np.ravel(stats["observation.image"]["std"]), frames.std((0, 1, 2)))
+    for ref, about in zip(store.episodes, episodes, strict=True):
+        rows = table.slice(about["dataset_from_index"], about["length"]).to_pydict()
+        read = store.read_episode(ref)
+        assert about["tasks"] == [ref.policy] and about["dataset_to_index"] - about["dataset_from_index"] == ref.rows
+        shown = [cv2.imdecode(np.frombuffer(cell["bytes"], np.uint8), -1) for cell in rows["observation.image"]]
+        assert np.array_equal(np.reshape(shown, read["frame"].shape)[..., ::-1], read["frame"])
+        assert np.array_equal(rows["next.reward"], read["reward"])
+        for name, field in (("action", "action"), ("observation.state", "state")):
+            assert (name in rows) == bool(read[field].size)
+            assert name not in rows or np.array_equal(np.reshape(rows[name], read[field].shape), read[field])
+        assert rows["next.done"] == [False] * (ref.rows - 1) + [True]
+        assert np.allclose(rows["timestamp"], np.arange(ref.rows) / store.spec.control_rate)
+
+
+def test_lerobot_by_its_own_library(store: Store, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("lerobot.datasets.lerobot_dataset", exc_type=ImportError)
+    export_store(Path(store.path), "lerobot", tmp_path / "out")
+    loaded = datasets.LeRobotDataset("tinyjepa/test", root=tmp_path / "out")
+    frames = np.concatenate([store.read_episode(ref, "frame")["frame"] for ref in store.episodes])
+    assert len(loaded) == len(frames)
+    for row in (0, 1, len(frames) // 2, len(frames) - 1):
+        shown = np.rint(loaded[row]["observation.image"].numpy() * 255).astype(np.uint8).transpose(1, 2, 0)
+        assert np.array_equal(shown, frames[row])
 
 
 def test_refusals(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

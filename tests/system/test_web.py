@@ -25,7 +25,7 @@ from shared.worlds import make_world
 pytest.importorskip("onnxruntime", reason="pip install 'tinyjepa[onnx]'")
 
 from tests.support.chromium import BINARY, serve, tab
-from tests.support.exhibits import logo_run, rooms_run
+from tests.support.exhibits import rooms_run
 
 if BINARY is None:
     pytest.skip("no Chromium on this box", allow_module_level=True)
@@ -35,9 +35,8 @@ THRESHOLD = "Number(document.getElementById('verdict').textContent.match(/thresh
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("runs")
-    return logo_run(folder), rooms_run(folder)
+def runs(logo: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return logo, rooms_run(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")

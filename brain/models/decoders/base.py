@@ -1,4 +1,4 @@
-"""What every decoder is: latents back to frames, for looking, never for training the encoder."""
+"""The interface of decoders: latents to frames, for visualisation only; the encoder is never trained through them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Decoder(nn.Module):
     LEARNING_RATE: float
     """Peak of the schedule that suits it."""
     takes_grid: ClassVar[bool] = False
-    """Whether latents are grids of cells instead of vectors."""
+    """Whether it reads the cells of grids, instead of vectors."""
 
     def forward(self, z: Tensor) -> Tensor:
         raise NotImplementedError

@@ -12,7 +12,8 @@ from brain.models.space import LatentSpace
 class GridDecoder(Decoder):
     """A 3x3 convolution, then until the frame is covered: twice the size, a 3x3 convolution, BatchNorm, ReLU.
 
-    float (N, T, D) to (N, H, W, C) in [0, 1]. Every pixel is drawn from the cells around it.
+    float (N, T, D) to (N, H, W, C) in [0, 1]. Every pixel is drawn from the cells around it; a vector
+    beside the grid is not read.
     """
 
     WIDTH = 64
@@ -22,7 +23,7 @@ class GridDecoder(Decoder):
     def __init__(self, space: LatentSpace, frame_shape: tuple[int, int, int]) -> None:
         super().__init__()
         assert space.grid is not None
-        self.grid, self.frame_shape = space.grid, frame_shape
+        self.space, self.grid, self.frame_shape = space, space.grid, frame_shape
         width = self.WIDTH
         layers: list[nn.Module] = [nn.Conv2d(space.dim, width, 3, padding=1), nn.ReLU(inplace=True)]
         rows, columns = space.grid
@@ -35,4 +36,4 @@ class GridDecoder(Decoder):
 
     def forward(self, z: Tensor) -> Tensor:
         height, width, _ = self.frame_shape
-        return self.network(to_cells(z, self.grid)).permute(0, 2, 3, 1)[:, :height, :width]
+        return self.network(to_cells(z[:, : self.space.cells], self.grid)).permute(0, 2, 3, 1)[:, :height, :width]

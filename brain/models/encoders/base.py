@@ -1,4 +1,4 @@
-"""What every encoder is: observation to latent."""
+"""The interface of encoders: observation to latent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from brain.models.space import LatentSpace
+from brain.models.space import Kind, LatentSpace
 from brain.parts import ENCODERS
 from brain.recipes.schema import EncoderOptions, Recipe
 
@@ -37,8 +37,8 @@ class Encoder(nn.Module):
     flat: ClassVar[bool] = False
     """Whether frames of 1x1 will do, and so the coordinates of ``observation.mode`` state."""
 
-    makes_grid: ClassVar[bool] = False
-    """Whether latents are grids of cells instead of vectors; such a class sets its own ``space``."""
+    latents: ClassVar[Kind] = "vector"
+    """What it makes; a class that makes no vectors sets its own ``space``."""
     exports: ClassVar[bool] = True
     """Whether it goes through ONNX."""
 
@@ -49,7 +49,7 @@ class Encoder(nn.Module):
 
     @property
     def latent_shape(self) -> torch.Size:
-        """Of one latent: (D,), or (T, D) for a grid of T cells (``brain.models.space``)."""
+        """Of one latent: (D,), or (T, D) for a grid of T tokens (``brain.models.space``)."""
         return self.space.shape
 
     @classmethod

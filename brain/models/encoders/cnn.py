@@ -1,4 +1,4 @@
-"""The small convolutional encoder: about 0.4 million parameters, made for CPUs."""
+"""The small convolutional encoder: about 0.4 million parameters, fast on CPUs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A convolutional encoder that keeps places: a grid of cells instead of one vector."""
+"""A convolutional encoder that keeps positions: its latent is a grid of cells instead of one vector."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GridEncoder(Encoder):
     """
 
     Options = GridOptions
-    makes_grid = True
+    latents = "grid"
 
     def __init__(self, options: GridOptions, frames: Frames) -> None:
         super().__init__(options, frames)

@@ -1,4 +1,4 @@
-"""A convolutional branch each for the even and the odd channels: a dot and its walls, for example."""
+"""Two convolutional branches, for the even and the odd channels: a dot and its walls, for example."""
 
 from __future__ import annotations
 

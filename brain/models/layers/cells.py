@@ -1,4 +1,4 @@
-"""A grid latent as convolutions see it, and back."""
+"""Converting grid latents to and from the layout of convolutions."""
 
 from __future__ import annotations
 

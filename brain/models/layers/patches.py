@@ -1,4 +1,4 @@
-"""What transformers on frames share: cutting frames into patches, and telling them where each patch lies."""
+"""Shared by the transformers on frames: cutting frames into patches, and position embeddings."""
 
 from __future__ import annotations
 

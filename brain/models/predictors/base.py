@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from brain.models.layers.mlp import mlp
-from brain.models.space import LatentSpace
+from brain.models.space import Kind, LatentSpace
 from brain.parts import PREDICTORS
 from brain.recipes.schema import PredictorOptions, Recipe
 
@@ -23,8 +23,10 @@ class Predictor(nn.Module):
 
     Options: ClassVar[type[PredictorOptions]] = PredictorOptions
     """The options that a recipe may set."""
-    takes_grid: ClassVar[bool] = False
-    """Whether latents are grids of cells instead of vectors."""
+    latents: ClassVar[Kind] = "vector"
+    """What it takes."""
+    vector_alone: ClassVar[bool] = False
+    """Whether the vector beside a grid goes on without its cells: then there is ``rollout_vector``."""
 
     def __init__(self, options: PredictorOptions, space: LatentSpace, action_dim: int) -> None:
         super().__init__()
@@ -34,13 +36,13 @@ class Predictor(nn.Module):
     @classmethod
     def check(cls, options: Any, recipe: Recipe) -> None:
         """Raise ``ValueError``, naming cause and fix, where the rest of the recipe does not suit ``options``."""
-        grids = recipe.encoder.part().makes_grid
-        if grids != cls.takes_grid:
-            made, taken = (f"{'grids' if grid else 'vectors'}" for grid in (grids, cls.takes_grid))
-            fit = " or ".join(kind for kind in PREDICTORS if PREDICTORS.get(kind).takes_grid == grids)
+        made = recipe.encoder.part().latents
+        if made != cls.latents:
+            fit = " or ".join(kind for kind in PREDICTORS if PREDICTORS.get(kind).latents == made)
             raise ValueError(
-                f"predictor {options.kind} takes {taken}, but the latents of encoder {recipe.encoder.kind} are {made}: "
-                f"set objective.predictor.kind and prediction.predictor.kind to {fit}"
+                f"predictor {options.kind} takes latents of the kind {cls.latents}, but those of encoder "
+                f"{recipe.encoder.kind} are of the kind {made}: set objective.predictor.kind and "
+                f"prediction.predictor.kind to {fit}"
             )
 
     def variance_head(self) -> nn.Module:
@@ -62,3 +64,7 @@ class Predictor(nn.Module):
             z = self(z, action)
             steps.append(z)
         return torch.stack(steps, 1)
+
+    def rollout_vector(self, vector: Tensor, actions: Tensor) -> Tensor:
+        """The same of the vector beside a grid alone: (N, R * D) and (N, K, A) to (N, K, R * D)."""
+        raise NotImplementedError

@@ -31,7 +31,7 @@ class GridPredictor(Predictor):
     """
 
     Options = GridPredictorOptions
-    takes_grid = True
+    latents = "grid"
     FILM = 64
 
     def __init__(self, options: GridPredictorOptions, space: LatentSpace, action_dim: int) -> None:

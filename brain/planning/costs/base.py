@@ -1,8 +1,8 @@
-"""What every cost is: of imagined futures, the less the better."""
+"""The interface of costs: imagined futures to a number, lower is better."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from shared.worlds.tasks import Task
 
 @dataclass(frozen=True)
 class Imagination:
-    """What comes of N plans of K model steps."""
+    """The imagined futures of N plans of K model steps."""
 
     present: Tensor
     """(N, *L)"""
@@ -38,7 +38,7 @@ class Imagination:
 
 @dataclass(frozen=True)
 class Goal:
-    """Where an episode is to end."""
+    """The goal of an episode."""
 
     z: Tensor
     """its latent, (1, *L)"""
@@ -50,7 +50,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a cost is made for."""
+    """The context in which a cost is used."""
 
     task: Task
     dynamics: Dynamics
@@ -60,27 +60,31 @@ class Setting:
     """episodes that learned parts are fitted to; None where there are none"""
     seed: int
     quiet: bool = True
+    examples: dict[int, Any] = field(default_factory=dict)
+    """embedded episodes (``brain.planning.learned.Examples``) by their thinning: heads that are fitted share them"""
 
 
 class CostOptions(PartOptions):
-    """What every cost has."""
+    """Options of every cost."""
 
     registry = COSTS
     default = "goal-distance"
 
     kind: str = Field("", description=f"registered cost: {', '.join(COSTS)}")
-    weight: float = Field(1.0, description="what it is multiplied by in the sum of costs")
+    weight: float = Field(1.0, description="weight in the sum of costs")
 
 
 class Cost:
-    """Imagined futures to what they cost, (N,)."""
+    """Costs of imagined futures, (N,)."""
 
     Options: ClassVar[type[CostOptions]] = CostOptions
     """The options that ``brain plan --cost KIND:KEY=VALUE`` takes."""
     needs_goal: ClassVar[bool] = False
+    vector_suffices: ClassVar[bool] = False
+    """Whether the vector beside a grid tells it enough: then the cells need not be imagined."""
 
     def __init__(self, options: Any, setting: Setting) -> None:
-        """Raises ``TinyJEPAError`` where the setting lacks what it needs."""
+        """Raises ``TinyJEPAError`` if the setting lacks something it needs."""
         self.options = options
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
@@ -109,7 +113,7 @@ def over_time(values: Tensor, when: str) -> Tensor:
 
 
 def needed(goal: Goal | None, kind: str) -> Goal:
-    """The goal; ``TinyJEPAError`` where the task has none."""
+    """The goal. Raises ``TinyJEPAError`` if the task has none."""
     if goal is None:
         raise TinyJEPAError(f"cost {kind} needs a goal, and this task has none: give another --cost, such as reward")
     return goal

@@ -23,7 +23,7 @@ class GoalStepsOptions(FittedOptions):
 
 
 class GoalSteps(Cost):
-    """How many model steps the data take from an imagined moment to the goal, at most ``FARTHEST``.
+    """The number of model steps that the data take from an imagined moment to the goal, at most ``FARTHEST``.
 
     Fitted by hindsight within episodes (the temporal distance of Hartikainen et al. 2019, "Dynamical Distance
     Learning"): an overestimate where the data dawdle, and blind to what no episode connects.
@@ -38,7 +38,7 @@ class GoalSteps(Cost):
         self._head = learned(
             setting,
             "goal-steps",
-            lambda model: Head(model.encoder.latent_shape, 1, pair=True),
+            lambda imagined: Head(imagined.latent_shape, 1, pair=True),
             steps_loss,
             options.fit_steps,
         )
@@ -65,9 +65,10 @@ class RewardOptions(FittedOptions):
 
 
 class Reward(Cost):
-    """Minus the sum of the rewards that the plan's model steps earn, as a head reads them off latents and actions."""
+    """Minus the sum of the plan's rewards, predicted by a head from latents and actions."""
 
     Options = RewardOptions
+    vector_suffices = True
 
     def __init__(self, options: Any, setting: Setting) -> None:
         super().__init__(options, setting)
@@ -75,7 +76,7 @@ class Reward(Cost):
         self._head = learned(
             setting,
             "reward",
-            lambda model: Head(model.encoder.latent_shape, 1, extra=width),
+            lambda imagined: Head(imagined.latent_shape, 1, extra=width),
             reward_loss,
             options.fit_steps,
         )
@@ -103,15 +104,17 @@ class ValueOptions(FittedOptions):
 
 
 class Value(Cost):
-    """Minus the discounted reward that the data's own policy earned after such a moment, at the plan's end."""
+    """Minus the discounted return of the data's own policy from the plan's last latent."""
 
     Options = ValueOptions
+    vector_suffices = True
 
     def __init__(self, options: Any, setting: Setting) -> None:
         super().__init__(options, setting)
         self._head = learned(
-            setting, "value", lambda model: Head(model.encoder.latent_shape, 1),
+            setting, "value", lambda imagined: Head(imagined.latent_shape, 1),
             lambda head, data, generator: value_loss(head, data, generator, options), options.fit_steps,
+            discount=options.discount, ahead=options.ahead,
         )  # fmt: skip
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:

@@ -15,7 +15,7 @@ from shared.worlds.tasks import Reach
 
 
 class TrueDistance(Cost):
-    """What is left of the way to the goal, as the task knows it (``Reach.remaining``), in its unit."""
+    """The remaining distance to the goal as the task defines it (``Reach.remaining``), in its unit."""
 
     Options = DistanceOptions
     needs_goal = True
@@ -37,7 +37,7 @@ class TrueDistance(Cost):
 
 
 class TrueReward(Cost):
-    """Minus the reward that copies of the world earned."""
+    """Minus the reward earned by copies of the world."""
 
     def __init__(self, options: Any, setting: Setting) -> None:
         super().__init__(options, setting)
@@ -49,5 +49,5 @@ class TrueReward(Cost):
 
 
 def plain(setting: Setting) -> Any:
-    """The setting's dynamics without the count."""
+    """The setting's dynamics without the counter."""
     return setting.dynamics.inner if isinstance(setting.dynamics, Counted) else setting.dynamics

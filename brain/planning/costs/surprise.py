@@ -1,4 +1,4 @@
-"""A price on leaving what the model knows."""
+"""A penalty for leaving the region where the model is accurate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every planner is: from a moment and a cost to a plan."""
+"""The interface of planners: from a moment and a cost to a plan."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from brain.planning.dynamics import Dynamics
 from brain.recipes.schema import PartOptions
 
 PART_NUMBERS = 1 << 22
-"""Numbers of imagined latents that are held at once: more plans are imagined in equal parts, one after the other."""
+"""Maximum number of latent values held at once: more plans are imagined in equal parts, one after the other."""
 
 
 class PlannerOptions(PartOptions):
-    """What every planner has."""
+    """Options of every planner."""
 
     registry = PLANNERS
     default = "cem"
@@ -46,7 +46,7 @@ class SampledOptions(PlannerOptions):
 
 @dataclass(frozen=True)
 class Problem:
-    """One moment of one episode, and what is wanted."""
+    """One moment of one episode, and the objective."""
 
     dynamics: Dynamics
     cost: WeightedSum
@@ -57,7 +57,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a planner found."""
+    """The result of a planner."""
 
     actions: Tensor
     """float (K, A): the action of each model step, in the action space"""
@@ -69,7 +69,7 @@ class Plan:
 
 
 class Planner:
-    """Finds actions whose imagined future costs little.
+    """Finds actions whose imagined future has a low cost.
 
     ``plan`` draws all that is random from the generator it is given. Episodes that are planned together (``plan_all``)
     are computed one after the other, in tensors whose shapes do not depend on how many there are: so no bit of a plan
@@ -78,17 +78,18 @@ class Planner:
 
     Options: ClassVar[type[PlannerOptions]] = PlannerOptions
     """The options that ``brain plan --set`` takes."""
-    goal_only: ClassVar[bool] = False
-    """Whether it reads the goal and no cost."""
+    costless: ClassVar[bool] = False
+    """Whether it reads no cost."""
+    needs_goal: ClassVar[bool] = False
     learned: ClassVar[bool] = False
-    """Whether it is fitted to episodes first, and so needs a model."""
+    """Whether it must be fitted to episodes first, and so needs a model."""
 
     def __init__(self, options: Any, space: ActionSpace, setting: Setting) -> None:
         """Raises ``TinyJEPAError`` where the setting lacks what it needs."""
         self.options = options
         self.space = space
         self.decisions = -(-options.horizon // options.block)
-        """Actions of a plan."""
+        """Number of actions in a plan."""
 
     def plan(self, problem: Problem, generator: torch.Generator, before: Plan | None = None) -> Plan:
         """A plan for one moment. ``before``: the last plan of the same episode, ``receding`` model steps ago."""
@@ -105,7 +106,7 @@ class Planner:
         return plans.repeat_interleave(self.options.block, 1)[:, : self.options.horizon]
 
     def imagine(self, problem: Problem, plans: Tensor) -> Imagination:
-        """What comes of plans (N, decisions, A): an action is held through the frames of a model step."""
+        """Imagined futures of plans (N, decisions, A): an action is held through the frames of a model step."""
         actions = self.held(plans)
         chunks = actions.repeat(1, 1, problem.dynamics.stride)
         present = problem.z.expand(len(plans), *problem.z.shape[1:])
@@ -120,7 +121,7 @@ class Planner:
 
     @torch.no_grad()
     def finish(self, problem: Problem, plan: Tensor, memory: dict[str, Any]) -> Plan:
-        """The chosen plan (decisions, A), imagined once more."""
+        """The chosen plan (decisions, A), with its imagined latents."""
         plan = self.space.nearest(plan)
         imagined = self.imagine(problem, plan[None])
         cost = float(problem.cost(imagined, problem.goal)[0])

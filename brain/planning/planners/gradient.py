@@ -1,4 +1,4 @@
-"""Gradient descent through the imagined future."""
+"""Gradient descent through the imagined rollout."""
 
 from __future__ import annotations
 

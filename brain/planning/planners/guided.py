@@ -1,4 +1,4 @@
-"""A learned policy proposes, search decides."""
+"""Search guided by a learned policy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Guided(Inverse):
     """
 
     Options = GuidedOptions
-    goal_only: ClassVar[bool] = False
+    costless: ClassVar[bool] = False
 
     @torch.no_grad()
     def plan(self, problem: Problem, generator: torch.Generator, before: Plan | None = None) -> Plan:

@@ -27,13 +27,14 @@ class Inverse(Planner):
     """
 
     Options = InverseOptions
-    goal_only: ClassVar[bool] = True
+    costless: ClassVar[bool] = True
+    needs_goal: ClassVar[bool] = True
     learned: ClassVar[bool] = True
 
     def __init__(self, options: Any, space: ActionSpace, setting: Setting) -> None:
         super().__init__(options, space, setting)
         self.head = learned(
-            setting, "inverse", lambda model: Head(model.encoder.latent_shape, space.dim, pair=True),
+            setting, "inverse", lambda imagined: Head(imagined.latent_shape, space.dim, pair=True),
             inverse_loss(space), options.fit_steps,
         )  # fmt: skip
 

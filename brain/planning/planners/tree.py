@@ -115,6 +115,7 @@ class TreeSearch(CEM):
     """
 
     Options = TreeOptions
+    needs_goal = True
 
     @torch.no_grad()
     def plan(self, problem: Problem, generator: torch.Generator, before: Plan | None = None) -> Plan:

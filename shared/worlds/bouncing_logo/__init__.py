@@ -1,4 +1,4 @@
-"""The bouncing logo: ``world`` (its motion and picture), ``violations`` (what cannot happen in it)."""
+"""The bouncing logo: ``world`` (motion and rendering), ``violations`` (impossible events)."""
 
 from __future__ import annotations
 

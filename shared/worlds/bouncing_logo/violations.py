@@ -1,4 +1,4 @@
-"""What cannot happen to the bouncing logo."""
+"""Violations of the bouncing logo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shared.worlds.bouncing_logo.world import BouncingLogo as Logo
 
 LONGEST = 60
-"""Steps of an episode in which moments are looked for."""
+"""Number of steps of an episode that are searched for moments."""
 
 NOBODY = np.zeros(0, np.float32)
 

@@ -1,4 +1,4 @@
-"""A logo that bounces in a box: the smallest world whose future cannot be seen in one frame, but in two."""
+"""A logo that bounces in a box: the smallest world whose future is visible in two frames but not in one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which road tiles the car touches: what Box2D tells while it steps."""
+"""Contacts of the car with road tiles, as reported by Box2D."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from Box2D.b2 import contactListener
 
 
 class Toucher(Protocol):
-    """Who is told: the world."""
+    """The receiver of contacts: the world."""
 
     def touch(self, tile: int) -> None:
         """The car's front or a wheel is on a tile."""

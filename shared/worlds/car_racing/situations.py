@@ -1,4 +1,4 @@
-"""Moments of CarRacing that violations need: somebody drives, brakes or turns."""
+"""Situations of CarRacing that violations need: driving, braking, turning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot happen in CarRacing: to the car, the road, and what pedals and the wheel do."""
+"""Violations of CarRacing: of the car, the road, and the effects of pedals and steering."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class CarRacing(World):
     headline_states: ClassVar[tuple[str, ...]] = ("lateral_offset", "forward_speed", "angular_velocity")
     absolute_states: ClassVar[tuple[str, ...]] = ("x", "y", "progress")
     typical: ClassVar[Subset | None] = DRIVING
-    default_recipe: ClassVar[str] = "car-racing"
+    default_recipe: ClassVar[str] = "car-racing-grid-vector"
     max_episode_steps = 400
     """8 seconds: more tracks per frame collected than with gymnasium's 1000, at little cost for the resets."""
     shard_rows: ClassVar[int] = 4096

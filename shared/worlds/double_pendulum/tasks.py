@@ -1,4 +1,4 @@
-"""What an agent is asked of the double pendulum with torques."""
+"""The tasks of the double pendulum with torques."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot happen to the double pendulum."""
+"""Violations of the double pendulum."""
 
 from __future__ import annotations
 

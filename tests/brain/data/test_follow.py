@@ -20,10 +20,11 @@ from shared.errors import StoreError
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.writer import StreamWriter
-from tests.brain.training.test_train import ENVIRONMENT, RECIPE, ROOT
+from tests import ROOT
 from tests.support.collecting import small_run
 from tests.support.dots import RUN, dot_episode, dot_spec
 from tests.support.following import BATCH, expected_prints, open_stream, prints
+from tests.support.training import ENVIRONMENT, RECIPE
 
 FRAMES = 4000
 MEMORY = 2 * 600 * 16 * 16 * 3  # two pools of 600 frames

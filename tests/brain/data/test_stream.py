@@ -133,15 +133,23 @@ def test_in_memory_the_order_does_not_depend_on_who_wrote_what(numbered: Path, t
 
 
 @pytest.mark.parametrize("memory", [1 << 20, SMALL])
-def test_ranks_share_the_windows_out(numbered: Path, memory: int) -> None:
-    ranks = [stream(numbered, batch=1, memory=memory, rank=rank, world_size=3) for rank in range(3)]
-    epoch = next(number for number in range(2000) if ranks[0].state(number)["epoch"])
-    assert all(rank.state(epoch)["epoch"] and not rank.state(epoch - 1)["epoch"] for rank in ranks)
-    seen = [set(drawn(rank, epoch)) for rank in ranks]
-    assert set.union(*seen) == WINDOWS
-    assert sum(map(len, seen)) == len(WINDOWS), "two ranks see the same window"
-    for rank in ranks:
-        rank.close()
+def test_ranks_share_each_batch_out(numbered: Path, memory: int) -> None:
+    """Together they draw what one process does, batch by batch; each epoch's windows once."""
+    alone = stream(numbered, batch=12, memory=memory)
+    ranks = [stream(numbered, batch=12, memory=memory, rank=rank, world_size=3) for rank in range(3)]
+    for number in range(120):  # more than an epoch
+        whole, shares = alone.batch(number), [rank.batch(number) for rank in ranks]
+        for rank, share in enumerate(shares):
+            assert torch.equal(share.frames, whole.frames[rank::3])
+            assert torch.equal(share.actions, whole.actions[rank::3])
+    assert alone.state(120)["epoch"] and all(rank.state(120) == alone.state(120) for rank in ranks)
+    for source in (alone, *ranks):
+        source.close()
+
+
+def test_a_batch_that_ranks_cannot_share_is_one_line(numbered: Path) -> None:
+    with pytest.raises(TinyJEPAError, match="a batch of 16 does not divide among 3 processes"):
+        stream(numbered, rank=0, world_size=3)
 
 
 @pytest.mark.parametrize("memory", [1 << 20, SMALL])

@@ -16,8 +16,8 @@ from shared.errors import DamageError, StoreError
 from shared.store.quarantine import set_aside
 from shared.store.reader import Store
 from tests.brain.data.test_stream import LENGTHS, SMALL, WINDOWS, drawn, stream, write_numbered
-from tests.brain.training.test_train import RECIPE, command, finish
 from tests.support.dots import make_dot_store
+from tests.support.training import RECIPE, command, finish
 
 SHARD = 256  # rows of a shard of the numbered store
 

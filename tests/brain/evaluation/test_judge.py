@@ -130,6 +130,14 @@ def test_probes_and_rollouts_stand_beside_their_baselines(figures: dict[str, Any
     rollout = figures["rollout"]
     assert rollout["steps"] == [1, 2, 4, 8, 16] and len(rollout["persistence"]) == 5
     assert 1 < figures["latent"]["effective_rank"] <= 8
+    forecasts = figures["forecasts"]
+    assert forecasts["steps"] == rollout["steps"] and 0 < forecasts["starts"] <= rollout["starts"][0]
+    assert set(forecasts["states"]) == {"x", "y", "vx", "vy"}
+    for told in forecasts["states"].values():
+        assert set(told) == {"model", "probe", "persistence", "constant-velocity", "state-oracle"}
+        assert all(len(errors) == 5 and min(errors) >= 0 for errors in told.values())
+    x = forecasts["states"]["x"]
+    assert x["persistence"][0] < x["persistence"][2] and x["constant-velocity"][0] < x["constant-velocity"][2]
 
 
 def test_data_facts_count_the_store(figures: dict[str, Any], store: Store) -> None:

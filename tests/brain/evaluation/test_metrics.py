@@ -16,7 +16,8 @@ from brain.evaluation.baselines import PCA, oracle_features
 from brain.evaluation.metrics import auc, calibrate, pair_accuracy, r2
 from brain.evaluation.probes import PENALTIES, Ridge, Rows, linear_probe
 from brain.objectives.collapse import effective_rank
-from brain.runs.figures import confidence, figure_text
+from brain.runs.figures import figure_text
+from brain.runs.intervals import confidence
 from shared.store.schema import StoreSpec
 
 ENERGIES = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=30).map(np.array)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from brain.data.sampling import choose, dense, strided
 from brain.data.windows import Timing
-from brain.evaluation.energies import Clips, LatentScorer, PixelScorer, score
+from brain.evaluation.energies import Clips, Forecasts, LatentScorer, PixelScorer, score
 from brain.evaluation.negatives import FAR, HARD, KINDS, SHIFTS, Anchors, draw_anchors, propose
 from brain.models.latents import LatentTable, embed
 from shared.store.dataset import create_store
@@ -161,8 +161,11 @@ class Perfect:
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         return z[:, None] + actions.unflatten(2, (-1, 2)).sum(2).cumsum(1)
 
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: str) -> Tensor:
-        return (self.rollout(z, action[:, None])[:, 0] - proposal).square().mean(1).round(decimals=4)
+    def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        return self.rollout(z, action[:, None])[:, 0], torch.zeros_like(z)
+
+    def compare(self, mean: Tensor, log_variance: Tensor, proposal: Tensor, kind: str, steps: int = 1) -> Tensor:
+        return (mean - proposal).square().mean(1).round(decimals=4)
 
 
 class Blind:
@@ -174,8 +177,11 @@ class Blind:
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         return z[:, None].expand(-1, actions.shape[1], -1)
 
-    def energy(self, z: Tensor, action: Tensor, proposal: Tensor, kind: str) -> Tensor:
-        return torch.rand(len(z), generator=self.generator)
+    def predict(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        return z, torch.zeros_like(z)
+
+    def compare(self, mean: Tensor, log_variance: Tensor, proposal: Tensor, kind: str, steps: int = 1) -> Tensor:
+        return torch.rand(len(mean), generator=self.generator)
 
 
 def test_a_perfect_model_scores_one_and_a_blind_one_half(store: Store) -> None:
@@ -183,8 +189,8 @@ def test_a_perfect_model_scores_one_and_a_blind_one_half(store: Store) -> None:
     anchors = draw_anchors(table, 700, np.random.default_rng(0))
     proposals = {kind: propose(kind, anchors, table, 0) for kind in KINDS}
     scorers = {
-        "perfect": LatentScorer(table, anchors, table.state, {}, Perfect()),
-        "blind": LatentScorer(table, anchors, table.state, {}, Blind()),
+        "perfect": LatentScorer(table, anchors, table.state, {}, Forecasts(table, anchors, table.state, Perfect())),
+        "blind": LatentScorer(table, anchors, table.state, {}, Forecasts(table, anchors, table.state, Blind())),
         "no-predictor": LatentScorer(table, anchors, table.state, {}, None),
     }
     scored = score(scorers, proposals, list(KINDS))

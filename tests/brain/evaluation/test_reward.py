@@ -90,7 +90,7 @@ def test_the_command_keeps_it(paid: Path, tmp_path: Path, capsys: pytest.Capture
     rewards = json.loads((folder / "probe.json").read_text())["reward"]
     head = RewardHead.load(Run(folder), model)
     store, timing = Store(paid), Timing(2, 4)
-    table = draw_samples(store, timing, 0, every=4).test
+    table = draw_samples(store, model, 0, every=4).test
     frames: list[np.ndarray] = []
     embed(store, table, {}, visitors=(lambda episode, shown: frames.append(shown),))
     steps = Steps.of(table, SAMPLES["test"])

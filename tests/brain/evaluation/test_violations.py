@@ -103,6 +103,12 @@ class Rooms:
 
     device = torch.device("cpu")
 
+    def __init__(self, memory: int = 1) -> None:
+        self.recipe = recipes.load("two-room", [f"energy.memory={memory}"])
+
+    def rollout(self, z: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return z[:, None] + actions.double().cumsum(1)[..., None, None]
+
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """A grid, (N, T - 1, 2, 1, 1), as of a latent that is no vector: the dot's place; (0, 0) without one."""
         dots = frames[:, 1:, :, :, 0].double()
@@ -111,7 +117,9 @@ class Rooms:
         x, y = (dots.sum(2) * place).sum(2) / total, (dots.sum(3) * place).sum(2) / total
         return torch.stack([x, y], 2)[..., None, None]
 
-    def energy(self, z: torch.Tensor, action: torch.Tensor, proposal: torch.Tensor, kind: str) -> torch.Tensor:
+    def energy(
+        self, z: torch.Tensor, action: torch.Tensor, proposal: torch.Tensor, kind: str, steps: int = 1
+    ) -> torch.Tensor:
         return (proposal - (z + action.double()[:, :, None, None])).square().flatten(1).mean(1)
 
 
@@ -139,6 +147,20 @@ def test_who_knows_what_an_action_does_sees_what_is_wrong_with_it() -> None:
     assert [strip.name for strip in found.strips] == [one.violation.name for one in pairs]
 
 
+def test_a_memory_of_several_steps_is_surprised_as_often() -> None:
+    """After a jump the dot goes on as it should: only who remembers where it was is surprised again."""
+    world = make_world("two-room")
+    violations = [violation for violation in world.violations if violation.name == "jumps-12-pixels"]
+    pairs = draw_pairs(world, violations, itertools.count(1), 12, steps=6, past=3)
+    for memory in (1, 3):
+        observers = Observers(Rooms(memory), "plain", states=States(world.state_names))  # type: ignore[arg-type]
+        surprise = observe(pairs, observers)[0][0]["model"]
+        assert surprise.impossible.shape == (12, 6)
+        free = surprise.true.max(1) < 1  # neither wall nor border stops the true dot, which these rules do not know
+        wrong = surprise.impossible[free] > 1
+        assert free.any() and wrong[:, :memory].all() and (wrong[:, memory:].mean() < 0.2), memory
+
+
 class TrueState(Fitted):
     """The oracle's part with the world's own rule in place of a fit: the dot moves unless it is stopped."""
 
@@ -148,7 +170,9 @@ class TrueState(Fitted):
     def standardise(self, latents: np.ndarray) -> np.ndarray:
         return latents
 
-    def energy(self, z: torch.Tensor, action: torch.Tensor, proposal: torch.Tensor, kind: Any) -> torch.Tensor:
+    def energy(
+        self, z: torch.Tensor, action: torch.Tensor, proposal: torch.Tensor, kind: Any, steps: int = 1
+    ) -> torch.Tensor:
         from shared.worlds.two_room.geometry import advance
 
         x, y, wall, door = z.double().numpy().T

@@ -12,11 +12,11 @@ import torch
 
 from brain import recipes
 from brain.cli import cli
-from brain.evaluation.dream import make_decoder
 from brain.export import graphs
 from brain.export.graphs import describe, write_graphs
+from brain.models.decoders.trained import make_decoder
 from brain.models.world_model import WorldModel
-from brain.parts import ENCODERS, PREDICTORS
+from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
 from brain.runs import checkpoint
 from brain.runs.folder import Run
 from brain.runs.judgement import Judgement
@@ -32,12 +32,14 @@ SMALL = ("encoder.dim=12", "encoder.width=16", "prediction.predictor.width=32")
 
 
 def suited(encoder: str = "", predictor: str = "") -> list[str]:
-    """Overrides of the given part, and of others that take its vectors or grids."""
-    grids = ENCODERS.get(encoder).makes_grid if encoder else PREDICTORS.get(predictor).takes_grid
-    encoder = encoder or next(kind for kind in ENCODERS if ENCODERS.get(kind).makes_grid == grids)
-    predictor = predictor or next(kind for kind in PREDICTORS if PREDICTORS.get(kind).takes_grid == grids)
+    """Overrides of the given part, and of others that suit its kind of latents."""
+    latents = ENCODERS.get(encoder).latents if encoder else PREDICTORS.get(predictor).latents
+    encoder = encoder or next(kind for kind in ENCODERS if ENCODERS.get(kind).latents == latents)
+    predictor = predictor or next(kind for kind in PREDICTORS if PREDICTORS.get(kind).latents == latents)
+    views = next(kind for kind in OBJECTIVES if latents in OBJECTIVES.get(kind).takes)
     stages = ("objective", "prediction")
-    return [f"encoder.kind={encoder}", *(f"{stage}.predictor.kind={predictor}" for stage in stages)]
+    parts = [f"encoder.kind={encoder}", *(f"{stage}.predictor.kind={predictor}" for stage in stages)]
+    return [*parts, f"objective.views={views}"]
 
 
 def make_model(spec: StoreSpec, *overrides: str) -> WorldModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import shutil
@@ -92,6 +93,16 @@ def test_interventions_show_what_they_say(loaded: Loaded, logo: Path, replay: bo
     assert np.array_equal(there_and_back[-1].frame, after.frame) and there_and_back[-1].intervention == "reverse"
     assert scene.advance().intervention == "freeze"
     assert scene.why_not("wrong-action") and not scene.play("wrong-action"), "nobody acts here"
+
+
+@pytest.mark.parametrize("shape", [(3,), (200,), (49, 12)])
+def test_the_bars_are_spread_over_a_latent_of_any_shape(loaded: Loaded, shape: tuple[int, ...]) -> None:
+    latent = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    scene = Scene(loaded, seed=1)
+    moment = dataclasses.replace(scene.advance(), z=latent, foreseen=None)
+    shown = json.loads(pack(moment).view)["z"]
+    assert len(shown) == min(128, latent.size) and shown == sorted(shown)
+    assert (shown[0], shown[-1]) == (0, latent.size - 1)
 
 
 def test_a_scene_is_deterministic(loaded: Loaded) -> None:

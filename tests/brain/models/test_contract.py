@@ -28,7 +28,7 @@ from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
 from brain.runs.folder import Compute, Run
-from brain.training.encoder import backward, train_encoder
+from brain.training.encoder import Criterion, backward, train_encoder
 from brain.training.loop import Budget
 from brain.training.predictor import train_predictor
 from factory.cli import cli as factory
@@ -49,6 +49,7 @@ PREDICTIVE = ["objective.rollout=2", "objective.inverse_dynamics=0.0"]
 NEEDS = {
     "augment": ["objective.expander=16", 'objective.augmentations=["crop", "flip", "colour", "noise", "cutout"]'],
     "temporal": ["objective.expander=16"],
+    "grid-vector": ["objective.rollout=2"],
     "masked": ["objective.clip=[4, 8]", "objective.predictor.width=16", "objective.predictor.depth=1"],
 }
 ENCODER_OF = {"masked": "video"}
@@ -63,7 +64,12 @@ def sizes(section: str, registry: Registry, kind: str) -> list[str]:
 
 
 def encoder(kind: str) -> list[str]:
-    return sizes("encoder", ENCODERS, kind) + NEEDS.get(kind, [])
+    return sizes("encoder", ENCODERS, kind)
+
+
+def first(viewed: str) -> str:
+    """The first encoder of latents that the views take."""
+    return next(kind for kind in ENCODERS if ENCODERS.get(kind).latents in OBJECTIVES.get(viewed).takes)
 
 
 def views(kind: str) -> list[str]:
@@ -76,7 +82,7 @@ def predictor(kind: str, stages: Sequence[str] = ("objective", "prediction")) ->
 
 PARTS = {
     **{f"encoder {kind}": encoder(kind) for kind in ENCODERS},
-    **{f"views {kind}": views(kind) + encoder(ENCODER_OF.get(kind, "cnn")) for kind in OBJECTIVES},
+    **{f"views {kind}": views(kind) + encoder(ENCODER_OF.get(kind, first(kind))) for kind in OBJECTIVES},
     **{f"target {kind}": [f"objective.target={kind}"] for kind in TARGETS},
     **{f"predictor {kind}": predictor(kind) for kind in PREDICTORS},
     **{
@@ -97,7 +103,11 @@ REFUSED = {
     "joint with two views": ([*views("temporal"), "prediction.start=joint"], "prediction.start=fresh"),
     "a grid and a predictor of vectors": (
         [*encoder("grid"), "prediction.predictor.kind=gru"],
-        "takes vectors, but the latents of encoder grid are grids",
+        "takes latents of the kind vector, but those of encoder grid are of the kind grid",
+    ),
+    "a grid with a vector and other views": (
+        encoder("grid-vector") + views("predictive"),
+        "objective.views=grid-vector",
     ),
     "a grid and an expander": ([*encoder("grid"), "objective.expander=16"], "objective.expander=0"),
     "joint of two kinds": (["prediction.start=joint", "prediction.predictor.kind=gru"], "the same objective.predictor"),
@@ -105,7 +115,7 @@ REFUSED = {
     **{
         f"masked {kind}": (views("masked") + encoder(kind), "needs an encoder of clips")
         for kind in ENCODERS
-        if kind != ENCODER_OF["masked"]
+        if kind != ENCODER_OF["masked"] and ENCODERS.get(kind).latents != "grid-vector"
     },
     **{
         f"state {kind}": (["observation.mode=state", *encoder(kind)], "needs pictures")
@@ -115,6 +125,7 @@ REFUSED = {
 }
 TOO_SMALL = {
     "cnn": ((8, 16, 3), "encoder cnn needs frames of 16 pixels a side or more, not 8x16"),
+    "grid-vector": ((8, 16, 3), "encoder grid-vector needs frames of 16 pixels a side or more, not 8x16"),
     "grid": ((16, 16, 1), "encoder grid has 2 towers for 1 channels"),
     "two-branch": ((16, 16, 1), "encoder two-branch needs two channels or more"),
 }
@@ -125,15 +136,19 @@ SPLIT = {"grid": ["encoder.split=[4, 4]"]}
 def made(overrides: list[str]) -> Recipe:
     """The recipe car-racing in small; the default parts where ``overrides`` choose no others."""
     chosen = dict(override.split("=", 1) for override in overrides)
-    grids = ENCODERS.get(chosen.get("encoder.kind", "cnn")).makes_grid
-    if (kind := chosen.get("prediction.predictor.kind")) is not None and "encoder.kind" not in chosen:
-        grids = PREDICTORS.get(kind).takes_grid
-    suits = next(kind for kind in PREDICTORS if PREDICTORS.get(kind).takes_grid == grids)
-    sees = next(kind for kind in ENCODERS if ENCODERS.get(kind).makes_grid == grids)
-    joint = chosen.get("objective.views", "predictive") == "predictive"
+    latents = ENCODERS.get(chosen.get("encoder.kind", "cnn")).latents
+    if "encoder.kind" not in chosen:
+        if (part := chosen.get("prediction.predictor.kind")) is not None:
+            latents = PREDICTORS.get(part).latents
+        elif (part := chosen.get("objective.views")) is not None:
+            latents = OBJECTIVES.get(part).takes[0]
+    suits = next(kind for kind in PREDICTORS if PREDICTORS.get(kind).latents == latents)
+    sees = next(kind for kind in ENCODERS if ENCODERS.get(kind).latents == latents)
+    shows = next(kind for kind in OBJECTIVES if latents in OBJECTIVES.get(kind).takes)
+    joint = OBJECTIVES.get(chosen.get("objective.views", shows)).keeps_predictor
     defaults = {
         "encoder.kind": encoder(sees),
-        "objective.views": PREDICTIVE,
+        "objective.views": PREDICTIVE if shows == "predictive" else views(shows),
         "objective.predictor.kind": predictor(suits, ["objective"]) if joint else [],
         "prediction.predictor.kind": predictor(suits, ["prediction"]),
     }
@@ -177,10 +192,11 @@ def objective_of(recipe: Recipe, model: WorldModel, store: Store, precision: Pre
     optimizer = torch.optim.AdamW(parameters, 1e-3)
     for step in range(2):  # a last layer may begin with zeros, and hold back every gradient before it
         optimizer.zero_grad()
-        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(step), precision)
+        terms = backward(Criterion(model.encoder, objective), batch, torch.Generator().manual_seed(step), precision)
         optimizer.step()
     assert torch.isfinite(terms.loss) and all(part.ndim == 0 and part.isfinite() for part in terms.parts.values())
-    assert terms.latents.shape[1:] == model.latent_shape and len(terms.latents) >= BATCH
+    assert terms.latents.shape[1:] == model.space.gist(torch.zeros(1, *model.latent_shape)).shape[1:]
+    assert len(terms.latents) >= BATCH
     return objective, batch.frames
 
 
@@ -242,8 +258,13 @@ def test_frames_that_an_encoder_cannot_see_are_refused_in_one_line(kind: str) ->
 @pytest.mark.parametrize("viewed", [kind for kind in OBJECTIVES if kind not in ENCODER_OF])
 def test_an_encoder_under_other_views(viewed: str, kind: str, stores: dict[str, Path]) -> None:
     expands = "expander" in OBJECTIVES.get(viewed).Options.model_fields
-    vectors = ["objective.expander=0"] if expands and ENCODERS.get(kind).makes_grid else []
-    recipe, store = made([*views(viewed), *encoder(kind), *vectors]), Store(stores["two-room"])
+    vectors = ["objective.expander=0"] if expands and ENCODERS.get(kind).latents != "vector" else []
+    overrides = [*views(viewed), *encoder(kind), *vectors]
+    if ENCODERS.get(kind).latents not in OBJECTIVES.get(viewed).takes:
+        with pytest.raises(TinyJEPAError, match=f"the views {viewed} train latents of the kind"):
+            made(overrides)
+        return
+    recipe, store = made(overrides), Store(stores["two-room"])
     torch.manual_seed(0)
     model = WorldModel(recipe, store.spec)
     objective, _ = objective_of(recipe, model, store, "float32")

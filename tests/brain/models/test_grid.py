@@ -160,7 +160,9 @@ def test_graphs_take_grids() -> None:
 
 
 def test_a_predictor_of_vectors_is_refused() -> None:
-    with pytest.raises(TinyJEPAError, match="takes vectors, but the latents of encoder grid are grids"):
+    with pytest.raises(
+        TinyJEPAError, match="takes latents of the kind vector, but those of encoder grid are of the kind grid"
+    ):
         recipes.load("two-room-grid", ["prediction.predictor.kind=gru", "prediction.start=fresh"])
 
 

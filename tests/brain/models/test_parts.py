@@ -53,7 +53,8 @@ def test_resnet18_is_the_standard_size() -> None:
 @pytest.mark.parametrize("action_dim", [0, 6])
 def test_predictor(part: str, action_dim: int) -> None:
     torch.manual_seed(0)
-    space = LatentSpace(16, (3, 4) if PREDICTORS.get(part).takes_grid else None)
+    latents = PREDICTORS.get(part).latents
+    space = LatentSpace(16, None if latents == "vector" else (3, 4), 2 if latents == "grid-vector" else 0)
     predictor = PREDICTORS.get(part)(small(PREDICTORS.get(part).Options, width=32), space, action_dim)
     z, actions = torch.randn(5, *space.shape), torch.randn(5, 4, action_dim)
     future = predictor.rollout(z, actions)
@@ -96,6 +97,9 @@ def test_objective_learns(views: str, target: str, regularise: str, dots: Path) 
         "augment": two_views,
         "temporal": two_views,
     }.get(views, [])
+    if views == "grid-vector":
+        parts = [f"{stage}.predictor.kind=grid-vector" for stage in ("objective", "prediction")]
+        own = ["encoder.kind=grid-vector", "encoder.registers=1", *parts]
     chosen = [f"objective.views={views}"]
     if views == "predictive":
         chosen += [f"objective.target={target}", f"objective.regularise={regularise}"]

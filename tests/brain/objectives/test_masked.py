@@ -23,7 +23,7 @@ from brain.objectives.base import make_objective
 from brain.objectives.collapse import temporal_std
 from brain.objectives.masked import Masked, clip_frames, mask, standardised
 from brain.recipes.schema import Recipe
-from brain.training.encoder import backward
+from brain.training.encoder import Criterion, backward
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 
@@ -120,7 +120,7 @@ def test_training_lowers_the_loss_and_the_target_only_follows(dots: Path) -> Non
     losses = []
     for step in range(25):
         optimizer.zero_grad()
-        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(1))
+        terms = backward(Criterion(model.encoder, objective), batch, torch.Generator().manual_seed(1))
         assert all(p.grad is None for p in target.parameters()) and all(p.grad is not None for p in parameters)
         optimizer.step()
         before = target.video.box.weight.clone()
@@ -201,7 +201,7 @@ def test_two_half_batches_have_the_gradient_of_one(dots: Path) -> None:
     for parts in (1, 2, 4):
         model, objective = made(recipe, store)
         batch = batch_of(recipe, objective, store)
-        terms = backward(objective, model.encoder, batch, torch.Generator().manual_seed(0), parts=parts)
+        terms = backward(Criterion(model.encoder, objective), batch, torch.Generator().manual_seed(0), parts=parts)
         gradients.append([p.grad for m in (model.encoder.video, objective.predictor) for p in m.parameters()])
         losses.append((terms.loss, terms.parts["prediction"]))
         assert terms.latents.shape == (16, 12) and not terms.loss.requires_grad

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from brain import recipes
-from brain.training.train import Effort, train
+from brain.training.options import Effort
+from brain.training.train import train
 from shared.store.dataset import create_store
 from shared.store.writer import StreamWriter
 from tests.support.dots import RUN, dot_episode, dot_spec

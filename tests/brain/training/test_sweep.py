@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from brain.cli import cli
-from brain.runs.figures import interval_text
+from brain.runs.intervals import interval_text
 from brain.training.sweep import combined, product, read_settings, split_values
 from shared.cli.console import run
 from shared.errors import TinyJEPAError

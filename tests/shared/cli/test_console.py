@@ -225,7 +225,7 @@ def test_the_page_of_commands_lists_every_command_once_and_no_other() -> None:
 
 def test_the_options_that_the_docs_name_exist() -> None:
     """Every ``factory ...`` and ``brain ...`` line of the docs is one that the command takes."""
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "deploy" / "README.md"]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "deploy" / "README.md"]
     wrong, checked = [], 0
     for page in pages:
         text = page.read_text(encoding="utf-8")

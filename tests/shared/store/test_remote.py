@@ -20,9 +20,10 @@ import torch
 from brain.data.loader import Stream
 from shared.errors import DamageError, StoreError, TinyJEPAError
 from shared.store.reader import Store
-from tests.brain.training.test_train import RECIPE, ROOT, command, finish
+from tests import ROOT
 from tests.support.dots import RUN, dot_episode, make_dot_store
 from tests.support.stores import FIELDS
+from tests.support.training import RECIPE, command, finish
 
 pytest.importorskip("obstore")
 boto3 = pytest.importorskip("boto3")  # comes with moto

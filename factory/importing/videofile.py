@@ -1,0 +1,67 @@
+"""Frames of a video file by number, decoded no further than they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".gif")
+
+
+class VideoFile:
+    """The pictures of a file's first video stream in the order they are shown. Opening it decodes none.
+
+    ``times`` are those of its frames: float64 (N,), seconds, increasing, as the file gives them. Raises whatever PyAV
+    raises for a file that is none, and ``ValueError`` for one without pictures.
+    """
+
+    times: np.ndarray
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError("it has no video stream")
+            stream = container.streams.video[0]
+            rate, base = stream.average_rate or stream.guessed_rate, stream.time_base
+            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+            stamps = [packet.dts if packet.pts is None else packet.pts for packet in packets]
+        if not any(stamp is not None for stamp in stamps) or base is None:
+            raise ValueError("it has no pictures")
+        self._base = base
+        self._stamps = sorted({stamp for stamp in stamps if stamp is not None})
+        self.times = np.array(self._stamps, np.float64) * float(base)
+        self.rate = float(rate) if rate else (len(self._stamps) - 1) / max(float(self.times[-1] - self.times[0]), 1e-9)
+
+    def nearest(self, times: np.ndarray) -> np.ndarray:
+        """Numbers of the frames closest to these times, seconds: int64, as many."""
+        after = np.clip(np.searchsorted(self.times, times), 1, max(len(self.times) - 1, 1))
+        if len(self.times) == 1:
+            return np.zeros(len(times), np.int64)
+        earlier = times - self.times[after - 1] <= self.times[after] - times
+        return np.asarray(after - earlier, np.int64)
+
+    def frames(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
+        """The frames with these numbers, which must not decrease: RGB uint8 (H, W, 3).
+
+        Raises ``ValueError`` where the file breaks off before the last, and whatever PyAV raises for damaged bytes.
+        """
+        wanted = [self._stamps[number] for number in numbers]
+        with av.open(str(self.path)) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.options = {"err_detect": "explode"}  # else a decoder paints over what is damaged
+            container.seek(wanted[0], stream=stream, backward=True)
+            decoded = container.decode(stream)
+            frame = None
+            for stamp in wanted:
+                while frame is None or frame.pts is None or frame.pts < stamp:
+                    frame = next(decoded, None)
+                    if frame is None:
+                        seconds = float(stamp * self._base)
+                        raise ValueError(f"it breaks off: there is no picture at {seconds:.3f} s, though it lists one")
+                if frame.pts != stamp:
+                    raise ValueError(f"the picture at {float(stamp * self._base):.3f} s is damaged or lost")
+                yield frame.to_ndarray(format="rgb24")

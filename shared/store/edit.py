@@ -1,0 +1,145 @@
+"""Choosing episodes of a store: those kept go into a new store, the others, if wished, into a second one."""
+
+from __future__ import annotations
+
+import operator
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from shared.errors import StoreError, TinyJEPAError
+from shared.store.dataset import create_store
+from shared.store.files import PARTIAL
+from shared.store.reader import Store
+from shared.store.schema import Episode, EpisodeRef
+from shared.store.writer import StreamWriter
+
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+NUMBERS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+CONDITION = re.compile(r"\s*(steps|return|policy)\s*(<=|>=|!=|==|=|<|>)\s*(.+?)\s*")
+
+Test = Callable[[Store, EpisodeRef], bool]
+
+
+def parse(text: str) -> Test:
+    """A choice of episodes: numbers (``0-9,12``), or a condition on ``steps``, ``return`` or ``policy``.
+
+    >>> parse("steps >= 20"), parse("return<0"), parse("policy = pursuit"), parse("3,5-7")
+    """
+    plain = text.replace(" ", "")
+    if NUMBERS.fullmatch(plain):
+        bounds = [[int(end) for end in part.split("-")] for part in plain.split(",")]
+        return lambda store, ref: any(part[0] <= ref.index <= part[-1] for part in bounds)
+    match = CONDITION.fullmatch(text)
+    if match is None:
+        raise TinyJEPAError(
+            f"'{text}' chooses no episodes: write numbers such as 0-9,12 or a condition such as steps>=20, return<0 or "
+            "policy=pursuit"
+        )
+    name, sign, value = match.groups()
+    compare = COMPARISONS["=" if sign == "==" else sign]
+    if name == "policy":
+        if sign not in ("=", "==", "!="):
+            raise TinyJEPAError(f"'{text}': a policy is equal (=) or not (!=)")
+        return lambda store, ref: compare(ref.policy, value)
+    try:
+        number = float(value)
+    except ValueError:
+        raise TinyJEPAError(f"'{text}': {value!r} is no number") from None
+    if name == "steps":
+        return lambda store, ref: compare(ref.rows - 1, number)
+    return lambda store, ref: compare(float(np.sum(store.read_episode(ref, "reward")["reward"], dtype=float)), number)
+
+
+class Edited(NamedTuple):
+    """What an edit did."""
+
+    kept: int
+    rest: int
+    """Episodes."""
+
+
+def edit(
+    path: Path,
+    into: Path,
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    rest: Path | None = None,
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> Edited:
+    """Write the episodes that meet every ``keep`` and no ``drop`` to a new store, and the others to ``rest``.
+
+    Episodes keep their run, number, seed and policy, and with them their split; every field is copied bit for bit. The
+    store at ``path`` does not change. A new store appears when it is complete: an interrupted edit leaves
+    ``<into>.partial``, which the next one replaces. ``show`` is told episodes done and in all.
+
+    Raises ``TinyJEPAError`` for a choice that cannot be read or leaves nothing, and where a new store's place is taken;
+    ``StoreError`` for a store that is missing or damaged.
+    """
+    if not keep and not drop:
+        raise TinyJEPAError("nothing to choose by: give --keep or --drop")
+    wanted, unwanted = [parse(text) for text in keep], [parse(text) for text in drop]
+    store = Store(path)
+    if store.spec.schema_version < 2:
+        raise StoreError(f"{path} has schema {store.spec.schema_version}, whose logs name no run: collect anew")
+    for place in (into, rest):
+        if place is not None and place.exists():
+            raise TinyJEPAError(f"{place} exists: an edit writes a new store, so name another place")
+    if rest == into:
+        raise TinyJEPAError("--into and --rest name the same place: choose two")
+    kept, others = list[EpisodeRef](), list[EpisodeRef]()
+    for ref in store.episodes:
+        stays = all(test(store, ref) for test in wanted) and not any(test(store, ref) for test in unwanted)
+        (kept if stays else others).append(ref)
+    if not kept:
+        raise TinyJEPAError(f"none of the {len(others):,} episodes of {path} is left by this choice")
+    if rest is not None and not others:
+        raise TinyJEPAError(f"all {len(kept):,} episodes of {path} are kept, and nothing is left for --rest")
+    total = len(kept) + (len(others) if rest is not None else 0)
+    done = 0
+    for place, refs in ((into, kept), (rest, others)):
+        if place is None:
+            continue
+        partial = place.with_name(place.name + PARTIAL)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        done = _copy(store, refs, partial, lambda count: show(count, total), done)
+        partial.rename(place)
+    return Edited(len(kept), len(others))
+
+
+def _copy(store: Store, refs: Sequence[EpisodeRef], target: Path, show: Callable[[int], None], done: int) -> int:
+    """The episodes as a store at ``target``, a stream for each run; returns how many are done."""
+    spec = create_store(target, store.spec)
+    for run in sorted({ref.run for ref in refs}):
+        with StreamWriter(target, spec, run, worker=0) as writer:
+            for ref in refs:
+                if ref.run != run:
+                    continue
+                fields = store.read_episode(ref, "frame", "action", "reward", "state")
+                episode = Episode(
+                    index=ref.index,
+                    seed=ref.seed,
+                    policy=ref.policy,
+                    frame=fields["frame"],
+                    action=fields["action"],
+                    reward=fields["reward"],
+                    state=fields["state"],
+                    terminated=ref.terminated,
+                    truncated=ref.truncated,
+                )
+                writer.append(episode)
+                done += 1
+                show(done)
+    return done

@@ -1,0 +1,103 @@
+"""Planning on the vector beside a grid, without the cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from brain import recipes
+from brain.models.world_model import WorldModel
+from brain.planning.dynamics import Counted, Imagined, ImaginedVector
+from brain.planning.job import Choices, Job
+from brain.planning.learned import Examples, Head, fit
+from brain.planning.planners.policy import advantage_weights, policy_loss
+from factory.cli import cli as factory
+from shared.cli.console import run
+from shared.store.reader import Store
+
+RECIPE = [
+    "encoder.width=8", "encoder.dim=4", "encoder.registers=3", "prediction.predictor.width=8",
+    "prediction.predictor.units=8", "objective.predictor.width=8", "objective.predictor.units=8",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("race") / "store"
+    small = ["--local", "--quiet", "--episodes", "6", "--max-episode-steps", "24", "--frame-size", "16"]
+    assert run(factory, "factory", ["collect", "--world", "car-racing", "--store", str(path), *small]) == 0
+    return Store(path)
+
+
+@pytest.fixture(scope="module")
+def model(store: Store) -> WorldModel:
+    torch.manual_seed(0)
+    made = WorldModel(recipes.load("car-racing-grid-vector", RECIPE), store.spec).eval()
+    for parameter in made.dynamics.predictor.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return made
+
+
+def test_the_vector_goes_on_as_it_does_beside_the_cells(model: WorldModel) -> None:
+    whole, alone = Imagined(model), ImaginedVector(model)
+    frames = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), np.uint8)
+    chunks = torch.randn(5, 4, model.action_dim)
+    z, vector = whole.observe(frames, np.zeros(0)), alone.observe(frames, np.zeros(0))
+    assert vector.shape == (1, 12) and alone.latent_shape == vector.shape[1:]
+    torch.testing.assert_close(vector, model.space.split(z)[1])
+    far = whole.rollout(z.expand(5, -1, -1), chunks)
+    torch.testing.assert_close(alone.rollout(vector.expand(5, -1), chunks), model.space.split(far)[1])
+
+
+@pytest.mark.parametrize(
+    ("planner", "costs", "name"),
+    [
+        ("shooting", ("reward:fit_steps=2", "value:fit_steps=2", "control"), "model, vector alone"),
+        ("prior", ("value:fit_steps=2",), "model, vector alone"),
+        ("policy", (), "model, vector alone"),
+        ("guided", ("control",), "model"),
+    ],
+)
+def test_the_cells_are_left_out_where_no_part_reads_them(
+    planner: str, costs: tuple[str, ...], name: str, model: WorldModel, store: Store, tmp_path: Path
+) -> None:
+    options = ("horizon=2", *(() if planner == "shooting" else ("fit_steps=2",)))
+    options += ("samples=4",) if planner in ("shooting", "prior") else ()
+    choices = Choices("race", planner, options, costs, episodes=1, shown=0, baselines=False)
+    job = Job(choices, tmp_path, model, store)
+    assert isinstance(job.dynamics, Counted) and job.dynamics.name == name
+    frame, _ = job.world.reset(seed=0)
+    z = job.dynamics.observe(np.stack([frame] * job.dynamics.stack), job.world.state())
+    assert z.ndim == (2 if name.endswith("alone") else 3)
+
+
+def test_a_head_of_other_latents_is_fitted_anew(model: WorldModel, store: Store, tmp_path: Path) -> None:
+    quick = ("horizon=1", "samples=2")
+    made = []
+    for costs in (("value:fit_steps=2",), ("value:fit_steps=2", "goal-distance")):
+        job = Job(Choices("race", "shooting", quick, costs), tmp_path, model, store)
+        made.append(job.cost.costs[0]._head.reader.places)
+    assert made == [(), made[1]] and len(made[1]) == 2
+
+
+def test_the_policy_does_what_earned_more() -> None:
+    """Two episodes at the same latent: one turned left and earned, the other turned right and did not."""
+    turn = torch.tensor([-1.0, 1.0]).repeat_interleave(40)[:, None]
+    rewards = (turn[:, 0] < 0).float()
+    last = torch.tensor([39, 79]).repeat_interleave(40)
+    data = Examples(
+        torch.ones(80, 2), np.zeros((80, 0), np.float32), turn, rewards, last, torch.ones(80, dtype=torch.bool), 2
+    )
+    weights = advantage_weights(data, 1.0)
+    assert advantage_weights(data, 0.0)[[5, 39, 45]].tolist() == [1, 0, 1]
+    assert weights[5] > 5 * weights[45] and weights[39] == weights[79] == 0
+
+    class Space:
+        widths = ()
+
+    head = Head(torch.Size((2,)), 1)
+    fit(head, data, policy_loss(Space(), 1.0), 150, seed=0)
+    assert head(torch.ones(1, 2)).item() < -0.8

@@ -1,0 +1,36 @@
+"""A pretrained run, judged on episodes collected here and now, is as good as its card says."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from brain import pretrained
+from brain.runs.figures import judged
+from brain.runs.folder import Run
+
+NEAR = 0.05
+"""A teleport's AUC over some hundred transitions of 60 other episodes: this is many times its standard error."""
+
+
+def test_the_logo_judged_on_fresh_episodes_gives_the_figures_of_its_card(tmp_path: Path) -> None:
+    facts = Run(pretrained.folder("bouncing-logo")).facts()
+    words = shlex.split(facts["collect"])
+    words[words.index("--episodes") + 1] = "60"
+    words[words.index("--seed") + 1] = "4242"
+    for module, arguments in (
+        ("factory.cli", [*words[1:], "--local", "--quiet"]),
+        ("brain.cli", ["judge", "--pretrained", "bouncing-logo", "--quiet"]),  # it looks where `collect` writes
+    ):
+        done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    copy = tmp_path / "runs" / "pretrained-bouncing-logo"
+    fresh, card = judged(copy), judged(pretrained.folder("bouncing-logo"))
+    assert json.loads((copy / "judge.json").read_text())["data"]["test"]["episodes"] < 60
+    for label in ("teleport_auc", "hard_auc"):
+        now, then = fresh.headline[label].value, card.headline[label].value
+        assert now is not None and then is not None and abs(now - then) < NEAR, label
+    assert (copy / "report.html").exists()
