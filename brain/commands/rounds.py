@@ -71,7 +71,7 @@ def command(
 
     Examples:
       brain rounds --run runs/two-room --store data/two-room --planner tree
-      brain rounds --run runs/lander --store data/LunarLander-v3 --task reward --rounds 5 --budget 10m
+      brain rounds --run runs/lander --store data/lander --task reward
     """
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")
