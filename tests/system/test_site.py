@@ -88,7 +88,7 @@ def test_the_navigation_leads_to_the_worlds(browser: tuple[Any, str], width: int
         page.until("document.querySelector('.md-nav--primary').getBoundingClientRect().left >= 0")
     wanted = f"[...document.querySelectorAll('{link}')].find((one) => one.pathname === '/worlds/')"
     page.do(f"{wanted}.click()")
-    page.until("location.pathname === '/worlds/' && document.querySelector('.md-content h1')")
+    page.until("location.pathname === '/worlds/' && document.querySelector('.md-content h1') !== null")
 
 
 def test_a_broken_link_and_a_missing_docstring_fail_the_build(tmp_path: Path) -> None:
