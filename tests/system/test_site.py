@@ -31,7 +31,7 @@ SITE = ("docs", "brain", "factory", "shared", "deploy", "benchmarks", "README.md
 
 
 def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    words = ["-m", "mkdocs", "build", "--quiet", "--strict", "-f", "docs/site/mkdocs.yml", "-d", str(site)]
+    words = ["-m", "mkdocs", "build", "--strict", "-f", "docs/site/mkdocs.yml", "-d", str(site)]
     environment = os.environ | {"PYTHONPATH": str(source), "NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run([sys.executable, *words], cwd=source, env=environment, capture_output=True, text=True)
 
