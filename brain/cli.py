@@ -13,6 +13,7 @@ COMMANDS.register("judge", "brain.commands.judge:command", "Calibrate the energy
 COMMANDS.register("probe", "brain.commands.probe:command", "Measure what the latents know of the true state.")
 COMMANDS.register("dream", "brain.commands.dream:command", "Show decoded forecasts beside the true frames.")
 COMMANDS.register("plan", "brain.commands.plan:command", "Let an agent plan with the model, and measure it.")
+COMMANDS.register("rounds", "brain.commands.rounds:command", "Plan, record the episodes, train on them, and again.")
 COMMANDS.register("live", "brain.commands.live:command", "Watch a model watch its world, in a web page.")
 COMMANDS.register("export", "brain.commands.export:command", "Write a run as ONNX graphs or as a web page.")
 COMMANDS.register("report", "brain.commands.report:command", "Put everything a run holds on one page.")
