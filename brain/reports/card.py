@@ -102,8 +102,8 @@ def _figures(judgement: Judgement) -> Iterator[str]:
         yield "| violation | relative accuracy | AUC | detected |"
         yield "|---|---|---|---|"
         for name, found in judgement.violations.items():
-            scores = (found.relative_accuracy, found.auc, found.detection_rate)
-            yield f"| {name} | " + " | ".join(map(figure_text, scores)) + " |"
+            told = (found.relative_accuracy, found.auc, found.detection_rate)
+            yield f"| {name} | " + " | ".join(map(figure_text, told)) + " |"
 
 
 def _weights(hashes: dict[str, str]) -> Iterator[str]:
