@@ -1,6 +1,7 @@
 """The pictures of the live page in ``docs/images``, from a real run in a real browser.
 
 python -m benchmarks.live_pictures --run runs/car-racing
+python -m benchmarks.live_pictures --run runs/car-racing --violation car-vanishes
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 import typer
 
 from benchmarks.live import serving
-from tests.support.chromium import Chromium, chromium
+from tests.support.chromium import CHOOSE, Chromium, chromium
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
@@ -38,16 +39,35 @@ async def shoot(browser: Chromium, url: str, name: str, size: tuple[int, int], d
     await page.send("Page.close")
 
 
-async def main_async(runs: list[Path]) -> None:
+async def shoot_violation(browser: Chromium, url: str, name: str) -> None:
+    """Show one of the world's violations at a tenth of the speed, and take a screenshot two frames into it."""
+    page = await browser.page()
+    await page.open(url, 1280, 920)
+    await page.until("window.live && live.state && live.points.length > 150", 90)
+    await page.send("Emulation.setScrollbarsHidden", hidden=True)
+    await page.do(CHOOSE.format(id="speed", value="0.1"))
+    await page.until("live.state.speed === 0.1")
+    await page.do(f"document.querySelector('[data-intervention={name}]').click()")
+    await page.until(f"live.points.filter(p => p[3] === '{name}' && p[1] !== null).length > 2", 120)
+    await page.picture(IMAGES / f"live-{name}.png")
+    print(IMAGES / f"live-{name}.png", page.problems)
+    await page.send("Page.close")
+
+
+async def main_async(runs: list[Path], violation: str | None) -> None:
     async with serving(runs) as server, chromium() as browser:
+        if violation:
+            return await shoot_violation(browser, server.url, violation)
         await shoot(browser, server.url, "light", (1280, 920), dark=False)
         await shoot(browser, server.url, "dark", (1280, 920), dark=True)
         await shoot(browser, server.url, "phone", (390, 844), dark=False)
 
 
-def main(runs: Annotated[list[Path], typer.Option("--run")]) -> None:
+def main(
+    runs: Annotated[list[Path], typer.Option("--run")], violation: Annotated[str | None, typer.Option()] = None
+) -> None:
     torch.set_num_threads(1)
-    asyncio.run(main_async(runs))
+    asyncio.run(main_async(runs, violation))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
         "store": {"path": store.address} | store.spec.model_dump(mode="json"),
         "data": data_facts(samples),
         "latent": {
-            "dim": model.latent_dim,
+            "dim": model.space.vector or model.latent_dim,
             "shape": list(model.latent_shape),
             "effective_rank": effective_rank(raw),
             "embedding_std": embedding_std(raw),
