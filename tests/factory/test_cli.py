@@ -267,3 +267,13 @@ def test_an_address_that_nobody_answers(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("factory: error: no Ray cluster answers at 127.0.0.1:1")
     assert done.stderr.count("\n") == 1
+
+
+def test_factors_are_sampled_set_shown_and_refused(tmp_path: Path) -> None:
+    small = ("collect", "--local", "--quiet", "--world", "bouncing-logo", "--episodes", "3", "--store", tmp_path / "a")
+    assert factory(*small, "--vary", "speed", "--set-factor", "logo_size=1.5").returncode == 0
+    status = factory("status", tmp_path / "a").stdout
+    assert "logo_size 1.5 in every episode; speed sampled per episode, " in status
+    assert factory(*small, "--vary", "speed").returncode == 2  # another choice is another store
+    wrong = factory(*small, "--vary", "sped")
+    assert wrong.returncode == 2 and "unknown factor 'sped'. Did you mean 'speed'?" in wrong.stderr
