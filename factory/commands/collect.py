@@ -235,6 +235,11 @@ def command(
             for world in dict.fromkeys(names)
         ]
     workers = 1 if local else workers or (None if address else os.cpu_count() or 1)
+    if not quiet and address is None and (workers or 1) > (cores := os.cpu_count() or 1):
+        typer.echo(
+            f"factory: note: {workers} workers take turns on {cores} cores, slower than {cores}: leave out --workers",
+            err=True,
+        )
     for job in jobs:
         path = here / (store or default_store(job.spec.world, data, dataset))  # an environment may change the directory
         if dry_run:

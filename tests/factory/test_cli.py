@@ -137,6 +137,26 @@ def assert_one_line(captured: object, words: list[str]) -> None:
         assert word in error
 
 
+def test_more_workers_than_cores_are_said_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    cores = os.cpu_count() or 1
+    for workers in (cores, cores + 1):
+        estimate = [
+            "collect",
+            "--world",
+            "bouncing-logo",
+            "--episodes",
+            "4",
+            "--dry-run",
+            "--store",
+            str(tmp_path / "a"),
+        ]
+        assert run(cli, "factory", [*estimate, "--workers", str(workers)]) == 0
+        notes = [line for line in capsys.readouterr().err.splitlines() if "take turns" in line]
+        assert notes == [
+            f"factory: note: {workers} workers take turns on {cores} cores, slower than {cores}: leave out --workers"
+        ] * (workers > cores)
+
+
 @pytest.mark.parametrize("workers", ["0", "-3"])
 def test_workers_must_be_positive(capsys: pytest.CaptureFixture[str], workers: str) -> None:
     assert run(cli, "factory", ["collect", "--workers", workers]) == 2
