@@ -42,7 +42,7 @@ class Plan:
 
 PLANS = {
     "bouncing-logo": Plan("bouncing-logo", "--episodes 1000 --seed 11"),
-    "car-racing": Plan("car-racing-grid-vector", "--frames 200000 --seed 20"),
+    "car-racing": Plan("car-racing-grid-vector", "--policy mixed-driving --frames 200000 --seed 20"),
     "double-pendulum": Plan("double-pendulum", "--episodes 600 --seed 11"),
     "two-room": Plan("two-room-grid", "--episodes 12000 --seed 11", ""),
 }

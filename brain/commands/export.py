@@ -107,8 +107,8 @@ def command(
     from brain.runs.folder import Run
 
     if card:
-        for run in runs:
-            typer.echo(str(write_card(run)))
+        for folder in runs:
+            typer.echo(str(write_card(folder)))
     if not onnx and web is None:
         return
     need_onnx()

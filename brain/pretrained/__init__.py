@@ -52,9 +52,9 @@ def copied(name: str) -> Path:
     """
     source, place = folder(name), copy_place(name)
     if place.exists():
-        for file in _SAME:
-            if not (place / file).is_file() or (place / file).read_bytes() != (source / file).read_bytes():
-                raise TinyJEPAError(f"{place} holds another run than pretrained {name} ({file}): move it away")
+        for part in _SAME:
+            if not (place / part).is_file() or (place / part).read_bytes() != (source / part).read_bytes():
+                raise TinyJEPAError(f"{place} holds another run than pretrained {name} ({part}): move it away")
         return place
     partial = place.with_name(place.name + ".partial")
     try:

@@ -94,7 +94,7 @@ def _figures(judgement: Judgement) -> Iterator[str]:
     mean = judgement.violations_mean
     if mean is not None:
         yield ""
-        seen = sum(not found.unseen for found in judgement.violations.values())
+        seen = sum("@" not in name for name in judgement.violations)
         yield f"Violations of expectation, mean of {seen}: {_scores(mean)}."
         for name, scores in mean.unseen.items():
             yield f"In scenes unlike those of training ({name}): {_scores(scores)}."
@@ -102,8 +102,8 @@ def _figures(judgement: Judgement) -> Iterator[str]:
         yield "| violation | relative accuracy | AUC | detected |"
         yield "|---|---|---|---|"
         for name, found in judgement.violations.items():
-            scores = (found.relative_accuracy, found.auc, found.detection_rate)
-            yield f"| {name} | " + " | ".join(map(figure_text, scores)) + " |"
+            told = (found.relative_accuracy, found.auc, found.detection_rate)
+            yield f"| {name} | " + " | ".join(map(figure_text, told)) + " |"
 
 
 def _weights(hashes: dict[str, str]) -> Iterator[str]:

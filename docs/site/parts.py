@@ -16,11 +16,14 @@ KINDS: dict[str, tuple[str, Registry, str]] = {
     "parts/objectives": ("Objectives", parts.OBJECTIVES, "brain train --set objective.views={name}"),
     "parts/predictors": ("Predictors", parts.PREDICTORS, "brain train --set prediction.predictor.kind={name}"),
     "parts/decoders": ("Decoders", parts.DECODERS, "brain dream --run runs/RUN"),
-    "parts/planners": ("Planners", parts.PLANNERS, "brain plan --planner {name}"),
-    "parts/costs": ("Costs", parts.COSTS, "brain plan --cost {name}"),
+    "parts/planners": ("Planners", parts.PLANNERS, "brain plan --run runs/RUN --planner {name}"),
+    "parts/costs": ("Costs", parts.COSTS, "brain plan --run runs/RUN --cost {name}"),
     "parts/policies": ("Policies", POLICIES, "factory collect --policy {name}"),
 }
 """Folder of the pages to title, registry, and the command that chooses a part."""
+
+CHOSEN = {"decoder": "Nobody names a decoder: `brain dream` takes the one that suits the latents and the frames."}
+"""Of a registry's kind: what there is to know about the choice."""
 
 
 def nav() -> list[Any]:
@@ -83,13 +86,18 @@ def sections(values: BaseModel, title: str) -> list[str]:
 
 def part_list(title: str, registry: Registry, how: str) -> str:
     rows = ([f"[{name}]({name}.md)", cell(registry.summary(name))] for name in registry)
-    return f"# {title}\n\nBy `{how.format(name='NAME')}`.\n" + table([title[:-1], "What it is"], rows)
+    return (
+        f"# {title}\n\nBy `{how.format(name='NAME')}`.\n"
+        + table(["Name", "What it is"], rows)
+        + (CHOSEN.get(registry.kind, "") + "\n")
+    )
 
 
 def part(registry: Registry, name: str, how: str) -> str:
     """A part's summary, docstring and options."""
     kind = registry.get(name)
     lines = [f"# {name}\n\n{sentence(registry.summary(name))}\n\n```\n{how.format(name=name)}\n```\n"]
+    lines.append(CHOSEN.get(registry.kind, "") + "\n")
     lines.append(f"{doc(kind)}\n\n`{registry.path(name).replace(':', '.')}`\n")
     own = getattr(kind, "Options", None)
     if own is not None:

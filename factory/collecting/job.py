@@ -11,7 +11,7 @@ from factory.policies import check_policy
 from shared.errors import TinyJEPAError
 from shared.registry import closest
 from shared.store.schema import MOST_COLUMNS, RunSpec, StoreSpec
-from shared.worlds import WORLDS, canonical_name, make_world
+from shared.worlds import WORLDS, canonical_name, make_world, world_class
 from shared.worlds.base import World, action_dim
 
 INNER_CHUNK_BYTES = 1 << 20
@@ -53,6 +53,7 @@ def make_job(
         named = known[dataset]
         policy, max_episode_steps = policy or named.policy, max_episode_steps or named.max_episode_steps
         options = named.options | (options or {})
+    _check_factors(name, options or {})
     made = make_world(name, frame_size, **(options or {}))
     try:
         policy = policy or made.default_policy
@@ -85,6 +86,12 @@ def make_job(
         raise TinyJEPAError(f"world '{name}' does not fit into a store: {reason}") from error
     finally:
         made.close()
+
+
+def _check_factors(name: str, options: dict[str, Any]) -> None:
+    """Refuse factors of a world that has none, in words of the command line."""
+    if options.keys() & {"factors", "vary"} and not world_class(name).factors:
+        raise TinyJEPAError(f"world '{name}' has no factors: leave out --vary and --set-factor")
 
 
 def rows_of_chunk_and_shard(frame_shape: tuple[int, int, int], most: int) -> tuple[int, int]:

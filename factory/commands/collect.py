@@ -90,6 +90,23 @@ def command(
         list[str] | None,
         typer.Option("--option", metavar="KEY=VALUE", rich_help_panel=WORLD, help="Option of the world. Repeatable."),
     ] = None,
+    factors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-factor",
+            metavar="NAME=VALUE",
+            rich_help_panel=WORLD,
+            help="Set a factor of variation of the world (see `factory worlds`). Repeatable.",
+        ),
+    ] = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            rich_help_panel=WORLD,
+            help="Factors to sample anew in each episode, separated by commas.",
+        ),
+    ] = None,
     observation: Annotated[
         str | None,
         typer.Option(
@@ -191,6 +208,8 @@ def command(
       factory collect --world car-racing --world CartPole-v1 --frames 20000
       factory collect --world two-room --dataset wall_other --episodes 1000
       factory collect --frame-size 96 --option hud=false --store data/cars-96
+      factory collect --vary road_colour,friction --store data/cars-varied
+      factory collect --world double-pendulum --set-factor gravity=3.7 --store data/moon
       factory collect --world MiniGrid-Empty-5x5-v0 --frames 2e4
     """
     if local and (address is not None or (workers or 1) > 1):
@@ -208,12 +227,19 @@ def command(
 
     here = Path.cwd()
     given = world_options(options or []) | ({"observation": observation} if observation is not None else {})
+    given |= {"factors": world_options(factors, "--set-factor")} if factors else {}
+    given |= {"vary": vary.replace(",", " ").split()} if vary is not None else {}
     with results_alone():
         jobs = [
             make_job(world, policy, seed, frame_size, max_episode_steps, given, dataset)
             for world in dict.fromkeys(names)
         ]
     workers = 1 if local else workers or (None if address else os.cpu_count() or 1)
+    if not quiet and address is None and (workers or 1) > (cores := os.cpu_count() or 1):
+        typer.echo(
+            f"factory: note: {workers} workers take turns on {cores} cores, slower than {cores}: leave out --workers",
+            err=True,
+        )
     for job in jobs:
         path = here / (store or default_store(job.spec.world, data, dataset))  # an environment may change the directory
         if dry_run:
@@ -298,13 +324,14 @@ def _estimate(
         typer.echo("the disk has less free space than that: free some, or choose another --store")
 
 
-def world_options(pairs: Sequence[str]) -> dict[str, Any]:
+def world_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any]:
     """``key=value`` pairs; a value is JSON (``true``, ``3``, ``0.5``) or else text."""
     options: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not key.isidentifier() or not equals:
-            raise TinyJEPAError(f"--option {pair}: write it as key=value, for example --option hud=false")
+            example = "--option hud=false" if flag == "--option" else f"{flag} friction=0.5"
+            raise TinyJEPAError(f"{flag} {pair}: write it as key=value, for example {example}")
         try:
             options[key] = json.loads(text.lower() if text in ("True", "False") else text)
         except json.JSONDecodeError:

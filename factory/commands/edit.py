@@ -35,8 +35,8 @@ def command(
 
     Examples:
       factory edit data/pusht --drop 3,17 --into data/pusht-clean
-      factory edit data/car-racing --keep 'return>=100' --keep 'steps>=200' --into data/good
-      factory edit data/car-racing --keep policy=pursuit --into data/pursuit --rest data/others
+      factory edit data/cars --keep 'return>=100' --into data/good
+      factory edit data/cars --keep policy=pursuit --into data/a --rest data/b
     """
     from rich.console import Console
 

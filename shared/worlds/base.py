@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
 from shared.worlds.axes import Axis
+from shared.worlds.factors import Factor, Value, Variation
 
 if TYPE_CHECKING:
     from typing import Self
@@ -102,6 +103,16 @@ class World(gym.Env[np.ndarray, Any]):
     violations: ClassVar[tuple[Violation, ...]] = ()
     """Impossible events that its simulator can make: see ``shared.worlds.violations``."""
 
+    factors: ClassVar[tuple[Factor, ...]] = ()
+    """Its factors of variation. A world that has any takes ``factors`` (values by name) and ``vary`` (names to sample
+    per episode) in its constructor, and hands them to ``choose``."""
+
+    variation: Variation = Variation(())
+    """Which of its factors are set or sampled."""
+
+    factor_values: Mapping[str, Value] = {}
+    """The values of all factors in this episode: after ``super().reset(seed=seed)``."""
+
     unseen: ClassVar[dict[str, dict[str, Any]]] = {}
     """World options, by a short name, that show what its named data sets and defaults never do."""
 
@@ -121,6 +132,20 @@ class World(gym.Env[np.ndarray, Any]):
         ``frame_size``: the side of the frames, for states that are in pixels.
         """
         return ()
+
+    def choose(self, given: Mapping[str, Any] | None, vary: Sequence[str]) -> None:
+        """Set factors, and choose those to sample; raises ``TinyJEPAError`` for an unknown one or a bad value."""
+        self.variation = Variation(self.factors, given, vary)
+        self.factor_values = self.variation.values(None)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin an episode: worlds call this first, which seeds ``np_random`` and draws ``factor_values``."""
+        super().reset(seed=seed)
+        if self.variation.sampled:
+            self.factor_values = self.variation.values(int(self.np_random.integers(2**31)) if seed is None else seed)
+        return np.zeros(0, np.uint8), {}
 
     def state(self) -> np.ndarray:
         """Privileged state, float32 ``(S,)``."""

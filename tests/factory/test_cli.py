@@ -137,6 +137,26 @@ def assert_one_line(captured: object, words: list[str]) -> None:
         assert word in error
 
 
+def test_more_workers_than_cores_are_said_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    cores = os.cpu_count() or 1
+    for workers in (cores, cores + 1):
+        estimate = [
+            "collect",
+            "--world",
+            "bouncing-logo",
+            "--episodes",
+            "4",
+            "--dry-run",
+            "--store",
+            str(tmp_path / "a"),
+        ]
+        assert run(cli, "factory", [*estimate, "--workers", str(workers)]) == 0
+        notes = [line for line in capsys.readouterr().err.splitlines() if "take turns" in line]
+        assert notes == [
+            f"factory: note: {workers} workers take turns on {cores} cores, slower than {cores}: leave out --workers"
+        ] * (workers > cores)
+
+
 @pytest.mark.parametrize("workers", ["0", "-3"])
 def test_workers_must_be_positive(capsys: pytest.CaptureFixture[str], workers: str) -> None:
     assert run(cli, "factory", ["collect", "--workers", workers]) == 2
@@ -267,3 +287,13 @@ def test_an_address_that_nobody_answers(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("factory: error: no Ray cluster answers at 127.0.0.1:1")
     assert done.stderr.count("\n") == 1
+
+
+def test_factors_are_sampled_set_shown_and_refused(tmp_path: Path) -> None:
+    small = ("collect", "--local", "--quiet", "--world", "bouncing-logo", "--episodes", "3", "--store", tmp_path / "a")
+    assert factory(*small, "--vary", "speed", "--set-factor", "logo_size=1.5").returncode == 0
+    status = factory("status", tmp_path / "a").stdout
+    assert "logo_size 1.5 in every episode; speed sampled per episode, " in status
+    assert factory(*small, "--vary", "speed").returncode == 2  # another choice is another store
+    wrong = factory(*small, "--vary", "sped")
+    assert wrong.returncode == 2 and "unknown factor 'sped'. Did you mean 'speed'?" in wrong.stderr

@@ -31,7 +31,7 @@ SITE = ("docs", "brain", "factory", "shared", "deploy", "benchmarks", "README.md
 
 
 def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    words = ["-m", "mkdocs", "build", "--quiet", "--strict", "-f", "docs/site/mkdocs.yml", "-d", str(site)]
+    words = ["-m", "mkdocs", "build", "--strict", "-f", "docs/site/mkdocs.yml", "-d", str(site)]
     environment = os.environ | {"PYTHONPATH": str(source), "NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run([sys.executable, *words], cwd=source, env=environment, capture_output=True, text=True)
 
@@ -88,7 +88,7 @@ def test_the_navigation_leads_to_the_worlds(browser: tuple[Any, str], width: int
         page.until("document.querySelector('.md-nav--primary').getBoundingClientRect().left >= 0")
     wanted = f"[...document.querySelectorAll('{link}')].find((one) => one.pathname === '/worlds/')"
     page.do(f"{wanted}.click()")
-    page.until("location.pathname === '/worlds/' && document.querySelector('.md-content h1')")
+    page.until("location.pathname === '/worlds/' && document.querySelector('.md-content h1') !== null")
 
 
 def test_a_broken_link_and_a_missing_docstring_fail_the_build(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import cv2
@@ -13,9 +13,15 @@ from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, even
 from shared.worlds.base import World
 from shared.worlds.bouncing_logo.violations import VIOLATIONS
+from shared.worlds.factors import Factor, number
 from shared.worlds.violations import Violation
 
 PICTURE_SIDE = 480
+
+FACTORS = (
+    Factor("speed", "times the usual", 1.0, (0.1, 3.0), (0.7, 1.4), physical=True),
+    Factor("logo_size", "times the usual", 1.0, (0.4, 2.0), (0.8, 1.3)),
+)
 
 
 class BouncingLogo(World):
@@ -30,6 +36,7 @@ class BouncingLogo(World):
     * State: ``x``, ``y`` (pixels, of the logo's centre), ``vx``, ``vy`` (pixels per step).
     * Option ``teleport_at``: at that step (1 is the first) the logo is put down uniformly in [3, N - 4] squared
       before it moves, a future that nothing announces; 0 means never.
+    * Options ``factors``, ``vary``: values of ``FACTORS`` by name, and those to sample per episode.
 
     This is the world of dvd-jepa (github.com/mandarwagh9/dvd-jepa), with frames of 8 bits.
     """
@@ -42,6 +49,7 @@ class BouncingLogo(World):
     default_frame_size: ClassVar[int] = 16
     default_policy: ClassVar[str] = "none"
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    factors: ClassVar[tuple[Factor, ...]] = FACTORS
     maps: ClassVar[tuple[tuple[str, str], ...]] = (("x", "y"),)
 
     @classmethod
@@ -55,7 +63,15 @@ class BouncingLogo(World):
     velocity: np.ndarray
     """float64 (2,): pixels per step"""
 
-    def __init__(self, frame_size: int = 16, teleport_at: int = 0, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        frame_size: int = 16,
+        teleport_at: int = 0,
+        render_mode: str | None = None,
+        factors: Mapping[str, Any] | None = None,
+        vary: Sequence[str] = (),
+    ) -> None:
+        self.choose(factors, vary)
         if teleport_at < 0:
             raise TinyJEPAError(f"BouncingLogo: teleport_at is {teleport_at}; it must be a step, or 0 for never")
         if render_mode not in (None, "rgb_array"):
@@ -66,14 +82,17 @@ class BouncingLogo(World):
         self.size = frame_size
         self._teleport_at = teleport_at
         self._pixels = np.arange(frame_size, dtype=np.float32)
-        self._spread = np.float32(2 * (1.5 * frame_size / 16) ** 2)
+        self._apply_factors()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
+        self._apply_factors()
         self.position = self.np_random.uniform(2, self.size - 3, 2)
-        self.velocity = self.np_random.choice([-1.0, 1.0], 2) * 0.05 * (self.size - 1)
+        self.velocity = (
+            self.np_random.choice([-1.0, 1.0], 2) * 0.05 * (self.size - 1) * number(self.factor_values["speed"])
+        )
         self._step = 0
         self._move()
         return self.frame(), {}
@@ -112,6 +131,10 @@ class BouncingLogo(World):
             )
             total += np.float32(peak) * np.outer(y, x)
         return np.rint(np.minimum(total, 255)).astype(np.uint8)[:, :, None]
+
+    def _apply_factors(self) -> None:
+        size = number(self.factor_values["logo_size"])
+        self._spread = np.float32(2 * (1.5 * self.size / 16 * size) ** 2)
 
     def _move(self) -> None:
         moved = self.position + self.velocity

@@ -30,6 +30,7 @@ class Car(car_dynamics.Car):
         super().__init__(world, angle, x, y)
         self.leave_skids = leave_skids
         self.throttle = 0.0
+        self.friction = 1.0
         self.omega = [0.0] * 4
         self.phase = [0.0] * 4
         self.tiles = tiles
@@ -56,11 +57,12 @@ class Car(car_dynamics.Car):
         self.throttle += 0.1 if rise > 0.1 else rise
         engine = POWER * self.throttle / WHEEL_MOMENT_OF_INERTIA
         omegas, phases, tiles, angles = self.omega, self.phase, self.tiles, self.angle
+        on_road, on_grass = FRICTION_LIMIT * self.friction, GRASS_FRICTION * self.friction
         for i, (wheel, joint, rotation, velocity) in enumerate(self._parts):
             turn = (steer if i < 2 else 0.0) - angles[i]
             speed = 50.0 * turn
             joint.motorSpeed = 3.0 if speed > 3.0 else -3.0 if speed < -3.0 else speed
-            limit = FRICTION_LIMIT if tiles[i] else GRASS_FRICTION
+            limit = on_road if tiles[i] else on_grass
 
             s, c, vx, vy = rotation.s, rotation.c, velocity.x, velocity.y
             omega = omegas[i]

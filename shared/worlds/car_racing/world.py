@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,10 +18,12 @@ from shared.worlds.axes import Axis, Band
 from shared.worlds.base import Subset, World
 from shared.worlds.car_racing.car import DT, Car
 from shared.worlds.car_racing.contacts import Contacts
+from shared.worlds.car_racing.factors import FACTORS, colours
 from shared.worlds.car_racing.renderer import FULL_ZOOM, Renderer
 from shared.worlds.car_racing.road import DRIVING, ROAD_HALF_WIDTH
 from shared.worlds.car_racing.track import CentreLine, Track
 from shared.worlds.car_racing.violations import VIOLATIONS
+from shared.worlds.factors import Factor, number
 from shared.worlds.tasks import Score, Task
 from shared.worlds.violations import Violation
 
@@ -62,7 +64,8 @@ class CarRacing(World):
     Options: ``hud`` keeps the dashboard (otherwise its rows are cropped before resizing); ``intro`` keeps the first
     second's camera zoom (the physics do not depend on it); ``frame_skip`` repeats each action and sums the rewards;
     ``lap_complete_percent`` and ``domain_randomize`` are gymnasium's, as is ``reset(options={"randomize": bool})``,
-    where False keeps the colours of the episode before and thus makes them depend on it.
+    where False keeps the colours of the episode before and thus makes them depend on it. ``factors`` sets
+    ``FACTORS`` by name, ``vary`` names those to sample per episode.
     """
 
     metadata = {  # noqa: RUF012 - gymnasium declares it per instance
@@ -90,6 +93,7 @@ class CarRacing(World):
     """8 seconds: more tracks per frame collected than with gymnasium's 1000, at little cost for the resets."""
     shard_rows: ClassVar[int] = 4096
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    factors: ClassVar[tuple[Factor, ...]] = FACTORS
     tasks: ClassVar[Mapping[str, Task]] = {
         "race": Score("100 tracks of 1,000 frames; gymnasium counts a mean of 900 as solved", 1000, 100, 900.0)
     }
@@ -128,7 +132,10 @@ class CarRacing(World):
         lap_complete_percent: float = 0.95,
         domain_randomize: bool = False,
         render_mode: str | None = None,
+        factors: Mapping[str, Any] | None = None,
+        vary: Sequence[str] = (),
     ) -> None:
+        self.choose(factors, vary)
         if frame_size < 8:
             raise TinyJEPAError(f"CarRacing: frame_size is {frame_size}; it must be at least 8 pixels")
         if frame_skip < 1:
@@ -156,6 +163,7 @@ class CarRacing(World):
         super().reset(seed=seed)
         if self.domain_randomize and (options or {}).get("randomize", True):
             self._draw_colours()
+        self.__dict__ |= colours(self.variation.names, self.factor_values)
         circuit = Track.create(self.np_random)
         self.circuit = circuit
         self._shapes = [polygonShape(vertices=tile) for tile in circuit.tiles]
@@ -291,6 +299,7 @@ class CarRacing(World):
         self.world = b2World((0, 0), contactListener=contacts)
         self._build_road()
         self.car = Car(self.world, angle, x, y, contacts.tiles, leave_skids=self.render_mode is not None)
+        self.car.friction = number(self.factor_values["friction"])
         for i, wheel in enumerate(self.car.wheels):
             wheel.userData = None
             wheel.fixtures[0].userData = -1 - i

@@ -14,9 +14,10 @@ from gymnasium import spaces
 from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, around, even
 from shared.worlds.base import World
-from shared.worlds.double_pendulum.physics import START, SUBSTEP, State, advance
+from shared.worlds.double_pendulum.physics import START, SUBSTEP, State, advance, bodies
 from shared.worlds.double_pendulum.tasks import TASKS
 from shared.worlds.double_pendulum.violations import VIOLATIONS
+from shared.worlds.factors import Factor, Value, number
 from shared.worlds.tasks import Task
 from shared.worlds.violations import Violation
 
@@ -47,6 +48,16 @@ Colour = tuple[int, int, int]
 Place = tuple[float, float]
 """Metres from the pivot, to the right and downwards."""
 
+FACTORS = (
+    Factor("length1", "m", 1.0, (0.5, 1.0), (0.8, 1.0), physical=True),
+    Factor("length2", "m", 1.0, (0.5, 1.0), (0.8, 1.0), physical=True),
+    Factor("mass1", "kg", 1.0, (0.2, 5.0), (0.7, 1.5), physical=True),
+    Factor("mass2", "kg", 1.0, (0.2, 5.0), (0.7, 1.5), physical=True),
+    Factor("gravity", "m/s^2", 9.81, (0.0, 15.0), (8.0, 12.0), physical=True),
+    Factor("rod_colour", "RGB", (110.0, 110.0, 110.0), (0, 255), (60, 160)),
+    Factor("background_colour", "RGB", (0.0, 0.0, 0.0), (0, 255), (0, 50)),
+)
+
 KEYS: dict[str, tuple[float, ...]] = {
     "left": (-1.0, 0.0),
     "right": (1.0, 0.0),
@@ -73,6 +84,8 @@ class DoublePendulum(World):
       are not chaotic. ``reset(options={"state": (theta1, theta2, omega1, omega2)})`` starts there instead.
     * Option ``torque``: whether there are actions; ``factory drive`` then has keys, left and right for the pivot
       (right is counter-clockwise), up and down for the elbow.
+    * Options ``factors``, ``vary``: values of ``FACTORS`` by name, and those to sample per episode. Energies and
+      Lyapunov exponents of ``physics`` and ``lyapunov`` are of the plain pendulum.
 
     Raises ``TinyJEPAError`` for a ``frame_size`` below 8, an unknown ``render_mode``, or a start whose numbers are not
     four or not finite. On its chaos: Shinbrot, Grebogi, Wisdom and Yorke, American Journal of Physics 60 (1992).
@@ -86,6 +99,7 @@ class DoublePendulum(World):
     max_episode_steps = 200
     default_policy: ClassVar[str] = "mixed"
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    factors: ClassVar[tuple[Factor, ...]] = FACTORS
     tasks: ClassVar[Mapping[str, Task]] = TASKS
     maps: ClassVar[tuple[tuple[str, str], ...]] = (("theta1", "omega1"), ("theta2", "omega2"), ("theta1", "theta2"))
 
@@ -97,7 +111,16 @@ class DoublePendulum(World):
     motion: State
     """theta1, theta2 (rad, not wrapped), omega1, omega2 (rad/s)"""
 
-    def __init__(self, frame_size: int = 64, torque: bool = False, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        frame_size: int = 64,
+        torque: bool = False,
+        render_mode: str | None = None,
+        factors: Mapping[str, Any] | None = None,
+        vary: Sequence[str] = (),
+    ) -> None:
+        self.choose(factors, vary)
+        self._apply_factors()
         if frame_size < 8:
             raise TinyJEPAError(f"DoublePendulum: frame_size is {frame_size}; it must be at least 8 pixels")
         if render_mode not in (None, "rgb_array"):
@@ -114,6 +137,7 @@ class DoublePendulum(World):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
+        self._apply_factors()
         start = self.np_random.uniform(-START, START)
         if options and "state" in options:
             start = np.array(options["state"], np.float64)
@@ -127,7 +151,7 @@ class DoublePendulum(World):
         if self.torque:
             pivot, elbow = (MAX_TORQUE * min(max(float(part), -1.0), 1.0) for part in action)
             torques = pivot, elbow
-        self.motion = advance(self.motion, SUBSTEPS, torques)
+        self.motion = advance(self.motion, SUBSTEPS, torques, of=self._bodies)
         return self.frame(), 0.0, False, False, {}
 
     def state(self) -> np.ndarray:
@@ -137,17 +161,17 @@ class DoublePendulum(World):
 
     def next_states(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
         torques = MAX_TORQUE * np.clip(actions, -1.0, 1.0) if self.torque else np.zeros((len(states), 2))
-        motion = advance((*states.T,), SUBSTEPS, (torques[:, 0], torques[:, 1]), np.sin, np.cos)
+        motion = advance((*states.T,), SUBSTEPS, (torques[:, 0], torques[:, 1]), np.sin, np.cos, self._bodies)
         return np.stack([*(np.remainder(angle + np.pi, 2 * np.pi) - np.pi for angle in motion[:2]), *motion[2:]], 1)
 
     def render(self) -> np.ndarray | None:
         """The frame at a higher resolution: RGB uint8 ``(480, 480, 3)``; None without ``render_mode``."""
         return None if self.render_mode is None else self._picture(PICTURE_SIDE)
 
-    def joints(self, rods: tuple[float, float] = (1.0, 1.0)) -> list[Place]:
-        """Where the pivot, bob 1 and bob 2 are, with rods of these lengths (m)."""
+    def joints(self, rods: tuple[float, float] | None = None) -> list[Place]:
+        """Where the pivot, bob 1 and bob 2 are, with rods of these lengths (m), by default their own."""
         places = [(0.0, 0.0)]
-        for angle, rod in zip(self.motion[:2], rods):
+        for angle, rod in zip(self.motion[:2], rods or self._rods):
             x, y = places[-1]
             places.append((x + rod * math.sin(angle), y + rod * math.cos(angle)))
         return places
@@ -155,12 +179,31 @@ class DoublePendulum(World):
     def frame(self) -> np.ndarray:
         return self._picture(self.size)
 
+    def _apply_factors(self) -> None:
+        rod1, rod2, mass1, mass2, gravity = (
+            number(self.factor_values[name]) for name in ("length1", "length2", "mass1", "mass2", "gravity")
+        )
+        self._rods, self._bodies = (rod1, rod2), bodies(rod1, rod2, mass1, mass2, gravity)
+
     def _picture(self, size: int) -> np.ndarray:
         joints = self.joints()
-        return paint(size, list(itertools.pairwise(joints)), list(zip(joints[1:], BOB_COLOURS)))
+        rod, background = _rgb(self.factor_values["rod_colour"]), _rgb(self.factor_values["background_colour"])
+        return paint(size, list(itertools.pairwise(joints)), list(zip(joints[1:], BOB_COLOURS)), rod, background)
 
 
-def paint(size: int, rods: Sequence[tuple[Place, Place]], bobs: Sequence[tuple[Place, Colour]]) -> np.ndarray:
+def _rgb(value: Value) -> Colour:
+    assert isinstance(value, tuple)
+    red, green, blue = (round(part) for part in value)
+    return red, green, blue
+
+
+def paint(
+    size: int,
+    rods: Sequence[tuple[Place, Place]],
+    bobs: Sequence[tuple[Place, Colour]],
+    rod_colour: Colour = ROD_COLOUR,
+    background: Colour = (0, 0, 0),
+) -> np.ndarray:
     """Rods from place to place, then bobs of a place and an RGB colour: uint8 ``(size, size, 3)``."""
     unit = 1 << FRACTION_BITS
     metre = unit * (size / 2 - 1) / HALF_WIDTH
@@ -169,9 +212,9 @@ def paint(size: int, rods: Sequence[tuple[Place, Place]], bobs: Sequence[tuple[P
     def at(place: Place) -> tuple[int, int]:
         return round(middle + metre * place[0]), round(middle + metre * place[1])
 
-    frame = np.zeros((size, size, 3), np.uint8)
+    frame = np.full((size, size, 3), background, np.uint8)
     for above, below in rods:
-        cv2.line(frame, at(above), at(below), ROD_COLOUR, max(1, round(size / 64)), cv2.LINE_AA, FRACTION_BITS)
+        cv2.line(frame, at(above), at(below), rod_colour, max(1, round(size / 64)), cv2.LINE_AA, FRACTION_BITS)
     for place, colour in bobs:
         cv2.circle(frame, at(place), round(BOB_RADIUS * metre), colour, -1, cv2.LINE_AA, FRACTION_BITS)
     return frame

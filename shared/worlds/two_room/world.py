@@ -13,6 +13,7 @@ from gymnasium import spaces
 from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, even
 from shared.worlds.base import Dataset, World
+from shared.worlds.factors import Factor, number
 from shared.worlds.tasks import Task
 from shared.worlds.two_room import geometry
 from shared.worlds.two_room.geometry import DOT_STD, HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP, SIZE
@@ -23,6 +24,12 @@ from shared.worlds.violations import Violation
 PICTURE_SIDE = 480
 REACH = 5
 """Pixels around the dot's pixel beyond which it is 0."""
+
+
+FACTORS = (
+    Factor("dot_size", "pixels, standard deviation", DOT_STD, (0.7, 3.0), (1.0, 1.8)),
+    Factor("contrast", "share", 1.0, (0.1, 1.0), (0.6, 1.0)),
+)
 
 
 class TwoRoom(World):
@@ -40,6 +47,7 @@ class TwoRoom(World):
     Options: ``walls`` chooses the layouts, uniformly: ``seen`` (x 20 to 44 without 36 to 40, door y 10 to 54: 900
     layouts), ``held-out`` (x 36 to 40), ``random`` (all 1,125), ``fixed`` (x 32, door 10). ``collision``: ``stay`` (a
     step into a wall does not happen) or ``stop`` (up to the wall, and off it by noise of half a pixel).
+    ``factors``, ``vary``: values of ``FACTORS`` by name, and those to sample per episode (not in ``TwoRoomBatch``).
 
     The world of PLDM (Sobal et al. 2025, github.com/vladisai/PLDM) and eb_jepa, and of the data of the NYU deep
     learning course 2025. ``TwoRoomBatch`` steps many at once.
@@ -59,6 +67,7 @@ class TwoRoom(World):
     }
     maps: ClassVar[tuple[tuple[str, str], ...]] = (("x", "y"), ("wall_x", "door_y"))
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
+    factors: ClassVar[tuple[Factor, ...]] = FACTORS
     tasks: ClassVar[Mapping[str, Task]] = TASKS
     unseen: ClassVar[dict[str, dict[str, Any]]] = {"held-out": {"walls": "held-out"}}
     default_dataset = "mixed"
@@ -88,8 +97,15 @@ class TwoRoom(World):
     """The x of the wall's middle, the y of its door's."""
 
     def __init__(
-        self, frame_size: int = SIZE, walls: str = "seen", collision: str = "stay", render_mode: str | None = None
+        self,
+        frame_size: int = SIZE,
+        walls: str = "seen",
+        collision: str = "stay",
+        render_mode: str | None = None,
+        factors: Mapping[str, Any] | None = None,
+        vary: Sequence[str] = (),
     ) -> None:
+        self.choose(factors, vary)
         if render_mode not in (None, "rgb_array"):
             raise TinyJEPAError(f"two-room: unknown render_mode '{render_mode}'. Choices: rgb_array")
         geometry.check_collision(collision)
@@ -176,10 +192,14 @@ class TwoRoom(World):
         """Put the middle wall and its door elsewhere. A door outside [0, 65] leaves the wall without one."""
         self.wall, self.door = wall, door
         self._background = np.zeros((SIZE, SIZE, 2), np.uint8)
-        self._background[:, :, 1] = geometry.draw_walls(np.array([wall]), np.array([door]))[0]
+        self._contrast = number(self.factor_values["contrast"])
+        self._dot_std = number(self.factor_values["dot_size"])
+        walls = geometry.draw_walls(np.array([wall]), np.array([door]))[0]
+        self._background[:, :, 1] = (walls * self._contrast).astype(np.uint8)
 
-    def picture(self, dots: Sequence[tuple[float, float]], std: float = DOT_STD) -> np.ndarray:
-        """The rooms with dots at these places and of this size, pixels: uint8 (65, 65, 2)."""
+    def picture(self, dots: Sequence[tuple[float, float]], std: float | None = None) -> np.ndarray:
+        """The rooms with dots at these places and of this size, by default its own, pixels: uint8 (65, 65, 2)."""
+        std, peak = std or self._dot_std, 255 * self._contrast
         picture = self._background.copy()
         reach = math.ceil(REACH * std / DOT_STD)
         for x, y in dots:
@@ -187,6 +207,6 @@ class TwoRoom(World):
             patch = picture[top : max(round(y) + reach + 1, 0), left : max(round(x) + reach + 1, 0), 0]
             across = np.exp((np.arange(left, left + patch.shape[1]) - x) ** 2 * (-0.5 / std**2))
             down = np.exp((np.arange(top, top + patch.shape[0]) - y) ** 2 * (-0.5 / std**2))
-            dot = ((255 * down)[:, None] * across).astype(np.uint8)
+            dot = ((peak * down)[:, None] * across).astype(np.uint8)
             np.maximum(patch, dot, out=patch)
         return picture

@@ -66,12 +66,15 @@ def test_the_cells_are_left_out_where_no_part_reads_them(
 ) -> None:
     options = ("horizon=2", *(() if planner == "shooting" else ("fit_steps=2",)))
     options += ("samples=4",) if planner in ("shooting", "prior") else ()
-    choices = Choices("race", planner, options, costs, episodes=1, shown=0, baselines=False)
+    choices = Choices("reward", planner, options, costs, episodes=1, shown=0, baselines=False)
     job = Job(choices, tmp_path, model, store)
     assert isinstance(job.dynamics, Counted) and job.dynamics.name == name
     frame, _ = job.world.reset(seed=0)
     z = job.dynamics.observe(np.stack([frame] * job.dynamics.stack), job.world.state())
     assert z.ndim == (2 if name.endswith("alone") else 3)
+    if planner in ("prior", "policy"):
+        figures, _ = job.evaluate(None, lambda line: None)
+        assert figures["decision"]["decisions"] == -(-figures["each"][0]["steps"] // 4) and figures["dynamics"] == name
 
 
 def test_a_head_of_other_latents_is_fitted_anew(model: WorldModel, store: Store, tmp_path: Path) -> None:

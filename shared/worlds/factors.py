@@ -1,0 +1,102 @@
+"""Factors of variation: named properties of a world that can be set, or sampled per episode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.errors import TinyJEPAError
+from shared.registry import closest
+
+Value = float | tuple[float, ...]
+"""A number, or several such as the three of an RGB colour."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor of variation, declared by its world."""
+
+    name: str
+    unit: str
+    default: Value
+    """What the world is without it."""
+    allowed: tuple[float, float]
+    """The least and the greatest value that can be set, of each number."""
+    training: tuple[float, float]
+    """The range that is sampled, of each number: within ``allowed``."""
+    physical: bool = False
+    """Whether it changes how things move, and not only how they look."""
+
+    def check(self, value: object) -> Value:
+        """``value`` as this factor takes it; raises ``TinyJEPAError`` for another shape or one out of ``allowed``."""
+        low, high = self.allowed
+        many = isinstance(self.default, tuple)
+        parts = list(value) if many and isinstance(value, list | tuple) else [value]
+        count = len(self.default) if isinstance(self.default, tuple) else 1
+        numbers = [float(part) for part in parts if isinstance(part, int | float) and not isinstance(part, bool)]
+        if len(parts) != count or len(numbers) != count or not all(low <= number <= high for number in numbers):
+            example = list(self.default) if isinstance(self.default, tuple) else self.default
+            raise TinyJEPAError(
+                f"factor '{self.name}' is {value!r}; give {'a number' if count == 1 else f'{count} numbers'} "
+                f"({self.unit}) from {low:g} to {high:g}, such as {example}"
+            )
+        return tuple(numbers) if many else numbers[0]
+
+    def sample(self, seed: int) -> Value:
+        """Uniform in ``training``: a function of the episode's seed and the factor's name alone."""
+        rng = np.random.default_rng([seed, *self.name.encode()])
+        if isinstance(self.default, tuple):
+            return tuple(rng.uniform(*self.training, len(self.default)).tolist())
+        return float(rng.uniform(*self.training))
+
+
+class Variation:
+    """Which factors of a world are set, and which are sampled.
+
+    ``given``: values by name; ``vary``: names. Raises ``TinyJEPAError`` for an unknown name, a bad value, or a factor
+    that is both set and sampled.
+    """
+
+    def __init__(
+        self, factors: Sequence[Factor], given: Mapping[str, object] | None = None, vary: Sequence[str] = ()
+    ) -> None:
+        known = {factor.name: factor for factor in factors}
+        if given is not None and not isinstance(given, Mapping):
+            raise TinyJEPAError(f"factors are {given!r}; give values by name")
+        if not isinstance(vary, list | tuple) or not all(isinstance(name, str) for name in vary):
+            raise TinyJEPAError(f"vary is {vary!r}; give a list of factors")
+        for name in [*(given or {}), *vary]:
+            if name not in known:
+                raise TinyJEPAError(closest(name, [*known], "factor") if known else "this world has no factors")
+        if both := [name for name in vary if name in (given or {})]:
+            raise TinyJEPAError(f"factor '{both[0]}' is set and varied: choose one")
+        self._fixed = {name: factor.default for name, factor in known.items()}
+        self._fixed |= {name: known[name].check(value) for name, value in (given or {}).items()}
+        self._sampled = [known[name] for name in dict.fromkeys(vary)]
+        self.names = tuple(name for name in known if name in (given or {}) or name in vary)
+        """The factors that are set or sampled."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether episodes differ in factors."""
+        return bool(self._sampled)
+
+    def values(self, seed: int | None) -> dict[str, Value]:
+        """The value of every factor in the episode of this seed; without a seed, what is not sampled is."""
+        drawn = {} if seed is None else {factor.name: factor.sample(seed) for factor in self._sampled}
+        return self._fixed | drawn
+
+
+def number(value: Value) -> float:
+    """The value of a factor of one number."""
+    assert not isinstance(value, tuple)
+    return value
+
+
+def text(value: Value) -> str:
+    """A value in a few characters."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return "/".join(f"{part:.3g}" if math.isfinite(part) else str(part) for part in parts)
