@@ -205,7 +205,7 @@ def command(
       brain train --store /mnt/factory/car-racing --follow
       brain train --store /mnt/factory/car-racing --on-corrupt skip
       brain train --store s3://bucket/cars # pip install 'tinyjepa[remote]'
-      brain train --gpus 4                 # or torchrun --nproc-per-node 4 -m brain train
+      brain train --gpus 4
     """
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")

@@ -209,7 +209,7 @@ def command(
       factory collect --world two-room --dataset wall_other --episodes 1000
       factory collect --frame-size 96 --option hud=false --store data/cars-96
       factory collect --vary road_colour,friction --store data/cars-varied
-      factory collect --world double-pendulum --set-factor gravity=3.7 --store data/moon
+      factory collect --world double-pendulum --set-factor gravity=3.7 --store moon
       factory collect --world MiniGrid-Empty-5x5-v0 --frames 2e4
     """
     if local and (address is not None or (workers or 1) > 1):
