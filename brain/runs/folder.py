@@ -156,7 +156,8 @@ class Run:
             write_whole(self.path / "recipe.toml", recipes.dump(recipe))
             write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
             return
-        earlier, before = self.recipe().model_copy(update={"world": recipe.world}), self.facts()
+        same = {"world": recipe.world, "summary": recipe.summary}  # neither changes what is trained
+        earlier, before = self.recipe().model_copy(update=same), self.facts()
         if earlier != recipe:
             names = f"'{earlier.name}'" + (" with other values" if earlier.name == recipe.name else "")
             changed = _first_difference(earlier, recipe)

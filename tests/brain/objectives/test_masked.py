@@ -251,7 +251,7 @@ def test_temporal_collapse_shows() -> None:
     [
         (["encoder.kind=cnn", "encoder.depth=4"], "'encoder.depth'.*option of video.*encoder.kind=video"),
         (["objective.target=shared"], "objective.target: Input should be 'ema'"),
-        (["objective.rollout=2"], "'objective.rollout'.*option of predictive and temporal"),
+        (["objective.rollout=2"], "'objective.rollout'.*option of predictive and grid-vector and temporal"),
         (["objective.predictor.kind=gru"], "objective.predictor.kind: Input should be 'transformer'"),
         (["objective.clip=[2, 8]"], "2 or more times encoder.tubelet 2"),
         (["objective.clip=[]"], "clip"),
