@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from brain.commands.common import chosen_runs, need_torch
 from brain.pretrained import names as pretrained_names
 from shared.errors import TinyJEPAError
-
-if TYPE_CHECKING:
-    pass
 
 
 def command(

@@ -33,12 +33,13 @@ from brain.evaluation.energies import (
 )
 from brain.evaluation.metrics import calibrate
 from brain.evaluation.negatives import HARD, KINDS, draw_anchors, propose
+from brain.evaluation.observers import Observers
 from brain.evaluation.pairs import draw_suites
-from brain.evaluation.rollouts import rollout_errors
+from brain.evaluation.rollouts import draw_rollouts, rollout_errors
 from brain.evaluation.samples import Samples, draw_samples, representations
 from brain.evaluation.state_forecasts import state_forecasts
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
-from brain.evaluation.violations import Findings, Observers, Strip, assess_violations
+from brain.evaluation.violations import Findings, Strip, assess_violations
 from brain.models.latents import LatentTable, embed, read_actions
 from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
@@ -99,6 +100,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     _say(quiet, f"scoring {len(samples.test)} test episodes")
     scored, anchors, oracle = _score(model, store, states, samples, encoders, spaces, form, seed)
     latents = spaces["model"].standardise(samples.test.latents["model"])
+    rollouts = draw_rollouts(spaces["model"], samples.test, latents, ROLLOUTS, seed, model.device)
     raw = torch.from_numpy(model.space.gist(samples.test.latents["model"]))
     figures: dict[str, Any] = {
         "schema": 2,
@@ -120,12 +122,15 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
             "validation": calibrations,
             "kinds": energy_figures(scored, form, calibrations[form]["thresholds"]),
         },
-        "rollout": rollout_errors(spaces["model"], samples.test, latents, ROLLOUTS, seed, model.device),
+        "rollout": rollout_errors(rollouts, samples.test, latents),
     }
     if states.names:
         _say(quiet, "fitting linear probes")
-        figures["probes"] = probe_figures(states, samples)
-        figures["forecasts"] = state_forecasts(samples, states, spaces["model"], oracle, ROLLOUTS, seed, model.device)
+        figures["probes"], probe = probe_figures(states, samples)
+        if probe is not None:
+            figures["forecasts"] = state_forecasts(
+                samples, states, probe, rollouts, spaces["model"], oracle, model.device
+            )
     untrained = encoders["random-encoder"], spaces["random-encoder"]
     found = judge_violations(store, Observers(model, form, untrained, oracle, states), seed, quiet)
     figures |= found.figures() if found else {}

@@ -32,6 +32,12 @@ class Rows:
         return Rows(self.features[mask], self.states[mask])
 
 
+def typical(states: States, rows: Rows) -> Rows:
+    """The rows that the world calls typical; all of them where it names none."""
+    mask = states.typical(rows.states)
+    return rows if mask is None else rows.where(mask)
+
+
 @dataclass(frozen=True)
 class Score:
     """Test scores of one probe for one state."""

@@ -1,22 +1,44 @@
-"""Errors of latent rollouts by horizon, beside persistence."""
+"""Latent rollouts over test episodes, made once, and their errors by horizon beside persistence."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from brain.evaluation.energies import Dynamics
+from brain.evaluation.baselines import Fitted
 from brain.models.latents import LatentTable
 
 HORIZONS = (1, 2, 4, 8, 16)
 """Model steps."""
 
+BATCH = 256
+"""Latents rolled out at once."""
 
-def rollout_starts(table: LatentTable, count: int, seed: int) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Horizons, and the addresses (episode, row), (N,) each, of forecasts up to the longest.
 
-    At most about ``count`` starts, evenly split over the episodes that are long enough; horizons longer than any
-    episode are left out. All empty where no episode holds a model step.
+@dataclass(frozen=True)
+class Rollouts:
+    """Forecasts from N observations under the actions taken."""
+
+    steps: list[int]
+    """horizons; empty where no episode holds a model step, and then so is all else"""
+    episode: np.ndarray
+    """int64 (N,)"""
+    row: np.ndarray
+    """int64 (N,): with ``episode`` the address of each start"""
+    futures: dict[int, np.ndarray]
+    """standardised latents (N, *shape) after each of ``steps``"""
+
+
+def draw_rollouts(
+    dynamics: Fitted, table: LatentTable, latents: np.ndarray, count: int, seed: int, device: torch.device
+) -> Rollouts:
+    """Rollouts of at most about ``count`` starts, evenly split over the episodes that are long enough.
+
+    ``latents`` (M, *shape), standardised, are those of the table's observations. Horizons longer than any episode are
+    left out.
     """
     stride, history = table.timing.stride, table.timing.history
     steps = [k for k in HORIZONS if (table.rows > history + k * stride).any()]
@@ -29,35 +51,49 @@ def rollout_starts(table: LatentTable, count: int, seed: int) -> tuple[list[int]
         if (free := np.arange(history, table.rows[e] - reach)).size
     ]
     if not steps or not picks:
-        return [], np.zeros(0, np.int64), np.zeros(0, np.int64)
-    return steps, np.concatenate([np.full(len(rows), e) for e, rows in picks]), np.concatenate([r for _, r in picks])
+        return Rollouts([], np.zeros(0, np.int64), np.zeros(0, np.int64), {})
+    episode = np.concatenate([np.full(len(rows), e) for e, rows in picks])
+    row = np.concatenate([rows for _, rows in picks])
+    start, chunks = latents[table.place(episode, row)], table.chunks(episode, row, steps[-1])
+    return Rollouts(steps, episode, row, roll_out(dynamics, start, chunks, steps, device))
 
 
 @torch.no_grad()
-def rollout_errors(
-    dynamics: Dynamics, table: LatentTable, latents: np.ndarray, count: int, seed: int, device: torch.device
-) -> dict[str, list[float]]:
+def roll_out(
+    dynamics: Fitted, start: np.ndarray, chunks: np.ndarray, steps: Sequence[int], device: torch.device
+) -> dict[int, np.ndarray]:
+    """Standardised latents (N, *shape) under actions (N, K, stride * A), after each of ``steps``, at most K."""
+    parts: dict[int, list[np.ndarray]] = {k: [] for k in steps}
+    for first in range(0, len(start), BATCH):
+        z, actions = (
+            torch.from_numpy(np.ascontiguousarray(values[first : first + BATCH], np.float32)).to(device)
+            for values in (start, chunks)
+        )
+        future = dynamics.rollout(z, actions).float().cpu().numpy()
+        for k in steps:
+            parts[k].append(future[:, k - 1])
+    return {k: np.concatenate(part) for k, part in parts.items()}
+
+
+def rollout_errors(rollouts: Rollouts, table: LatentTable, latents: np.ndarray) -> dict[str, list[float]]:
     """Normalised mean squared error of forecasts: ``steps``, ``model``, ``persistence``, ``starts`` (how many).
 
-    ``latents`` (M, *shape) are those of the table's observations. Error divided by their variance, so that forecasting
-    their mean gives 1. *Persistence* forecasts the current latent. Starts are those of ``rollout_starts``.
+    Error divided by the latents' variance, so that forecasting their mean gives 1. *Persistence* forecasts the current
+    latent.
     """
-    steps, episode, row = rollout_starts(table, count, seed)
-    if not steps:
+    if not rollouts.steps:
         return {"steps": [], "model": [], "persistence": [], "starts": [0]}
-    stride = table.timing.stride
-    start = latents[table.place(episode, row)]
-    chunks = torch.from_numpy(table.chunks(episode, row, steps[-1])).to(device)
-    forecast = dynamics.rollout(torch.from_numpy(start).to(device), chunks).float().cpu().numpy()
+    start = latents[table.place(rollouts.episode, rollouts.row)]
     variance = float(latents.var(axis=0, dtype=np.float64).mean()) or 1.0
     model, persistence = [], []
-    for k in steps:
-        truth = latents[table.place(episode, row + k * stride)].astype(np.float64)
-        model.append(float(np.square(forecast[:, k - 1] - truth).mean()) / variance)
+    for k, forecast in rollouts.futures.items():
+        later = rollouts.row + k * table.timing.stride
+        truth = latents[table.place(rollouts.episode, later)].astype(np.float64)
+        model.append(float(np.square(forecast - truth).mean()) / variance)
         persistence.append(float(np.square(start - truth).mean()) / variance)
     return {
-        "steps": [float(k) for k in steps],
+        "steps": [float(k) for k in rollouts.steps],
         "model": model,
         "persistence": persistence,
-        "starts": [len(row)],
+        "starts": [len(rollouts.row)],
     }

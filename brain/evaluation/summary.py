@@ -11,7 +11,7 @@ import numpy as np
 from brain.data.states import States
 from brain.evaluation.energies import Form, Pairs
 from brain.evaluation.negatives import HARD, KINDS, LONG
-from brain.evaluation.probes import linear_probe
+from brain.evaluation.probes import LinearProbe, score_columns, typical
 from brain.evaluation.samples import SPLITS, Samples
 from brain.runs.judgement import BASELINES
 
@@ -69,33 +69,35 @@ def energy_figures(
     return kinds
 
 
-def probe_figures(states: States, samples: Samples) -> dict[str, dict[str, dict[str, float | None]]]:
+def probe_figures(
+    states: States, samples: Samples
+) -> tuple[dict[str, dict[str, dict[str, float | None]]], LinearProbe | None]:
     """Test R2 of linear probes: domain, features, state. ``samples`` must be embedded by ``representations``.
+
+    With them the model's probe of the last domain, the typical rows where there are any; None for too few rows.
 
     Domains are ``all`` rows, and the world's typical ones under their label; each domain's probes are fitted and tested
     on its own rows. Validation and test rows are one model step apart.
     """
     subset = states.subset
     result: dict[str, dict[str, dict[str, float | None]]] = {"all": {}}
+    kept: LinearProbe | None = None
     if subset:
         result[subset.label] = {}
     for space in ("model", "random-encoder", "pca"):
         rows = [samples.rows(split, space) for split in SPLITS]
         for domain, scores in result.items():
             if subset and domain == subset.label:
-                rows = [split.where(_mask(states, split.states)) for split in rows]
+                rows = [typical(states, split) for split in rows]
+            train, validation, test = rows
             enough = min(len(split.states) for split in rows) > 1
-            fitted = linear_probe(states, *rows) if enough else {}
-            scores[space] = {name: fitted[name].r2 if name in fitted else None for name in states.names}
+            probe = LinearProbe(states, train, validation) if enough else None
+            found = score_columns(states, test.states, probe.predict(test.features)) if probe else {}
+            scores[space] = {name: found[name].r2 if name in found else None for name in states.names}
+            kept = probe if space == "model" else kept
     for scores in result.values():
         scores["mean"] = dict.fromkeys(states.names, 0.0)
-    return result
-
-
-def _mask(states: States, values: np.ndarray) -> np.ndarray:
-    mask = states.typical(values)
-    assert mask is not None
-    return mask
+    return result, kept
 
 
 def why_missing(kind: str, figures: Mapping[str, Any]) -> str:

@@ -144,9 +144,8 @@ class DynamicsCriterion(nn.Module):
             predicted, log_variance = self.dynamics.unroll(z[:, 0], actions)
             cells, vector = space.split(predicted - z[:, 1:])
             of_cells, of_vector = space.split(log_variance)
-            likelihood = (
-                GaussianNLL()(cells.detach(), of_cells).mean() + GaussianNLL()(vector.detach(), of_vector).mean()
-            )
+            nll = GaussianNLL()
+            likelihood = nll(cells.detach(), of_cells).mean() + nll(vector.detach(), of_vector).mean()
             return self.cells * cells.square().mean() + vector.square().mean(), likelihood
         predicted = self.dynamics.rollout(z[:, 0], actions)
         _, log_variance = self.dynamics.predict(z[:, 0], actions[:, 0])

@@ -17,16 +17,9 @@ from brain.data.states import States
 from brain.data.windows import Timing
 from brain.evaluation.baselines import Fitted
 from brain.evaluation.judge import assess
+from brain.evaluation.observers import Observers, Surprise, observe
 from brain.evaluation.pairs import Suite, draw_suites, fresh_seeds
-from brain.evaluation.violations import (
-    Observers,
-    Surprise,
-    assess_violations,
-    choose_aggregates,
-    means,
-    observe,
-    scores,
-)
+from brain.evaluation.violations import assess_violations, choose_aggregates, means, scores
 from brain.models.world_model import WorldModel
 from brain.reports.evidence import judge
 from brain.runs.figures import read_judgement
