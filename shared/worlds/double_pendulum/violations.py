@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shared.worlds.double_pendulum.physics import GRAVITY
 from shared.worlds.violations import Act, Ride, Violation, double_speed, frozen, half_speed
 
 if TYPE_CHECKING:
@@ -93,37 +92,40 @@ def swings_on_a_slope(world: Pendulum, actions: Iterable[Any], rng: np.random.Ge
 
 def joint_breaks(world: Pendulum, actions: Iterable[Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Bob 2 flies off with its rod; rod 1 swings on alone."""
-    from shared.worlds.double_pendulum.world import BOB_COLOURS, paint
+    from shared.worlds.double_pendulum.world import BOB_COLOURS
 
     theta1, theta2, omega1, omega2 = world.motion
+    (upper, lower), gravity = world.rods, world.gravity
     _, elbow, (x, y) = world.joints()
-    vx = omega1 * math.cos(theta1) + omega2 * math.cos(theta2)
-    vy = -omega1 * math.sin(theta1) - omega2 * math.sin(theta2)
+    vx = upper * omega1 * math.cos(theta1) + lower * omega2 * math.cos(theta2)
+    vy = -upper * omega1 * math.sin(theta1) - lower * omega2 * math.sin(theta2)
     fine = 20
     step = 1 / world.control_rate / fine
     for _ in actions:
         for _ in range(fine):
-            omega1 -= step * GRAVITY * math.sin(theta1)
+            omega1 -= step * gravity / upper * math.sin(theta1)
             theta1 += step * omega1
             theta2 += step * omega2
-            vy += step * GRAVITY
+            vy += step * gravity
             x, y = x + step * vx, y + step * vy
         world.motion = theta1, theta2, omega1, omega2
         pivot, elbow, _ = world.joints()
-        end = x - math.sin(theta2) * 0.6, y - math.cos(theta2) * 0.6
-        yield paint(world.size, [(pivot, elbow), (end, (x, y))], [(elbow, BOB_COLOURS[0]), ((x, y), BOB_COLOURS[1])])
+        left = 0.6 * lower
+        end = x - math.sin(theta2) * left, y - math.cos(theta2) * left
+        bobs = [(elbow, BOB_COLOURS[0]), ((x, y), BOB_COLOURS[1])]
+        yield world.paint([(pivot, elbow), (end, (x, y))], bobs, world.size)
 
 
 def _rods(first: float, second: float) -> Callable[[Any, Iterable[Any], np.random.Generator], Iterator[np.ndarray]]:
-    """The same angles, drawn with rods of other lengths (m)."""
+    """The same angles, drawn with rods of so many times their lengths."""
 
     def make(world: Pendulum, actions: Iterable[Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
-        from shared.worlds.double_pendulum.world import BOB_COLOURS, paint
+        from shared.worlds.double_pendulum.world import BOB_COLOURS
 
         for action in actions:
             world.step(action)
-            pivot, elbow, tip = world.joints((first, second))
-            yield paint(world.size, [(pivot, elbow), (elbow, tip)], list(zip((elbow, tip), BOB_COLOURS)))
+            pivot, elbow, tip = world.joints((first * world.rods[0], second * world.rods[1]))
+            yield world.paint([(pivot, elbow), (elbow, tip)], list(zip((elbow, tip), BOB_COLOURS)), world.size)
 
     return make
 
@@ -132,14 +134,14 @@ def _bobs(*shown: tuple[int, int]) -> Callable[[Any, Iterable[Any], np.random.Ge
     """Only these bobs are drawn: (whose place, whose colour), 0 or 1; place 2 is bob 2's mirror image."""
 
     def make(world: Pendulum, actions: Iterable[Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
-        from shared.worlds.double_pendulum.world import BOB_COLOURS, paint
+        from shared.worlds.double_pendulum.world import BOB_COLOURS
 
         for action in actions:
             world.step(action)
             pivot, elbow, tip = world.joints()
             places = elbow, tip, (-tip[0], -tip[1])
             bobs = [(places[place], BOB_COLOURS[colour]) for place, colour in shown]
-            yield paint(world.size, [(pivot, elbow), (elbow, tip)], bobs)
+            yield world.paint([(pivot, elbow), (elbow, tip)], bobs, world.size)
 
     return make
 

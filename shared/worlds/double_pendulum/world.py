@@ -108,6 +108,10 @@ class DoublePendulum(World):
         turning = even("omega1", "rad/s", -10, 10, 8), even("omega2", "rad/s", -16, 16, 8)
         return around("theta1", 8), around("theta2", 8), *turning
 
+    rods: tuple[float, float]
+    """lengths of both, m"""
+    gravity: float
+    """m/s^2"""
     motion: State
     """theta1, theta2 (rad, not wrapped), omega1, omega2 (rad/s)"""
 
@@ -171,7 +175,7 @@ class DoublePendulum(World):
     def joints(self, rods: tuple[float, float] | None = None) -> list[Place]:
         """Where the pivot, bob 1 and bob 2 are, with rods of these lengths (m), by default their own."""
         places = [(0.0, 0.0)]
-        for angle, rod in zip(self.motion[:2], rods or self._rods):
+        for angle, rod in zip(self.motion[:2], rods or self.rods):
             x, y = places[-1]
             places.append((x + rod * math.sin(angle), y + rod * math.cos(angle)))
         return places
@@ -183,12 +187,19 @@ class DoublePendulum(World):
         rod1, rod2, mass1, mass2, gravity = (
             number(self.factor_values[name]) for name in ("length1", "length2", "mass1", "mass2", "gravity")
         )
-        self._rods, self._bodies = (rod1, rod2), bodies(rod1, rod2, mass1, mass2, gravity)
+        self.rods, self.gravity = (rod1, rod2), gravity
+        self._bodies = bodies(rod1, rod2, mass1, mass2, gravity)
+        self._rod_colour, self._background = (
+            _rgb(self.factor_values[name]) for name in ("rod_colour", "background_colour")
+        )
+
+    def paint(self, rods: Sequence[tuple[Place, Place]], bobs: Sequence[tuple[Place, Colour]], size: int) -> np.ndarray:
+        """These rods and bobs in the episode's colours: uint8 ``(size, size, 3)``."""
+        return paint(size, rods, bobs, self._rod_colour, self._background)
 
     def _picture(self, size: int) -> np.ndarray:
         joints = self.joints()
-        rod, background = _rgb(self.factor_values["rod_colour"]), _rgb(self.factor_values["background_colour"])
-        return paint(size, list(itertools.pairwise(joints)), list(zip(joints[1:], BOB_COLOURS)), rod, background)
+        return self.paint(list(itertools.pairwise(joints)), list(zip(joints[1:], BOB_COLOURS)), size)
 
 
 def _rgb(value: Value) -> Colour:
@@ -212,7 +223,9 @@ def paint(
     def at(place: Place) -> tuple[int, int]:
         return round(middle + metre * place[0]), round(middle + metre * place[1])
 
-    frame = np.full((size, size, 3), background, np.uint8)
+    frame = np.zeros((size, size, 3), np.uint8)
+    if any(background):
+        frame[:] = background
     for above, below in rods:
         cv2.line(frame, at(above), at(below), rod_colour, max(1, round(size / 64)), cv2.LINE_AA, FRACTION_BITS)
     for place, colour in bobs:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shared.worlds.two_room.geometry import DOT_STD, HALF_DOOR, HALF_WALL, HIGH, LOW
+from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW
 from shared.worlds.violations import Act, Ride, Violation, double_speed, frozen
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def dot_doubles(world: TwoRoom, actions: Iterable[Any], rng: np.random.Generator
 def dot_grows(world: TwoRoom, actions: Iterable[Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
     for action in actions:
         world.step(action)
-        yield world.scaled(world.picture([(world.x, world.y)], std=2 * DOT_STD))
+        yield world.scaled(world.picture([(world.x, world.y)], std=2 * world.dot_std))
 
 
 def _jumps(pixels: float) -> Callable[[TwoRoom, Iterable[Any], np.random.Generator], Iterator[np.ndarray]]:

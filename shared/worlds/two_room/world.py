@@ -193,13 +193,13 @@ class TwoRoom(World):
         self.wall, self.door = wall, door
         self._background = np.zeros((SIZE, SIZE, 2), np.uint8)
         self._contrast = number(self.factor_values["contrast"])
-        self._dot_std = number(self.factor_values["dot_size"])
+        self.dot_std = number(self.factor_values["dot_size"])
         walls = geometry.draw_walls(np.array([wall]), np.array([door]))[0]
         self._background[:, :, 1] = (walls * self._contrast).astype(np.uint8)
 
     def picture(self, dots: Sequence[tuple[float, float]], std: float | None = None) -> np.ndarray:
         """The rooms with dots at these places and of this size, by default its own, pixels: uint8 (65, 65, 2)."""
-        std, peak = std or self._dot_std, 255 * self._contrast
+        std, peak = std or self.dot_std, 255 * self._contrast
         picture = self._background.copy()
         reach = math.ceil(REACH * std / DOT_STD)
         for x, y in dots:

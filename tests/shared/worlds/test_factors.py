@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from shared.errors import TinyJEPAError
 from shared.worlds import WORLDS, make_world, world_class
 from shared.worlds.base import World
 from shared.worlds.factors import Factor
+from shared.worlds.violations import draw_pairs
 
 CASES = [(world, factor) for world in WORLDS for factor in world_class(world).factors]
 cases = pytest.mark.parametrize(("world", "factor"), CASES, ids=[f"{world}-{factor.name}" for world, factor in CASES])
@@ -65,6 +67,20 @@ def test_another_value_shows_where_it_should(world: str, factor: Factor) -> None
     frames, states = _played(make_world(world, factors={factor.name: _other(factor)}), 3)
     assert not np.array_equal(frames, plain_frames)
     assert np.array_equal(states, plain_states) != factor.physical
+
+
+@cases
+def test_violations_are_of_the_varied_world(world: str, factor: Factor) -> None:
+    """The same ones show as in the plain world, and nothing but what is impossible differs."""
+    names = [[], []]
+    for found, factors in zip(names, ({}, {factor.name: _other(factor)})):
+        made = make_world(world, frame_size=32 if world in ("car-racing", "double-pendulum") else None, factors=factors)
+        for one in draw_pairs(made, made.violations, itertools.count(1), 2, steps=3, past=3):
+            found.append(one.violation.name)
+            true, shown = one.moments.true[one.at], one.impossible
+            if factor.name == "background_colour":  # a corner, where nothing ever is
+                assert np.array_equal(true[:, :, 0, 0], shown[:, :, 0, 0]), one.violation.name
+    assert names[0] == names[1] != []
 
 
 @pytest.mark.parametrize("world", sorted({world for world, _ in CASES}))
