@@ -63,9 +63,11 @@ async def shoot_plan(browser: Chromium, url: str, name: str, size: tuple[int, in
     await page.until("window.live && live.state && live.points.length > 5")
     await page.send("Emulation.setScrollbarsHidden", hidden=True)
     await page.do(CHOOSE.format(id="policy", value="planner"))
-    await page.until("live.state.policy === 'planner' && live.plan && live.plan.way.length && live.points.length > 150")
+    await page.until(
+        "live.state.policy === 'planner' && live.plan && live.plan.way.length && live.points.length > 80", 300
+    )
     across, down = await page.do(
-        "(([x, y], b) => [b.left + b.width * (x < 0.5 ? 0.2 : 0.8), b.top + b.height * (y < 0.5 ? 0.75 : 0.25)])"
+        "(([x, y], b) => [b.left + b.width * (x < 0.5 ? 0.8 : 0.2), b.top + b.height * (y < 0.5 ? 0.75 : 0.25)])"
         "(live.plan.goal, document.getElementById('world').getBoundingClientRect())"
     )
     await page.click(across, down)

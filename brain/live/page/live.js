@@ -240,7 +240,7 @@ function planTexts() {
   const told = [];
   if (busy) told.push(`Imagined ${WHOLE.format(plan.steps)} steps so far.`);
   else if (acting && plan.took !== null) {
-    told.push(`${plan.ahead} steps ahead; found in ${figure(plan.took)} s by imagining ${WHOLE.format(plan.steps)}.`);
+    told.push(`${plan.ahead} steps ahead; found in ${figure(plan.took)} s by imagining ${WHOLE.format(plan.steps)} steps.`);
   } else if (!acting && !state.planner.points) told.push("Choose the planner to let it act.");
   if (state.planner.points) told.push("Click in the picture: the planner goes there.");
   const legend = marks.filter(Boolean).flatMap(([kind, text]) => [element("i", "", kind), `${text} `]);
