@@ -214,6 +214,26 @@ class PursuitManoeuvres(PursuitBursts):
         return wheel, float(kind == 2), 0.0
 
 
+class PursuitRace(PursuitBursts):
+    """Pursuit at nearly the highest speed that the car holds, broken by 0.1 to 0.5 s of one random action.
+
+    They start 2 to 8 s after the last one ended: rarely enough for most laps to be fast, often enough to show how a
+    slide at speed is caught.
+    """
+
+    QUIET = (3.0, 10.0)
+    LASTING = (0.1, 0.3)
+
+    def style(self, rng: np.random.Generator) -> Style:
+        return Style(
+            top_speed=float(rng.uniform(75.0, 90.0)),
+            cornering=float(rng.uniform(65.0, 90.0)),
+            braking=float(rng.uniform(28.0, 35.0)),
+            lookahead=float(rng.uniform(0.2, 0.26)),
+            offset=float(rng.uniform(-1.0, 1.0)),
+        )
+
+
 def _random_style(rng: np.random.Generator) -> Style:
     return Style(
         top_speed=float(rng.uniform(20.0, 70.0)),
