@@ -63,8 +63,12 @@ def command(
         ),
     ] = None,
     dynamics: Annotated[
-        Literal["model", "true"],
-        typer.Option(rich_help_panel=PLANNING, help="What imagines: the model, or the true state (an upper bound)."),
+        Literal["model", "true", "untrained", "pca"],
+        typer.Option(
+            rich_help_panel=PLANNING,
+            help="What imagines: the model, the true state (an upper bound), or a baseline: the encoder before "
+            "training, or principal components of the frames.",
+        ),
     ] = "model",
     episodes: Annotated[
         int | None, typer.Option(min=1, metavar="N", show_default="the task's list", help="Episodes to play.")
@@ -135,7 +139,7 @@ def command(
     )
     job = Job(choices, run_path, model, fitted, quiet)
     figures, played = job.evaluate(record, say)
-    whole = type(job.dynamics.inner) is Imagined
+    whole = type(job.dynamics.inner) is Imagined and dynamics == "model"
     decoder = load_decoder(run, model) if run.decoder.exists() and whole else None
     try:
         files = write_plan(out or run_path, figures, played, job.world, job.reader, decoder)

@@ -16,6 +16,7 @@ from brain.models.world_model import WorldModel
 from brain.parts import PLANNERS
 from brain.planning import outcome
 from brain.planning.actions import ActionSpace
+from brain.planning.baselines import BASELINES, baseline_model
 from brain.planning.costs.base import CostOptions, Setting, WeightedSum
 from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, ImaginedVector, true_dynamics
 from brain.planning.evaluation import Evaluation, PathReader, Played, impossible_plans, light
@@ -48,7 +49,7 @@ class Choices:
     costs: tuple[str, ...] = ()
     """``KIND`` or ``KIND:KEY=VALUE,...``; empty: what suits the task"""
     dynamics: str = "model"
-    """``model`` or ``true``"""
+    """``model``, ``true``, or one of ``BASELINES``"""
     episodes: int | None = None
     """None: the whole list"""
     seed: int = 0
@@ -82,7 +83,12 @@ class Job:
         scale = self.store.scale if isinstance(self.store, StateStore) else None
         self.planner_options = planner_options(self.choices.planner, self.choices.options)
         planner = self.planner_options.part()
-        inner: Dynamics = Imagined(self.model, scale)
+        made_by = self.choices.dynamics if self.choices.dynamics in BASELINES else "model"
+        if self.choices.dynamics in BASELINES:
+            if self.store is None:
+                raise TinyJEPAError(f"--dynamics {made_by} needs a store to fit to: give --store or --fit")
+            self.model = baseline_model(self.choices.dynamics, self.model, self.store, self.choices.seed)
+        inner: Dynamics = Imagined(self.model, scale, made_by)
         typical = Imagined(self.model).typical
         device: Any = self.model.device
         if self.choices.dynamics == TRUE:
@@ -92,7 +98,7 @@ class Job:
         self.cost_options = [] if planner.costless else self._costs(isinstance(inner, Copies))
         enough = not planner.needs_goal and all(options.part().vector_suffices for options in self.cost_options)
         if enough and self.choices.dynamics != TRUE and ImaginedVector.suits(self.model):
-            inner = ImaginedVector(self.model)
+            inner = ImaginedVector(self.model, scale, made_by)
         self.dynamics = Counted(inner)
         self.space = ActionSpace(self.world.action_space, typical, device)
         setting = Setting(self.task, self.dynamics, self.run, self.store, self.choices.seed, self.quiet)

@@ -177,13 +177,15 @@ Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 def learned(
     setting: Setting, kind: Kind, make: Callable[[Imagined], Head], loss: Loss, steps: int, **choices: float
 ) -> Head:
-    """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet.
+    """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet, that
+    on a baseline's latents as ``planning-KIND-BASELINE.safetensors``.
 
     One that was fitted to another store, to fewer rows of it, to other latents, for another number of steps or under
     other ``choices`` of its loss, is fitted anew.
     """
     imagined = imagined_of(setting, kind)
-    path = setting.run / f"planning-{kind}.safetensors"
+    suffix = "" if imagined.made_by == "model" else f"-{imagined.made_by}"
+    path = setting.run / f"planning-{kind}{suffix}.safetensors"
     head, model = make(imagined), imagined.model
     store = setting.store
     facts: dict[str, Any] = {"step": steps, "latent_shape": list(imagined.latent_shape), **choices}
