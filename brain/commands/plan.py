@@ -80,7 +80,8 @@ def command(
             metavar="STORE",
             show_default="the run's store",
             rich_help_panel=LEARNED,
-            help="Episodes that inverse model, distance, reward and value are fitted to, once for a run folder.",
+            help="Episodes that inverse model, policy, distance, reward and value are fitted to, once for a run "
+            "folder; anew where it has those of another store.",
         ),
     ] = None,
     store: StorePlace = None,
@@ -137,7 +138,7 @@ def command(
     choices = Choices(
         task, planner, (*(overrides or ()),), (*(costs or ()),), dynamics, episodes, seed, shown, baselines, trust_world
     )
-    job = Job(choices, run_path, model, fitted, quiet)
+    job = Job(choices, run_path, model, fitted, quiet, chosen=fit is not None)
     figures, played = job.evaluate(record, say)
     whole = type(job.dynamics.inner) is Imagined and dynamics == "model"
     decoder = load_decoder(run, model) if run.decoder.exists() and whole else None

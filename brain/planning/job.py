@@ -70,6 +70,8 @@ class Job:
     store: Store | None
     """store to which learned parts are fitted"""
     quiet: bool = True
+    chosen: bool = True
+    """whether it was chosen for that: parts that were fitted to another store are else kept"""
 
     def __post_init__(self) -> None:
         spec = self.model.spec
@@ -101,9 +103,11 @@ class Job:
             inner = ImaginedVector(self.model, scale, made_by)
         self.dynamics = Counted(inner)
         self.space = ActionSpace(self.world.action_space, typical, device)
-        setting = Setting(self.task, self.dynamics, self.run, self.store, self.choices.seed, self.quiet)
-        self.planner = planner(self.planner_options, self.space, setting)
-        self.cost = WeightedSum([options.part()(options, setting) for options in self.cost_options])
+        self.setting = Setting(
+            self.task, self.dynamics, self.run, self.store, self.choices.seed, self.quiet, self.chosen
+        )
+        self.planner = planner(self.planner_options, self.space, self.setting)
+        self.cost = WeightedSum([options.part()(options, self.setting) for options in self.cost_options])
         self.reader = PathReader(self.dynamics, self.store)
         self.evaluation = Evaluation(self.world, other, self.task, self.choices.seed)
 
@@ -173,7 +177,7 @@ class Job:
             "dynamics": self.dynamics.name,
             "planner": self.planner_options.model_dump(),
             "costs": [options.model_dump() for options in self.cost_options],
-            "fitted_to": None if self.store is None else str(self.store.address),
+            "fitted_to": self.setting.fitted_to,
             **self.evaluation.figures(played),
         }
         if impossible:

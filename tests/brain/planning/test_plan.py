@@ -122,6 +122,23 @@ def test_baselines_are_planned_with_in_place_of_the_model(kind: str, trained: Pa
     } <= kept
 
 
+def test_learned_parts_are_kept_unless_another_store_is_chosen(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "at")
+    here, other = tmp_path / "at", tmp_path / "other"
+    assert (
+        run(factory, "factory", ["edit", str(here / "store"), "--keep", "0-15", "--into", str(other), "--quiet"]) == 0
+    )
+    options = ["--task", "lewm", "--episodes", "1", "--shown", "0", "--no-baselines", "--planner", "inverse"]
+    options += ["--set", "fit_steps=3"]
+    chosen = plan(here, tmp_path / "a", *options, "--fit", str(other))
+    head = here / "run" / "planning-inverse.safetensors"
+    weights = head.read_bytes()
+    assert chosen["fitted_to"] == plan(here, tmp_path / "b", *options)["fitted_to"] == {"inverse": str(other)}
+    assert head.read_bytes() == weights
+    assert plan(here, tmp_path / "c", *options, "--fit", str(here / "store"))["fitted_to"] != chosen["fitted_to"]
+    assert head.read_bytes() != weights
+
+
 def test_recorded_episodes_are_learned_from(trained: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(trained / "store", store)
