@@ -147,6 +147,12 @@ class PathReader:
     def reads(self) -> bool:
         return self._states is not None or not isinstance(self._dynamics, Imagined)
 
+    def sees(self, names: Sequence[str]) -> bool:
+        """Whether these states can be read; a frame does not show what the world calls absolute."""
+        if not isinstance(self._dynamics, Imagined):
+            return True
+        return self._states is not None and not set(names) & set(self._states.absolute)
+
     def path(self, latents: Tensor) -> np.ndarray:
         """Imagined latents (T, *L) to states, float64 (T, S)."""
         if self._states is None:
