@@ -28,7 +28,7 @@ def command(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Choose episodes of a store by number, length, return, policy or factor, and write them to a new store.
+    """Copy episodes of a store, selected by number, length, return, policy or factor, into a new store.
 
     A CHOICE is a list of episode numbers (0-9,12) or a condition: steps, return, policy or a factor of variation
     (friction, road_colour[0]), compared by <, <=, >, >=, = or !=. Episodes keep their numbers and thereby their

@@ -78,7 +78,10 @@ class Reader(Protocol):
 
     @classmethod
     def knows(cls, path: Path) -> bool:
-        """Whether ``path`` looks like this format; opens no more than it must, and raises nothing."""
+        """Whether ``path`` looks like this format; opens no more than it must.
+
+        Raises ``TinyJEPAError`` for a file of its kind that cannot be opened.
+        """
 
     def __init__(self, path: Path, choice: Choice) -> None:
         """Raises ``TinyJEPAError`` with one line on what is wrong with it, or has to be chosen."""

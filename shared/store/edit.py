@@ -41,6 +41,8 @@ def parse(text: str) -> Test:
     plain = text.replace(" ", "")
     if NUMBERS.fullmatch(plain):
         bounds = [[int(end) for end in part.split("-")] for part in plain.split(",")]
+        if any(part[0] > part[-1] for part in bounds):
+            raise TinyJEPAError(f"'{text}': a range goes from low to high, such as 3-5")
         return lambda store, ref: any(part[0] <= ref.index <= part[-1] for part in bounds)
     match = CONDITION.fullmatch(text)
     if match is None:
@@ -52,7 +54,7 @@ def parse(text: str) -> Test:
     compare = COMPARISONS["=" if sign == "==" else sign]
     if name == "policy":
         if sign not in ("=", "==", "!="):
-            raise TinyJEPAError(f"'{text}': a policy is equal (=) or not (!=)")
+            raise TinyJEPAError(f"'{text}': compare a policy with = or !=")
         return lambda store, ref: compare(ref.policy, value)
     try:
         number = float(value)
@@ -105,7 +107,7 @@ def edit(
     """Write the episodes that meet every ``keep`` and no ``drop`` to a new store, and the others to ``rest``.
 
     Episodes keep their run, number, seed and policy, and with them their split; every field is copied bit for bit. The
-    store at ``path`` does not change. A new store appears when it is complete: an interrupted edit leaves
+    store at ``path`` does not change. New stores appear when all are complete: an interrupted edit leaves
     ``<into>.partial``, which the next one replaces. ``show`` is told episodes done and in all. ``factors`` gives the
     values of an episode's factors of variation, where its log may be too old to say.
 
@@ -121,18 +123,24 @@ def edit(
     for place in (into, rest):
         if place is not None and place.exists():
             raise TinyJEPAError(f"{place} exists: an edit writes a new store, so name another place")
-    if rest == into:
+        if place is not None and path.resolve() in place.resolve().parents:
+            raise TinyJEPAError(f"{place} lies in the store {path}: name a place outside")
+    if rest is not None and rest.resolve() == into.resolve():
         raise TinyJEPAError("--into and --rest name the same place: choose two")
+    refs = [dataclasses.replace(ref, factors=factors(ref)) for ref in store.episodes]
+    for text, test in zip(drop, unwanted):
+        if not any(test(store, ref) for ref in refs):
+            raise TinyJEPAError(f"--drop {text} selects no episode of {path}: drop others")
     kept, others = list[EpisodeRef](), list[EpisodeRef]()
-    for ref in (dataclasses.replace(ref, factors=factors(ref)) for ref in store.episodes):
+    for ref in refs:
         stays = all(test(store, ref) for test in wanted) and not any(test(store, ref) for test in unwanted)
         (kept if stays else others).append(ref)
     if not kept:
-        raise TinyJEPAError(f"none of the {len(others):,} episodes of {path} is left by this choice")
+        raise TinyJEPAError(f"this choice keeps none of the {len(others):,} episodes of {path}")
     if rest is not None and not others:
         raise TinyJEPAError(f"all {len(kept):,} episodes of {path} are kept, and nothing is left for --rest")
     total = len(kept) + (len(others) if rest is not None else 0)
-    done = 0
+    done, written = 0, list[tuple[Path, Path]]()
     for place, refs in ((into, kept), (rest, others)):
         if place is None:
             continue
@@ -140,6 +148,8 @@ def edit(
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
         done = _copy(store, refs, partial, lambda count: show(count, total), done)
+        written.append((partial, place))
+    for partial, place in written:
         partial.rename(place)
     return Edited(len(kept), len(others))
 
