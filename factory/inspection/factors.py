@@ -10,7 +10,7 @@ from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import FACTOR_OPTIONS, EpisodeRef, Factors, StoreSpec
 from shared.worlds import world_class
-from shared.worlds.factors import Variation, text
+from shared.worlds.factors import OUTSIDE, Variation, text
 
 
 def values_of(spec: StoreSpec) -> Callable[[EpisodeRef], Factors | None]:
@@ -40,7 +40,7 @@ def line(store: Store) -> str:
         return ""
     values = values_of(store.spec)
     found = [known for ref in store.episodes if (known := values(ref)) is not None]
-    sampled = list(store.spec.world_options.get("vary", ()))
+    sampled = {name.removesuffix(OUTSIDE): name.endswith(OUTSIDE) for name in store.spec.world_options.get("vary", ())}
     parts = []
     for name in dict.fromkeys([*(store.spec.world_options.get("factors") or {}), *sampled]):
         drawn = [each[name] for each in found if name in each]
@@ -48,7 +48,8 @@ def line(store: Store) -> str:
             parts.append(f"{name}: no episode yet")
         elif name in sampled:
             spread = np.array(drawn)
-            parts.append(f"{name} sampled per episode, {spread.min():.3g} to {spread.max():.3g}")
+            where = " outside of the training range" if sampled[name] else ""
+            parts.append(f"{name} sampled per episode{where}, {spread.min():.3g} to {spread.max():.3g}")
         else:
             parts.append(f"{name} {text(drawn[0])} in every episode")
     older = sum(ref.factors is None for ref in store.episodes)

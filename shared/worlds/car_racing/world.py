@@ -21,6 +21,7 @@ from shared.worlds.car_racing.contacts import Contacts
 from shared.worlds.car_racing.factors import FACTORS, colours
 from shared.worlds.car_racing.renderer import FULL_ZOOM, Renderer
 from shared.worlds.car_racing.road import DRIVING, ROAD_HALF_WIDTH
+from shared.worlds.car_racing.situations import Driver
 from shared.worlds.car_racing.track import CentreLine, Track
 from shared.worlds.car_racing.violations import VIOLATIONS
 from shared.worlds.factors import Factor, number
@@ -94,6 +95,7 @@ class CarRacing(World):
     shard_rows: ClassVar[int] = 4096
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
     factors: ClassVar[tuple[Factor, ...]] = FACTORS
+    driver: ClassVar[type[Driver]] = Driver
     tasks: ClassVar[Mapping[str, Task]] = {
         "race": Score("100 tracks of 1,000 frames; gymnasium counts a mean of 900 as solved", 1000, 100, 900.0)
     }

@@ -16,6 +16,7 @@ from shared.worlds.base import Dataset, World
 from shared.worlds.factors import Factor, number
 from shared.worlds.tasks import Task
 from shared.worlds.two_room import geometry
+from shared.worlds.two_room.driver import Walker
 from shared.worlds.two_room.geometry import DOT_STD, HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP, SIZE
 from shared.worlds.two_room.tasks import TASKS
 from shared.worlds.two_room.violations import VIOLATIONS
@@ -69,6 +70,7 @@ class TwoRoom(World):
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
     factors: ClassVar[tuple[Factor, ...]] = FACTORS
     tasks: ClassVar[Mapping[str, Task]] = TASKS
+    driver: ClassVar[type[Walker]] = Walker
     unseen: ClassVar[dict[str, dict[str, Any]]] = {"held-out": {"walls": "held-out"}}
     default_dataset = "mixed"
     datasets: ClassVar[dict[str, Dataset]] = {

@@ -56,6 +56,18 @@ def test_sampling_is_a_function_of_the_seed_within_the_training_range(world: str
 
 
 @cases
+def test_outside_is_all_that_can_be_set_and_is_not_sampled(world: str, factor: Factor) -> None:
+    made = make_world(world, vary=[f"{factor.name}@outside"])
+    assert made.variation.names == (factor.name,)
+    drawn = np.array([_numbers(made.variation.values(seed)[factor.name]) for seed in range(300)])
+    (low, high), (least, most) = factor.training, factor.allowed
+    assert ((drawn >= least) & (drawn <= most)).all()
+    assert ((drawn < low) | (drawn > high)).any(1).all()
+    assert least == low or (drawn < low).any()
+    assert most == high or (drawn > high).any()
+
+
+@cases
 def test_declared_ranges_hold_each_other(world: str, factor: Factor) -> None:
     assert factor.allowed[0] <= factor.training[0] < factor.training[1] <= factor.allowed[1]
     assert factor.check(factor.default) == factor.default
@@ -97,5 +109,7 @@ def test_bad_factors_are_one_line(world: str) -> None:
         make_world(world, vary=[f"{first.name}x"])
     with pytest.raises(TinyJEPAError, match=f"factor '{first.name}' is .*give"):
         make_world(world, factors={first.name: 1e9})
+    with pytest.raises(TinyJEPAError, match=f"factor '{first.name}' is sampled from inside as well"):
+        make_world(world, vary=[first.name, f"{first.name}@outside"])
     with pytest.raises(TinyJEPAError, match="set and varied"):
         make_world(world, factors={first.name: first.default}, vary=[first.name])
