@@ -224,6 +224,7 @@ def _episode(reader: Reader, parts: list[Part], number: int, spec: StoreSpec, na
             state=state,
             terminated=terminated,
             truncated=not terminated or rows.truncated,
+            factors=entry.factors,
         )
 
 

@@ -103,7 +103,8 @@ def test_an_interrupted_edit_is_made_anew(store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ("length>3", "chooses no episodes: write numbers such as 0-9,12 or a condition"),
+        ("length 3", "chooses no episodes: write numbers such as 0-9,12 or a condition"),
+        ("length>3", "has no 'length' to choose by: choose from steps, return, policy"),
         ("steps>many", "'many' is no number"),
         ("policy>pursuit", "compare a policy with"),
         ("7-3", "a range goes from low to high"),
