@@ -24,7 +24,7 @@ from shared.store.reader import Store
 from shared.store.schema import StoreSpec
 from shared.worlds import stored_world
 from shared.worlds.base import World, action_dim
-from shared.worlds.tasks import tasks
+from shared.worlds.tasks import Reach, tasks
 from shared.worlds.violations import Violation
 
 LEAST_STEPS = 4
@@ -142,9 +142,11 @@ def load(
     if not recorded:
         collect = run.facts().get("collect")
         cure = f" Collect some with: {collect}" if collect else ""
-        notes.append(f"No stored test episodes here: only random actions and the keyboard can act.{cure}")
+        notes.append(f"No stored test episodes here to replay.{cure}")
     planning, why = _planning(path, model, fit, acting, trust_world)
     policies = (*recorded, RANDOM, *([KEYS] if keys else []), *([PLANNER] if planning else []))
+    if planning and not recorded and not isinstance(planning.task, Reach):
+        policies = (PLANNER, RANDOM, *([KEYS] if keys else []))  # more is to be seen than under random actions
     shown = tuple(notes), policies, keys, violations, trust_world, planning, why
     return Loaded(path, model, decoder, calibration, recordings, True, *shown)
 
@@ -157,7 +159,7 @@ def _planning(
         return None, ""
     try:
         world = _world(model.spec, trust_world)
-        choices = acting.choices(next(iter(tasks(world).values())), trust_world)
+        choices = acting.choices(next(iter(tasks(world).values())), path, trust_world)
         world.close()
         return Job(choices, path, model, fit, quiet=False), ""
     except TinyJEPAError as error:

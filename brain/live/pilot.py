@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ SOME = 8
 """A decision that imagined fewer paths follows an earlier one, whose paths stay in the picture."""
 
 
-DEFAULTS = ("tree", "cem")
-"""Planners where the world's first task has a goal, and where it has none."""
+DEFAULTS = ("tree", "prior", "cem")
+"""Planners where the world's first task has a goal, where it has none but the run a learned policy, and elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Acting:
         for text in self.costs:
             cost_options(text)
 
-    def choices(self, task: Task, trust_world: bool) -> Choices:
-        planner = self.planner or DEFAULTS[not isinstance(task, Reach)]
+    def choices(self, task: Task, run: Path, trust_world: bool) -> Choices:
+        knows = (run / "planning-policy.safetensors").exists()
+        planner = self.planner or DEFAULTS[0 if isinstance(task, Reach) else 1 if knows else 2]
         return Choices(None, planner, self.options, self.costs, self.dynamics, trust_world=trust_world)
 
 

@@ -301,7 +301,7 @@ class Scene:
     @property
     def _other_policy(self) -> str:
         """The other trajectory is never steered by hand, nor by the planner."""
-        return self.policy if self.policy not in (KEYS, PLANNER) else self.loaded.policies[0]
+        return next(name for name in (self.policy, *self.loaded.policies) if name not in (KEYS, PLANNER))
 
     def _mark(self, intervention: str) -> None:
         """A frame of an intervention: the event it belongs to begins, or goes on."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from brain import pretrained
 from brain.live.loaded import Loaded, load
 from brain.live.messages import plan_text, scene_state
 from brain.live.pilot import SOME, Acting
@@ -145,6 +146,18 @@ def test_places_are_read_off_latents() -> None:
     states = np.concatenate([rng.uniform(8, 56, (50, 2)), np.tile(layout[2:], (50, 1))], 1)
     states = states[np.abs(states[:, 0] - layout[2]) > 5]
     assert np.abs(read(torch.from_numpy(states)) - task.places(states)).max() * 65 < 2
+
+
+def test_a_run_that_has_learned_to_drive_drives_from_the_first_frame() -> None:
+    loaded = load(pretrained.folder("car-racing"), None, torch.device("cpu"), acting=Acting())
+    assert loaded.policies[0] == PLANNER and loaded.planning is not None
+    assert loaded.planning.choices.planner == "prior"
+    scene = Scene(loaded, seed=2)
+    for _ in range(60):
+        scene.advance()
+    speed = scene.world.state()[scene.world.state_names.index("forward_speed")]
+    assert scene.policy == PLANNER and speed > 10, "it stands still under no actions, and nearly so under random ones"
+    scene.close()
 
 
 def test_where_no_planner_can_act_it_says_why(logo: Path, car: Path) -> None:
