@@ -78,10 +78,10 @@ def rmse(error: np.ndarray) -> float:
 
 def fit_probe(features: np.ndarray, position: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Ridge in closed form: features (..., D) to positions (..., 2)."""
-    ridge = Ridge(features.reshape(-1, features.shape[-1]), position.reshape(-1, 2))
+    ridge = Ridge(features.reshape(-1, features.shape[-1]), position.reshape(-1, 2), [PENALTY])
 
     def read(values: np.ndarray) -> np.ndarray:
-        return ridge.predict(values.reshape(-1, values.shape[-1]), PENALTY).reshape(*values.shape[:-1], 2)
+        return ridge.predict(values.reshape(-1, values.shape[-1]))[0].reshape(*values.shape[:-1], 2)
 
     return read
 

@@ -63,8 +63,12 @@ def command(
         ),
     ] = None,
     dynamics: Annotated[
-        Literal["model", "true"],
-        typer.Option(rich_help_panel=PLANNING, help="What imagines: the model, or the true state (an upper bound)."),
+        Literal["model", "true", "untrained", "pca"],
+        typer.Option(
+            rich_help_panel=PLANNING,
+            help="What imagines: the model, the true state (an upper bound), or a baseline: the encoder before "
+            "training, or principal components of the frames.",
+        ),
     ] = "model",
     episodes: Annotated[
         int | None, typer.Option(min=1, metavar="N", show_default="the task's list", help="Episodes to play.")
@@ -76,7 +80,8 @@ def command(
             metavar="STORE",
             show_default="the run's store",
             rich_help_panel=LEARNED,
-            help="Episodes that inverse model, distance, reward and value are fitted to, once for a run folder.",
+            help="Episodes that inverse model, policy, distance, reward and value are fitted to, once for a run "
+            "folder; anew where it has those of another store.",
         ),
     ] = None,
     store: StorePlace = None,
@@ -133,9 +138,9 @@ def command(
     choices = Choices(
         task, planner, (*(overrides or ()),), (*(costs or ()),), dynamics, episodes, seed, shown, baselines, trust_world
     )
-    job = Job(choices, run_path, model, fitted, quiet)
+    job = Job(choices, run_path, model, fitted, quiet, chosen=fit is not None)
     figures, played = job.evaluate(record, say)
-    whole = type(job.dynamics.inner) is Imagined
+    whole = type(job.dynamics.inner) is Imagined and dynamics == "model"
     decoder = load_decoder(run, model) if run.decoder.exists() and whole else None
     try:
         files = write_plan(out or run_path, figures, played, job.world, job.reader, decoder)

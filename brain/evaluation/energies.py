@@ -14,15 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from brain.device import at_once
 from brain.evaluation import metrics
 from brain.evaluation.negatives import HARD, Anchors, Proposal
 from brain.models.latents import Encoder, LatentTable, encode
 
 Form = Literal["scaled", "plain"]
 FORMS: tuple[Form, ...] = ("scaled", "plain")
-
-BATCH = 512
-"""Anchors predicted at once."""
 
 
 class Dynamics(Protocol):
@@ -85,9 +83,9 @@ class Forecasts:
         """The same after the actions from other addresses (episode, row), one for each wanted anchor."""
         starts = self._latents[self._table.place(self._anchors.episode[wanted], self._anchors.row[wanted])]
         chunks = self._table.chunks(*actions, steps)
-        made = []
-        for first in range(0, len(starts), BATCH):
-            z, taken = (as_tensor(values[first : first + BATCH], self.device) for values in (starts, chunks))
+        made, batch = [], at_once(self.device)
+        for first in range(0, len(starts), batch):
+            z, taken = (as_tensor(values[first : first + batch], self.device) for values in (starts, chunks))
             if steps > 1:
                 z = self.dynamics.rollout(z, taken[:, :-1])[:, -1]
             made.append(self.dynamics.predict(z, taken[:, -1]))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 
 def auc(true: np.ndarray, impossible: np.ndarray) -> float:
     """Area under the ROC curve of "a higher energy means an impossible future".
 
     ``true`` and ``impossible`` are energies, ``(N,)`` and ``(M,)``, pooled over episodes. It equals the share of
-    all N x M pairs in which the impossible future has the higher energy, ties counting half. 0.5 is chance.
+    all N x M pairs in which the impossible future has the higher energy, ties counting half. 0.5 is chance; NaN where
+    there are no pairs, or energies are NaN.
     """
-    labels = np.concatenate([np.zeros(len(true)), np.ones(len(impossible))])
-    return float(roc_auc_score(labels, np.concatenate([true, impossible])))
+    if not len(true) * len(impossible) or np.isnan(true).any() or np.isnan(impossible).any():
+        return float("nan")
+    ranked = np.sort(true)
+    below, up_to = (np.searchsorted(ranked, impossible, side).sum(dtype=np.int64) for side in ("left", "right"))
+    return float((below + up_to) / (2 * len(true) * len(impossible)))
 
 
 def pair_accuracy(true: np.ndarray, impossible: np.ndarray) -> float:

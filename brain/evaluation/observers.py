@@ -17,33 +17,13 @@ from torch import Tensor
 
 from brain.data.states import States
 from brain.data.windows import Timing
+from brain.device import at_once
 from brain.evaluation.baselines import Fitted, oracle_features
 from brain.evaluation.energies import Form
 from brain.models.latents import Encoder, encode
 from brain.models.world_model import WorldModel
 from brain.runs.judgement import UPPER_BOUND
-from shared.worlds.violations import Pairs
-
-BATCH = 128
-"""Clips encoded at once."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """N continuations with their past, one model step between neighbours; the P-th frame is the moment."""
-
-    frames: np.ndarray
-    """(N, P + T, H, W, C)"""
-    states: np.ndarray
-    """float32 (N, P + T, S); S is 0 where nobody knows them"""
-    actions: np.ndarray
-    """float32 (N, P - 1 + T, stride * A)"""
-    past: int
-    """P"""
-
-    @property
-    def steps(self) -> int:
-        return self.frames.shape[1] - self.past
+from shared.worlds.violations import Moments, Pairs
 
 
 @dataclass(frozen=True)
@@ -70,74 +50,110 @@ class Observers:
     """A predictor fitted to ``oracle_features``."""
     states: States = field(default_factory=lambda: States(()))
 
-    def watch(self, clip: Clip) -> dict[str, np.ndarray]:
-        """Energies (N, T) by observer. The upper bound's are NaN where states are."""
-        parts = [self._watch(_part(clip, first)) for first in range(0, len(clip.frames), BATCH)]
+    @property
+    def predictors(self) -> dict[str, WorldModel | Fitted]:
+        """Of those who predict in a latent space: the model, the untrained encoder's, the upper bound."""
+        found: dict[str, WorldModel | Fitted] = {"model": self.model}
+        if self.untrained is not None:
+            found["random-encoder"] = self.untrained[1]
+        if self.oracle is not None:
+            found[UPPER_BOUND] = self.oracle
+        return found
+
+    def latents(self, name: str, frames: np.ndarray, states: np.ndarray) -> Tensor:
+        """One of their standardised latents, (N, T, *shape), of frames (N, stack - 1 + T, H, W, C) and of states
+        (N, T, S)."""
+        if name == "model":
+            return self.model.encode(torch.from_numpy(frames))
+        if name == UPPER_BOUND:
+            assert self.oracle is not None
+            z = self.oracle.standardise(oracle_features(self.states, states.reshape(-1, states.shape[-1])))
+        else:
+            assert self.untrained is not None
+            encoder, fitted = self.untrained
+            stack, rows = self.model.recipe.observation.stack, frames.shape[1]
+            ends = np.arange(len(frames))[:, None] * rows + np.arange(stack - 1, rows)
+            windows = Timing(stack, 1).window(ends.ravel())
+            z = fitted.standardise(encode(encoder, frames.reshape(-1, *frames.shape[2:]), windows))
+        return torch.from_numpy(z.astype(np.float32)).to(self.model.device).unflatten(0, states.shape[:2])
+
+
+class Watch:
+    """The observers at M moments. What shows before a moment is encoded, and what is predicted from there computed,
+    once for all its continuations."""
+
+    def __init__(self, observers: Observers, table: Moments) -> None:
+        self.observers = observers
+        self._predictors = observers.predictors
+        self._batch = at_once(observers.model.device) // 4
+        self._newest = table.past[:, -1:]
+        past, stack = table.past.shape[1], observers.model.recipe.observation.stack
+        self._tail = table.past[:, past + 1 - stack :]  # seen in the first continued observations, too
+        self._actions = torch.from_numpy(table.actions[:, past - 1 :]).to(observers.model.device)
+        self._steps = self._actions.shape[1]
+        self._memory = min(observers.model.recipe.energy.memory, self._steps)
+        shown = table.past[:, past - 1 - stack :], table.past_state[:, -2:]
+        self._before = {name: observers.latents(name, *shown) for name in self._predictors}
+        self._foreseen = {name: self._foresee(name) for name in self._predictors}
+
+    def energies(self, frames: np.ndarray, states: np.ndarray, at: np.ndarray) -> dict[str, np.ndarray]:
+        """Energies float64 (N, T) by observer, of continuations (N, T, H, W, C) and (N, T, S) of the moments ``at``
+        (N,). The upper bound's are NaN where states are."""
+        parts = [
+            self._part(*(values[first : first + self._batch] for values in (frames, states, at)))
+            for first in range(0, len(at), self._batch)
+        ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     @torch.no_grad()
-    def _watch(self, clip: Clip) -> dict[str, np.ndarray]:
-        model, past, steps = self.model, clip.past, clip.steps
-        frames = torch.from_numpy(clip.frames)
-        chunks = torch.from_numpy(clip.actions[:, past - 1 :]).to(model.device)
-        z = _last(model.encode(frames), steps + 2)
-        here, after = z[:, 1:-1], z[:, 2:]
-        found = {
-            "model": self._energy(model, here, chunks, after),
-            "no-predictor": _distance(here, after),
-            "persistence": _distance(z[:, 1:2].expand_as(after), after),
-            "free-motion": _distance(2 * here - z[:, :-2], after),
-        }
-        if self.untrained is not None:
-            encoder, fitted = self.untrained
-            latents = torch.from_numpy(fitted.standardise(self._embed(encoder, clip)).astype(np.float32))
-            latents = latents.to(model.device).unflatten(0, (-1, steps + 1))
-            found["random-encoder"] = self._energy(fitted, latents[:, :-1], chunks, latents[:, 1:])
-        if self.oracle is not None:
-            states = clip.states[:, past - 1 :]
-            features = oracle_features(self.states, states.reshape(-1, states.shape[-1]))
-            latents = torch.from_numpy(self.oracle.standardise(features).astype(np.float32)).to(model.device)
-            latents = latents.unflatten(0, states.shape[:2])
-            found[UPPER_BOUND] = self._energy(self.oracle, latents[:, :-1], chunks, latents[:, 1:])
+    def _part(self, frames: np.ndarray, states: np.ndarray, at: np.ndarray) -> dict[str, np.ndarray]:
+        shown = np.concatenate([self._tail[at], frames], 1)
+        places = torch.from_numpy(at).to(self._actions.device)
+        found: dict[str, Tensor] = {}
+        for name in self._predictors:
+            after = self.observers.latents(name, shown, states)
+            found[name] = self._energy(name, places, after)
+            if name == "model":
+                z = torch.cat([self._before[name][places], after], 1)
+                here = z[:, 1:-1]
+                found["no-predictor"] = _distance(here, after)
+                found["persistence"] = _distance(here[:, :1].expand_as(after), after)
+                found["free-motion"] = _distance(2 * here - z[:, :-2], after)
         told = {name: energies.double().cpu().numpy() for name, energies in found.items()}
-        shown = clip.frames[:, past - 1 :].reshape(len(clip.frames), steps + 1, -1).astype(np.float32)
-        told["pixel"] = np.square(np.diff(shown, axis=1)).mean(-1, dtype=np.float64) / (
-            255.0**2 if clip.frames.dtype == np.uint8 else 1.0
+        pixels = np.concatenate([self._newest[at], frames], 1).reshape(len(at), self._steps + 1, -1)
+        told["pixel"] = np.square(np.diff(pixels.astype(np.float32), axis=1)).mean(-1, dtype=np.float64) / (
+            255.0**2 if frames.dtype == np.uint8 else 1.0
         )
         return told
 
-    def _embed(self, encoder: Encoder, clip: Clip) -> np.ndarray:
-        """Raw latents of the moment's observation and of those after it, (N * (T + 1), *shape)."""
-        count, rows = clip.frames.shape[:2]
-        timing = Timing(self.model.recipe.observation.stack, 1)
-        ends = np.arange(count)[:, None] * rows + np.arange(clip.past - 1, rows)
-        return encode(encoder, clip.frames.reshape(-1, *clip.frames.shape[2:]), timing.window(ends.ravel()))
+    @torch.no_grad()
+    def _foresee(self, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the first ``memory`` model steps from each moment, (M, memory, *shape) each."""
+        by, made = self._predictors[name], []
+        for z, chunks in zip(*(of.split(self._batch) for of in (self._before[name][:, 1:], self._actions))):
+            if self._memory > 1:
+                z = torch.cat([z, by.rollout(z[:, 0], chunks[:, : self._memory - 1])], 1)
+            both = by.predict(z.flatten(0, 1), chunks[:, : self._memory].flatten(0, 1))
+            made.append([part.unflatten(0, z.shape[:2]) for part in both])
+        mean, log_variance = (torch.cat(parts) for parts in zip(*made))
+        return mean, log_variance
 
-    def _energy(self, by: WorldModel | Fitted, z: Tensor, chunks: Tensor, proposals: Tensor) -> Tensor:
-        """(N, T, ...), (N, T, A), (N, T, ...) to (N, T)."""
-        steps = z.shape[1]
-        memory = min(self.model.recipe.energy.memory, steps)
-        early = [self._after(by, z[:, :1], chunks, proposals[:, k - 1 : k], k) for k in range(1, memory)]
-        late = self._after(by, z[:, : steps - memory + 1], chunks, proposals[:, memory - 1 :], memory)
-        return torch.cat([*early, late], 1)
-
-    def _after(self, by: WorldModel | Fitted, z: Tensor, chunks: Tensor, proposals: Tensor, steps: int) -> Tensor:
-        """``steps`` model steps after each of S observations: (N, S, ...), (N, T, A), (N, S, ...) to (N, S)."""
-        taken = torch.stack([chunks[:, first : first + steps] for first in range(z.shape[1])], 1).flatten(0, 1)
-        start = z.flatten(0, 1)
-        if steps > 1:
-            start = by.rollout(start, taken[:, :-1])[:, -1]
-        energies = by.energy(start, taken[:, -1], proposals.flatten(0, 1), self.form, steps)
-        return energies.unflatten(0, z.shape[:2])
-
-
-def _part(clip: Clip, first: int) -> Clip:
-    part = slice(first, first + BATCH)
-    return Clip(clip.frames[part], clip.states[part], clip.actions[part], clip.past)
-
-
-def _last(z: Tensor, count: int) -> Tensor:
-    return z[:, -count:]
+    def _energy(self, name: str, places: Tensor, after: Tensor) -> Tensor:
+        """(N, T) of what is shown ``after`` the moments at ``places``, (N, T, *shape)."""
+        by, form, memory = self._predictors[name], self.observers.form, self._memory
+        mean, log_variance = (of[places] for of in self._foreseen[name])
+        early = [by.compare(mean[:, k], log_variance[:, k], after[:, k], form, k + 1) for k in range(memory)]
+        energies = torch.stack(early, 1)
+        later = self._steps - memory
+        if not later:
+            return energies
+        chunks = self._actions[places]
+        taken = torch.stack([chunks[:, first : first + memory] for first in range(1, later + 1)], 1).flatten(0, 1)
+        z = after[:, :later].flatten(0, 1)
+        if memory > 1:
+            z = by.rollout(z, taken[:, :-1])[:, -1]
+        late = by.energy(z, taken[:, -1], after[:, memory:].flatten(0, 1), form, memory)
+        return torch.cat([energies, late.unflatten(0, (-1, later))], 1)
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
@@ -151,24 +167,17 @@ def observe(pairs: Sequence[Pairs], observers: Observers) -> tuple[list[dict[str
     True continuations are shown once, however many violations share them. The upper bound is left out where the state
     does not tell the two continuations apart.
     """
+    watches: dict[int, Watch] = {}
     true: dict[int, dict[str, np.ndarray]] = {}
     result = []
     for one in pairs:
-        table, past = one.moments, one.moments.past.shape[1]
-        if id(table) not in true:
-            frames, states = (
-                np.concatenate(both, 1) for both in ((table.past, table.true), (table.past_state, table.true_state))
-            )
-            true[id(table)] = observers.watch(Clip(frames, states, table.actions, past))
+        table = one.moments
+        if id(table) not in watches:
+            watch = watches[id(table)] = Watch(observers, table)
+            true[id(table)] = watch.energies(table.true, table.true_state, np.arange(len(table.true)))
         known = one.impossible_state.shape[-1] == table.past_state.shape[-1]
         states = one.impossible_state if known else table.true_state[one.at]
-        clip = Clip(
-            np.concatenate([table.past[one.at], one.impossible], 1),
-            np.concatenate([table.past_state[one.at], states], 1),
-            table.actions[one.at],
-            past,
-        )
-        seen = observers.watch(clip)
+        seen = watches[id(table)].energies(one.impossible, states, one.at)
         if UPPER_BOUND in seen and not (known and _tells(one, observers)):
             del seen[UPPER_BOUND]
         episode = table.episode[one.at]

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from brain.device import at_once
 from brain.evaluation.baselines import Fitted
 from brain.models.latents import LatentTable
 
 HORIZONS = (1, 2, 4, 8, 16)
 """Model steps."""
-
-BATCH = 256
-"""Latents rolled out at once."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,10 @@ def roll_out(
 ) -> dict[int, np.ndarray]:
     """Standardised latents (N, *shape) under actions (N, K, stride * A), after each of ``steps``, at most K."""
     parts: dict[int, list[np.ndarray]] = {k: [] for k in steps}
-    for first in range(0, len(start), BATCH):
+    batch = at_once(device)
+    for first in range(0, len(start), batch):
         z, actions = (
-            torch.from_numpy(np.ascontiguousarray(values[first : first + BATCH], np.float32)).to(device)
+            torch.from_numpy(np.ascontiguousarray(values[first : first + batch], np.float32)).to(device)
             for values in (start, chunks)
         )
         future = dynamics.rollout(z, actions).float().cpu().numpy()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from brain.data.observations import stacked
+from brain.device import at_once
 from brain.models.calibration import Calibration
 from brain.models.encoders.base import Encoder, Frames
 from brain.models.predictors.base import Predictor
@@ -124,17 +125,22 @@ class WorldModel(nn.Module):
     with a vector beside it (``brain.models.space``).
     """
 
-    def __init__(self, recipe: Recipe, spec: StoreSpec) -> None:
+    def __init__(
+        self, recipe: Recipe, spec: StoreSpec, encoder: Encoder | None = None, dynamics: Dynamics | None = None
+    ) -> None:
+        """``encoder`` and ``dynamics`` in place of the recipe's: baselines have their own."""
         super().__init__()
         self.recipe = recipe
         self.spec = spec
         self.action_dim = recipe.observation.stride * spec.action_dim
-        self.encoder = make_encoder(recipe, spec.frame_shape)
+        self.encoder = encoder or make_encoder(recipe, spec.frame_shape)
         self.space = self.encoder.space
         self.latent_shape = self.space.shape
         self.latent_dim = self.space.dim
-        predictor = make_predictor(recipe.prediction.predictor, self.space, self.action_dim)
-        self.dynamics = Dynamics(predictor, recipe.energy.worst)
+        if dynamics is None:
+            predictor = make_predictor(recipe.prediction.predictor, self.space, self.action_dim)
+            dynamics = Dynamics(predictor, recipe.energy.worst)
+        self.dynamics = dynamics
 
     @classmethod
     def load(cls, run: Path, spec: StoreSpec, device: torch.device) -> WorldModel:
@@ -152,7 +158,7 @@ class WorldModel(nn.Module):
         return self.dynamics.latent_mean.device
 
     @torch.no_grad()
-    def embed(self, frames: Tensor, batch: int = 512) -> Tensor:
+    def embed(self, frames: Tensor) -> Tensor:
         """Raw latents: uint8 (N, T, H, W, C) to float32 (N, T - stack + 1, D).
 
         Computed in float32 on every device, whatever precision the training ran in.
@@ -160,7 +166,7 @@ class WorldModel(nn.Module):
         self.encoder.eval()
         count = frames.shape[1] - self.recipe.observation.stack + 1
         parts = []
-        for part in frames.split(max(1, batch // count)):
+        for part in frames.split(max(1, at_once(self.device) // count)):
             observation = stacked(part.to(self.device), self.recipe.observation.stack)
             parts.append(self.encoder(observation))
         return torch.cat(parts).unflatten(0, (-1, count))
@@ -179,6 +185,13 @@ class WorldModel(nn.Module):
     def rollout(self, z: Tensor, actions: Tensor) -> Tensor:
         """Latents (N, *latent_shape) under (N, K, stride * A) to the K next ones, (N, K, *latent_shape)."""
         return self.dynamics.rollout(z, actions)
+
+    @torch.no_grad()
+    def compare(
+        self, mean: Tensor, log_variance: Tensor, proposal: Tensor, kind: EnergyKind = "scaled", steps: int = 1
+    ) -> Tensor:
+        """``energy`` where ``predict`` gave ``mean`` and ``log_variance``: see ``Dynamics.compare``."""
+        return self.dynamics.compare(mean, log_variance, proposal, kind, steps)
 
     @torch.no_grad()
     def energy(

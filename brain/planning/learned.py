@@ -177,21 +177,24 @@ Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 def learned(
     setting: Setting, kind: Kind, make: Callable[[Imagined], Head], loss: Loss, steps: int, **choices: float
 ) -> Head:
-    """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet.
+    """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet, that
+    on a baseline's latents as ``planning-KIND-BASELINE.safetensors``.
 
-    One that was fitted to another store, to fewer rows of it, to other latents, for another number of steps or under
-    other ``choices`` of its loss, is fitted anew.
+    One that was fitted to other latents, for another number of steps or under other ``choices`` of its loss is fitted
+    anew; so is one that was fitted to another store, or to fewer rows of it, where the store was chosen for the fit.
     """
     imagined = imagined_of(setting, kind)
-    path = setting.run / f"planning-{kind}.safetensors"
+    suffix = "" if imagined.made_by == "model" else f"-{imagined.made_by}"
+    path = setting.run / f"planning-{kind}{suffix}.safetensors"
     head, model = make(imagined), imagined.model
     store = setting.store
     facts: dict[str, Any] = {"step": steps, "latent_shape": list(imagined.latent_shape), **choices}
-    if store is not None:
-        facts |= {"store": str(store.address), "rows": store.rows}
+    source = {} if store is None else {"store": str(store.address), "rows": store.rows}
     if path.exists():
         kept = checkpoint.read_facts(path)
-        if store is None or all(kept.get(key) == value for key, value in facts.items()):
+        wanted = facts | (source if setting.chosen else {})
+        if store is None or all(kept.get(key) == value for key, value in wanted.items()):
+            setting.fitted_to[kind] = str(kept["store"])
             checkpoint.restore(path, head, checkpoint.load(path)[0], "head")
             return head.to(model.device).eval().requires_grad_(False)
     if store is None:
@@ -200,7 +203,8 @@ def learned(
     if thinned not in setting.examples:
         setting.examples[thinned] = examples(imagined, store, every=thinned)
     fit(head, setting.examples[thinned], loss, steps, setting.seed)
-    checkpoint.save(path, checkpoint.state(head=head), facts)
+    setting.fitted_to[kind] = str(store.address)
+    checkpoint.save(path, checkpoint.state(head=head), facts | source)
     return head.to(model.device).eval().requires_grad_(False)
 
 

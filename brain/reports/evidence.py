@@ -91,7 +91,8 @@ def _planes(states: States, evidence: Evidence) -> list[str]:
     flat = evidence.test.observed()
     flat = flat[spread(len(flat), PLANE_POINTS)]
     latents = evidence.latents[evidence.test.at(flat)].reshape(len(flat), -1).astype(np.float64)
-    components = PCA(min(2, *latents.shape), svd_solver="full").fit(latents)
+    few = min(latents.shape) <= 2
+    components = PCA(min(2, *latents.shape), svd_solver="full" if few else "arpack", random_state=0).fit(latents)
     plane = components.transform(latents)
     if plane.shape[1] < 2:
         return []

@@ -66,7 +66,7 @@ def test_ridge_is_scikit_learns(penalty: float) -> None:
     fresh = rng.normal(size=(50, 7))
     centre, scale = x.mean(0), x.std(0)
     reference = ReferenceRidge(alpha=penalty * len(x)).fit((x - centre) / scale, y)
-    assert Ridge(x, y).predict(fresh, penalty) == pytest.approx(reference.predict((fresh - centre) / scale))
+    assert Ridge(x, y, [5.0, penalty]).predict(fresh)[1] == pytest.approx(reference.predict((fresh - centre) / scale))
 
 
 def test_a_feature_that_hardly_varied_in_training_does_not_rule_elsewhere() -> None:
@@ -76,7 +76,7 @@ def test_a_feature_that_hardly_varied_in_training_does_not_rule_elsewhere() -> N
     x[7, 4], fresh[3, 4] = 1e-4, 1.0  # a pixel that something touched once
     y = x[:, :1] + 0.01 * rng.normal(size=(400, 1))
     y[7] += 0.05
-    assert r2(fresh[:, 0], Ridge(x, y).predict(fresh, 1e-3)[:, 0]) > 0.99
+    assert r2(fresh[:, 0], Ridge(x, y, [1e-3]).predict(fresh)[0, :, 0]) > 0.99
 
 
 def test_r2_is_scikit_learns() -> None:
@@ -107,10 +107,10 @@ def test_probe_reads_what_is_there_and_nothing_else() -> None:
 def test_probe_chooses_its_penalty_on_validation_rows_only() -> None:
     """With few noisy training rows the penalty matters; the score is the one of the penalty validation prefers."""
     train, validation, test = _rows(20, 9, 0.5), _rows(21, 40, 0.5), _rows(22, 300, 0.5)
-    fit = Ridge(train.features, train.states[:, :1])
+    fit = Ridge(train.features, train.states[:, :1], PENALTIES)
 
     def by_penalty(rows: Rows) -> list[float]:
-        return [r2_score(rows.states[:, 0], fit.predict(rows.features, penalty)[:, 0]) for penalty in PENALTIES]
+        return [r2_score(rows.states[:, 0], guesses[:, 0]) for guesses in fit.predict(rows.features)]
 
     expected = by_penalty(test)[int(np.argmax(by_penalty(validation)))]
     assert expected != pytest.approx(max(by_penalty(test)))  # the choice is not the test's own

@@ -72,6 +72,7 @@ def test_the_cells_are_left_out_where_no_part_reads_them(
     frame, _ = job.world.reset(seed=0)
     z = job.dynamics.observe(np.stack([frame] * job.dynamics.stack), job.world.state())
     assert z.ndim == (2 if name.endswith("alone") else 3)
+    assert job.reader.sees(("lateral_offset",)) and not job.reader.sees(("x", "y")), "frames do not show them"
     if planner in ("prior", "policy"):
         figures, _ = job.evaluate(None, lambda line: None)
         assert figures["decision"]["decisions"] == -(-figures["each"][0]["steps"] // 4) and figures["dynamics"] == name
