@@ -31,6 +31,22 @@ def planner_names() -> list[str]:
     return PLANNERS.names()
 
 
+PlannerSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", rich_help_panel=PLANNING, help="Option of the planner. Repeatable."),
+]
+Costs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cost",
+        metavar="KIND[:KEY=VALUE,...]",
+        show_default="what suits the task",
+        rich_help_panel=PLANNING,
+        help="Cost of imagined futures, with its options, such as weight=0.1. Repeatable: they are added up.",
+    ),
+]
+
+
 def command(
     given: RunChoice = None,
     name: Pretrained = None,
@@ -48,20 +64,8 @@ def command(
             "guided (inverse, then search), policy (goal-free, no search) or prior (policy, then search).",
         ),
     ] = "cem",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", rich_help_panel=PLANNING, help="Option of the planner. Repeatable."),
-    ] = None,
-    costs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--cost",
-            metavar="KIND[:KEY=VALUE,...]",
-            show_default="what suits the task",
-            rich_help_panel=PLANNING,
-            help="Cost of imagined futures, with its options, such as weight=0.1. Repeatable: they are added up.",
-        ),
-    ] = None,
+    overrides: PlannerSettings = None,
+    costs: Costs = None,
     dynamics: Annotated[
         Literal["model", "true", "untrained", "pca"],
         typer.Option(

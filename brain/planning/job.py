@@ -99,6 +99,14 @@ class Job:
             inner, device = true_dynamics(self.world, stride), "cpu"
             typical = None  # type: ignore[assignment]
         self.cost_options = [] if planner.costless else self._costs(isinstance(inner, Copies))
+        if not isinstance(self.task, Reach):
+            wanting = [f"cost {options.kind}" for options in self.cost_options if options.part().needs_goal]
+            wanting = [f"planner {self.choices.planner}"] * planner.needs_goal + wanting
+            if wanting:
+                raise TinyJEPAError(
+                    f"{wanting[0]} needs a goal, and task {self.name} has none: "
+                    "planners such as cem and prior, and costs such as reward, need none"
+                )
         enough = not planner.needs_goal and all(options.part().vector_suffices for options in self.cost_options)
         if enough and self.choices.dynamics != TRUE and ImaginedVector.suits(self.model):
             inner = ImaginedVector(self.model, scale, made_by)

@@ -7,6 +7,8 @@ goal. The encoder and the predictor do not change. ``reward`` and ``value`` read
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +40,8 @@ TOKEN_WIDTH = 32
 MOST_NUMBERS = 64_000_000
 MOST_LATENTS = 120_000
 """Limits of the latents held in memory while fitting; the smaller one applies."""
+SECONDS = 5.0
+"""Between lines of progress."""
 THINNED = 3
 """Pairs of moments are drawn from every third frame: neighbours are alike, and more episodes teach more."""
 
@@ -200,23 +204,33 @@ def learned(
     if store is None:
         raise TinyJEPAError(f"{path} is missing, and there is no store to fit it to: give --fit STORE")
     thinned = THINNED if kind in ("inverse", "goal-steps") else 1
+    say = (lambda line: None) if setting.quiet else (lambda line: print(f"fit: {line}", file=sys.stderr, flush=True))
     if thinned not in setting.examples:
+        say(f"encodes episodes of {store.address}")
         setting.examples[thinned] = examples(imagined, store, every=thinned)
-    fit(head, setting.examples[thinned], loss, steps, setting.seed)
+    say(f"{kind}, to {len(setting.examples[thinned].z):,} moments, kept as {path}")
+    fit(head, setting.examples[thinned], loss, steps, setting.seed, lambda line: say(f"{kind}, {line}"))
     setting.fitted_to[kind] = str(store.address)
     checkpoint.save(path, checkpoint.state(head=head), facts | source)
     return head.to(model.device).eval().requires_grad_(False)
 
 
-def fit(head: Head, data: Examples, loss: Loss, steps: int, seed: int) -> None:
-    """AdamW under a one-cycle schedule; the same weights for the same data, steps and seed."""
+def fit(
+    head: Head, data: Examples, loss: Loss, steps: int, seed: int, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """AdamW under a one-cycle schedule; the same weights for the same data, steps and seed. ``say`` hears of progress,
+    every ``SECONDS`` at most."""
     torch.manual_seed(seed)
     for module in head.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.reset_parameters()
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(head.parameters(), PEAK, weight_decay=1e-4)
+    said = time.monotonic()
     for step in range(steps):
+        if time.monotonic() > said + SECONDS:
+            said = time.monotonic()
+            say(f"step {step:,} of {steps:,}")
         for group in optimizer.param_groups:
             group["lr"] = PEAK * one_cycle(step / steps)
         value = loss(head, data, generator)
