@@ -82,6 +82,13 @@ def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractC
     return torch.autocast(device.type, torch.bfloat16)
 
 
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Within ``autocast``: computes in the precision of the inputs again."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
     """AdamW; on a GPU one kernel for all parameters."""
     trained = list(parameters)
