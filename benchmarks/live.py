@@ -22,9 +22,10 @@ import psutil
 import torch
 import typer
 
-from brain.commands.common import open_store
+from brain.commands.common import open_store_if_there
 from brain.live.access import Access
 from brain.live.loaded import load
+from brain.live.pilot import Acting
 from brain.live.server import Server
 from brain.runs.folder import Run
 from tests.support.chromium import CHOOSE, Page, chromium
@@ -42,10 +43,11 @@ class Reading(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def serving(runs: Sequence[Path]) -> AsyncIterator[Server]:
-    """A server of these runs on a free port."""
+async def serving(runs: Sequence[Path], acting: Acting | None = None) -> AsyncIterator[Server]:
+    """A server of these runs on a free port, with a planner that may act if one is given."""
     device = torch.device("cpu")
-    loaded = {str(n): load(path, open_store(Run(path), None), device) for n, path in enumerate(runs)}
+    stores = [open_store_if_there(Run(path), None) for path in runs]
+    loaded = {str(n): load(path, store, device, acting=acting) for n, (path, store) in enumerate(zip(runs, stores))}
     server = Server(loaded, Access("127.0.0.1", None))
     await server.start(0)
     try:

@@ -2,6 +2,7 @@
 
 python -m benchmarks.live_pictures --run runs/car-racing
 python -m benchmarks.live_pictures --run runs/car-racing --violation car-vanishes
+python -m benchmarks.live_pictures --run brain/pretrained/two-room --plan
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 import typer
 
 from benchmarks.live import serving
+from brain.live.pilot import Acting
 from tests.support.chromium import CHOOSE, Chromium, chromium
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
@@ -54,8 +56,37 @@ async def shoot_violation(browser: Chromium, url: str, name: str) -> None:
     await page.send("Page.close")
 
 
-async def main_async(runs: list[Path], violation: str | None) -> None:
-    async with serving(runs) as server, chromium() as browser:
+async def shoot_plan(browser: Chromium, url: str, name: str, size: tuple[int, int]) -> None:
+    """Let the planner act, click a goal in the other room, and take a screenshot on the way there."""
+    page = await browser.page()
+    await page.open(url, *size)
+    await page.until("window.live && live.state && live.points.length > 5")
+    await page.send("Emulation.setScrollbarsHidden", hidden=True)
+    await page.do(CHOOSE.format(id="policy", value="planner"))
+    await page.until(
+        "live.state.policy === 'planner' && live.plan && live.plan.way.length && live.points.length > 80", 300
+    )
+    across, down = await page.do(
+        "(([x, y], b) => [b.left + b.width * (x < 0.5 ? 0.8 : 0.2), b.top + b.height * (y < 0.5 ? 0.75 : 0.25)])"
+        "(live.plan.goal, document.getElementById('world').getBoundingClientRect())"
+    )
+    await page.click(across, down)
+    await page.until("live.plan.took !== null && live.plan.busy === null && live.plan.paths.length > 20")
+    number = await page.do("live.points.at(-1)[0]")
+    await page.until(f"live.points.at(-1)[0] > {number + 5}")
+    await page.do("document.getElementById('play').click()")
+    await page.until("live.state.playing === false")
+    await asyncio.sleep(0.5)
+    await page.picture(IMAGES / f"live-{name}.png")
+    print(IMAGES / f"live-{name}.png", page.problems)
+    await page.send("Page.close")
+
+
+async def main_async(runs: list[Path], violation: str | None, plan: bool) -> None:
+    async with serving(runs, Acting() if plan else None) as server, chromium() as browser:
+        if plan:
+            await shoot_plan(browser, server.url, "plan", (1280, 920))
+            return await shoot_plan(browser, server.url, "plan-phone", (390, 844))
         if violation:
             return await shoot_violation(browser, server.url, violation)
         await shoot(browser, server.url, "light", (1280, 920), dark=False)
@@ -64,10 +95,12 @@ async def main_async(runs: list[Path], violation: str | None) -> None:
 
 
 def main(
-    runs: Annotated[list[Path], typer.Option("--run")], violation: Annotated[str | None, typer.Option()] = None
+    runs: Annotated[list[Path], typer.Option("--run")],
+    violation: Annotated[str | None, typer.Option()] = None,
+    plan: Annotated[bool, typer.Option("--plan")] = False,
 ) -> None:
     torch.set_num_threads(1)
-    asyncio.run(main_async(runs, violation))
+    asyncio.run(main_async(runs, violation, plan))
 
 
 if __name__ == "__main__":

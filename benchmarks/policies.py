@@ -13,7 +13,8 @@ import numpy as np
 
 from factory.collecting.episodes import episode_seeds
 from factory.inspection.coverage import coverage
-from factory.policies import MIXED, POLICIES, make_policy
+from factory.policies import MIXED, MIXES, POLICIES, check_policy, make_policy
+from shared.errors import TinyJEPAError
 from shared.worlds import make_world
 from shared.worlds.base import World
 
@@ -58,7 +59,11 @@ def main() -> None:
         "| state bins hit / perplexity | microseconds per step (best episode) |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for policy in [*POLICIES, MIXED]:
+    for policy in [*POLICIES, *MIXES, MIXED]:
+        try:
+            check_policy(policy, world)
+        except TinyJEPAError:
+            continue  # it is for other worlds
         drives = [drive(world, policy, k, arguments.steps) for k in range(arguments.episodes)]
         states = np.concatenate([one.states for one in drives])
         found = coverage(world.axes(8), world.state_names, states, len(drives))

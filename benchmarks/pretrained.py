@@ -38,11 +38,20 @@ class Plan:
     collect: str
     """arguments of ``factory collect`` that choose the episodes"""
     train: str = "--threads 1"
+    drive: str = ""
+    """arguments of ``factory collect`` for the episodes that a planner's learned parts are fitted to"""
+    planner: str = ""
+    """arguments of ``brain plan``; none: nothing of a planner is packed"""
 
 
 PLANS = {
     "bouncing-logo": Plan("bouncing-logo", "--episodes 1000 --seed 11"),
-    "car-racing": Plan("car-racing-grid-vector", "--policy mixed-driving --frames 200000 --seed 20"),
+    "car-racing": Plan(
+        "car-racing-grid-vector",
+        "--policy mixed-driving --frames 200000 --seed 20",
+        drive="--policy pursuit-race --frames 120000 --max-episode-steps 1000 --seed 40",
+        planner="--planner prior --set noise=0.15",
+    ),
     "double-pendulum": Plan("double-pendulum", "--episodes 600 --seed 11"),
     "two-room": Plan("two-room-grid", "--episodes 12000 --seed 11", ""),
 }
@@ -53,12 +62,27 @@ def collect_command(name: str) -> str:
     return f"factory collect --world {name} {PLANS[name].collect} --store data/{name}"
 
 
+def plan_commands(name: str) -> list[str]:
+    """The command lines that fit a planner's learned parts and measure it; none where the run is not planned with."""
+    plan = PLANS[name]
+    if not plan.planner:
+        return []
+    drivers = f"data/{name}-drivers"
+    return [
+        f"factory collect --world {name} {plan.drive} --store {drivers}",
+        f"brain plan --run runs/{name} {plan.planner} --fit {drivers}",
+    ]
+
+
 def make(name: str, seed: int) -> Path:
-    """Collect, train and judge; returns the run folder."""
+    """Collect, train and judge, and plan where the run is planned with; returns the run folder."""
     plan, folder = PLANS[name], Path("runs") / name
     run("factory.cli", *shlex.split(collect_command(name))[1:])
     given = ("--recipe", plan.recipe, "--store", f"data/{name}", "--run", str(folder), "--seed", str(seed))
     run("brain.cli", "train", *given, *shlex.split(plan.train))
+    for line in plan_commands(name):
+        program, *arguments = shlex.split(line)
+        run(f"{program}.cli", *arguments)
     return folder
 
 
@@ -77,9 +101,17 @@ def pack(source: Path, name: str, out: Path) -> None:
         checkpoint.save(out / file.name, kept, {key: facts[key] for key in FACTS})
     (out / "recipe.toml").write_text(recipes.dump(run.recipe()))
     facts = {key: value for key, value in run.facts().items() if key != "earlier_stores"}
-    _write(out / "run.json", facts | {"store": store, "collect": collect_command(name)})
+    made = {"collect": collect_command(name)} | ({"plan": lines} if (lines := plan_commands(name)) else {})
+    _write(out / "run.json", facts | {"store": store} | made)
     judgement = json.loads(run.judgement.read_text())
     _write(out / "judge.json", judgement | {"store": judgement["store"] | {"path": store}})
+    if lines:
+        drivers = f"data/{name}-drivers"
+        planned = json.loads((source / "plan.json").read_text())
+        _write(out / "plan.json", planned | {"fitted_to": dict.fromkeys(planned["fitted_to"], drivers)})
+        for kind in planned["fitted_to"]:
+            tensors, facts = checkpoint.load(source / f"planning-{kind}.safetensors")
+            checkpoint.save(out / f"planning-{kind}.safetensors", tensors, facts | {"store": drivers})
     write_card(out)
 
 

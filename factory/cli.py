@@ -16,10 +16,10 @@ COMMANDS.register("verify", "factory.commands.verify:command", "Check every byte
 COMMANDS.register("gc", "factory.commands.gc:command", "Remove files that killed writers left in a store.")
 COMMANDS.register("merge", "factory.commands.merge:command", "Merge stores of one world.")
 COMMANDS.register("import", "factory.commands.import_source:command", "Import a data set of another format.")
-COMMANDS.register("edit", "factory.commands.edit:command", "Choose episodes of a store into a new one.")
+COMMANDS.register("edit", "factory.commands.edit:command", "Copy selected episodes into a new store.")
 COMMANDS.register("export", "factory.commands.export:command", "Write a store as HDF5, npz, Minari or LeRobot v3.")
 COMMANDS.register("doctor", "factory.commands.doctor:command", "Check this machine before a long run.")
-COMMANDS.register("worlds", "factory.commands.worlds:command", "List the worlds and their named datasets.")
+COMMANDS.register("worlds", "factory.commands.worlds:command", "List the worlds, their named datasets and factors.")
 
 HELP = """Run simulators on many CPU cores and write their episodes to a Zarr store.
 

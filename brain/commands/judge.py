@@ -20,6 +20,8 @@ from brain.commands.common import (
 from shared.cli.options import Quiet
 from shared.errors import TinyJEPAError
 
+VARIATION = "Variation"
+
 
 def command(
     given: RunChoice = None,
@@ -34,34 +36,71 @@ def command(
         ),
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, max=600, metavar="SECONDS", help="Length of the video.")] = 20.0,
+    vary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[NAMES]",
+            rich_help_panel=VARIATION,
+            help="Also judge in fresh episodes in which factors of variation of the world change: these, separated by "
+            "commas, or all.",
+        ),
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            metavar="N",
+            show_default="24",
+            rich_help_panel=VARIATION,
+            help="Fresh episodes per condition; a third as many pairs of each violation, a sixth as many plans.",
+        ),
+    ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Calibrate the energy on validation episodes and score test episodes: writes judge.json and report.html.
 
-    With --video, a run that has no judgement yet is judged first.
+    With --video or --vary, a run that has no judgement yet is judged first, and a judged one not again. --vary adds a
+    table to both files: energies, violations, probes and plans with each factor at its default, sampled inside its
+    training range, and outside of it.
 
     Examples:
       brain judge --run runs/car-racing
       brain judge --pretrained bouncing-logo
       brain judge --run runs/car-racing --store /mnt/factory/fresh-seed
       brain judge --run runs/car-racing --video judge.mp4
+      brain judge --pretrained two-room --vary
+      brain judge --run runs/car-racing --vary road_colour,friction --episodes 12
     """
     need_torch()
     run_path = chosen_run(given, name)
     from brain.device import pick
+    from brain.evaluation.variation import chosen_factors
     from brain.models.world_model import WorldModel
     from brain.reports.evidence import judge
+    from brain.reports.variation import EPISODES, judge_variation, judged_whole
     from brain.runs.folder import Run
 
     run = Run(run_path)
     opened = open_store(run, store)
+    names = (vary or "").replace(",", " ").split()
+    if vary is None and episodes is not None:
+        raise TinyJEPAError("--episodes counts what --vary makes: add --vary")
+    if vary is not None and video is not None:
+        raise TinyJEPAError("--vary and --video exclude each other: run the command twice")
+    if vary is not None:
+        chosen_factors(opened.spec, names)
     if video is not None and video.suffix != ".mp4":
         raise TinyJEPAError(f"--video {video}: it will be an MP4, so name it {video.with_suffix('.mp4').name}")
     if video is not None and not video.absolute().parent.is_dir():
         raise TinyJEPAError(f"{video}: there is no folder {video.absolute().parent}: make it, or give another --video")
-    if video is None or not run.judgement.exists():
+    anew = vary is None and video is None
+    if anew or not run.judgement.exists() or (vary is not None and not judged_whole(run)):
         judge(WorldModel.load(run_path, opened.spec, pick(device)), opened, run, quiet=quiet)
+    if vary is not None:
+        model = WorldModel.load(run_path, opened.spec, pick(device))
+        for line in judge_variation(model, opened, run, names, episodes or EPISODES, quiet=quiet):
+            typer.echo(line)
     if video is None:
         show_summary(run_path)
         return

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import Device, StorePlace, TrustWorld, chosen_runs, need_torch, open_store_if_there
+from brain.commands.common import (
+    Device,
+    StorePlace,
+    TrustWorld,
+    chosen_runs,
+    need_torch,
+    open_store,
+    open_store_if_there,
+)
+from brain.commands.plan import PLANNING, Costs, PlannerSettings, planner_names
 from brain.pretrained import names
 from shared.errors import TinyJEPAError
 
@@ -34,6 +43,27 @@ def command(
     replay: Annotated[
         bool, typer.Option("--replay", help="Replay stored test episodes even if the simulator is installed.")
     ] = False,
+    planner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=planner_names,
+            show_default="tree, or cem in worlds without goals",
+            rich_help_panel=PLANNING,
+            help="The planner of brain plan that can act.",
+        ),
+    ] = None,
+    overrides: PlannerSettings = None,
+    costs: Costs = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            show_default=False,
+            rich_help_panel=PLANNING,
+            help="Episodes that learned parts of planner and costs are fitted to, once for a run folder.",
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(metavar="HOST", rich_help_panel=SERVER, help="Address to listen on; 0.0.0.0 is all.")
     ] = "127.0.0.1",
@@ -55,13 +85,15 @@ def command(
 ) -> None:
     """Watch a model watch its world, in a web page: energies, interventions, latents and dreams.
 
-    The page is served to this machine only, unless --host says otherwise. --store applies to a single run. Ctrl-C
-    stops the server.
+    On the page a planner can act too; in the two rooms a click sets its goal. The page is served to this machine only,
+    unless --host says otherwise. --store and --fit apply to a single run. Ctrl-C stops the server.
 
     Examples:
       brain live --pretrained car-racing
       brain live --run runs/car-racing
       brain live --run runs/car-racing --run runs/bouncing-logo --port 0
+      brain live --pretrained two-room --planner tree   # who acts: the planner; click where to
+      brain live --run runs/car --planner prior --fit data/drivers
       brain live --run runs/car-racing --host 0.0.0.0   # prints a URL with a token
     """
     need_torch()
@@ -76,17 +108,23 @@ def command(
     from brain.device import pick
     from brain.live.access import Access
     from brain.live.loaded import load
+    from brain.live.pilot import Acting
     from brain.runs.folder import Run
 
-    run_paths = chosen_runs(runs or [], pretrained or [], writing=False)
-    if store is not None and len(run_paths) > 1:
-        raise TinyJEPAError("--store applies to one run: give a single --run with it")
+    run_paths = chosen_runs(runs or [], pretrained or [], writing=fit is not None)
+    if (store is not None or fit is not None) and len(run_paths) > 1:
+        raise TinyJEPAError("--store and --fit apply to one run: give a single --run with them")
+    acting = Acting(planner, (*(overrides or ()),), (*(costs or ()),))
+    acting.check()
     access = Access.make(host, token)
     torch.set_num_threads(1)  # a frame at a time is too little work for more
     shown = {}
     for number, path in enumerate(run_paths):
         opened = open_store_if_there(Run(path), store)
-        shown[str(number)] = load(path, opened, pick(device), replay=replay, trust_world=trust_world)
+        fitted = open_store(Run(path), fit) if fit else None
+        shown[str(number)] = load(
+            path, opened, pick(device), replay=replay, trust_world=trust_world, acting=acting, fit=fitted
+        )
         for note in shown[str(number)].notes:
             typer.echo(f"{path}: {note}", err=True)
     with contextlib.suppress(KeyboardInterrupt):

@@ -31,6 +31,22 @@ def planner_names() -> list[str]:
     return PLANNERS.names()
 
 
+PlannerSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", rich_help_panel=PLANNING, help="Option of the planner. Repeatable."),
+]
+Costs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cost",
+        metavar="KIND[:KEY=VALUE,...]",
+        show_default="what suits the task",
+        rich_help_panel=PLANNING,
+        help="Cost of imagined futures, with its options, such as weight=0.1. Repeatable: they are added up.",
+    ),
+]
+
+
 def command(
     given: RunChoice = None,
     name: Pretrained = None,
@@ -48,23 +64,15 @@ def command(
             "guided (inverse, then search), policy (goal-free, no search) or prior (policy, then search).",
         ),
     ] = "cem",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", rich_help_panel=PLANNING, help="Option of the planner. Repeatable."),
-    ] = None,
-    costs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--cost",
-            metavar="KIND[:KEY=VALUE,...]",
-            show_default="what suits the task",
-            rich_help_panel=PLANNING,
-            help="Cost of imagined futures, with its options, such as weight=0.1. Repeatable: they are added up.",
-        ),
-    ] = None,
+    overrides: PlannerSettings = None,
+    costs: Costs = None,
     dynamics: Annotated[
-        Literal["model", "true"],
-        typer.Option(rich_help_panel=PLANNING, help="What imagines: the model, or the true state (an upper bound)."),
+        Literal["model", "true", "untrained", "pca"],
+        typer.Option(
+            rich_help_panel=PLANNING,
+            help="What imagines: the model, the true state (an upper bound), or a baseline: the encoder before "
+            "training, or principal components of the frames.",
+        ),
     ] = "model",
     episodes: Annotated[
         int | None, typer.Option(min=1, metavar="N", show_default="the task's list", help="Episodes to play.")
@@ -76,7 +84,8 @@ def command(
             metavar="STORE",
             show_default="the run's store",
             rich_help_panel=LEARNED,
-            help="Episodes that inverse model, distance, reward and value are fitted to, once for a run folder.",
+            help="Episodes that inverse model, policy, distance, reward and value are fitted to, once for a run "
+            "folder; anew where it has those of another store.",
         ),
     ] = None,
     store: StorePlace = None,
@@ -133,9 +142,9 @@ def command(
     choices = Choices(
         task, planner, (*(overrides or ()),), (*(costs or ()),), dynamics, episodes, seed, shown, baselines, trust_world
     )
-    job = Job(choices, run_path, model, fitted, quiet)
+    job = Job(choices, run_path, model, fitted, quiet, chosen=fit is not None)
     figures, played = job.evaluate(record, say)
-    whole = type(job.dynamics.inner) is Imagined
+    whole = type(job.dynamics.inner) is Imagined and dynamics == "model"
     decoder = load_decoder(run, model) if run.decoder.exists() and whole else None
     try:
         files = write_plan(out or run_path, figures, played, job.world, job.reader, decoder)

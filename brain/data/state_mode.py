@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,6 +132,12 @@ def frame_dtype(spec: StoreSpec) -> torch.dtype:
 def picture_shape(spec: StoreSpec) -> tuple[int, int, int]:
     """(H, W, C) of ``pictures``."""
     return spec.picture_shape if isinstance(spec, StateSpec) else spec.frame_shape
+
+
+def stored_spec(spec: StoreSpec, **changes: Any) -> StoreSpec:
+    """The spec of a store on disk that holds the same world's pictures, with other values of some fields."""
+    plain = {key: value for key, value in spec.model_dump().items() if key in StoreSpec.model_fields}
+    return StoreSpec(**plain | {"frame_shape": picture_shape(spec)} | changes)
 
 
 def pictures(store: Store, stream: str, start: int, stop: int) -> np.ndarray:

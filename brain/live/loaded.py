@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from brain.data.windows import Timing
-from brain.live.rides import KEYS, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
+from brain.live.pilot import Acting, Pilot
+from brain.live.rides import KEYS, PLANNER, RANDOM, RECORDED, Recordings, Ride, StoredRide, WorldRide
 from brain.models.decoders.trained import load_decoder
 from brain.models.world_model import EnergyKind, WorldModel
+from brain.planning.job import Job
 from brain.pretrained import comes_with_the_package
 from brain.runs.figures import damaged, read_judgement
 from brain.runs.folder import Run
@@ -22,6 +24,7 @@ from shared.store.reader import Store
 from shared.store.schema import StoreSpec
 from shared.worlds import stored_world
 from shared.worlds.base import World, action_dim
+from shared.worlds.tasks import tasks
 from shared.worlds.violations import Violation
 
 LEAST_STEPS = 4
@@ -58,6 +61,10 @@ class Loaded:
     """the impossible events that the simulator can make"""
     trust_world: bool = False
     """whether the module that the store names for its world may be imported"""
+    planning: Job | None = None
+    """what the planner acts with; None where it cannot"""
+    no_planner: str = ""
+    """why it cannot"""
 
     @property
     def spec(self) -> StoreSpec:
@@ -67,22 +74,33 @@ class Loaded:
     def timing(self) -> Timing:
         return Timing.of(self.model.recipe.observation)
 
-    def rides(self, seed: int) -> tuple[Ride, Ride]:
-        """Two independent trajectories of the world."""
+    def rides(self, seed: int, pilot: Pilot | None) -> tuple[Ride, Ride]:
+        """Two independent trajectories of the world; the ``pilot`` may act in either."""
         first, second = (np.random.default_rng([seed, n]) for n in (0, 1))
         if not self.simulated:
             return StoredRide(self.recordings, first), StoredRide(self.recordings, second)
         worlds = [_world(self.spec, self.trust_world) for _ in range(2)]
-        return WorldRide(worlds[0], self.recordings, first), WorldRide(worlds[1], self.recordings, second)
+        return (
+            WorldRide(worlds[0], self.recordings, first, pilot),
+            WorldRide(worlds[1], self.recordings, second, pilot),
+        )
 
 
 def load(
-    path: Path, store: Store | None, device: torch.device, *, replay: bool = False, trust_world: bool = False
+    path: Path,
+    store: Store | None,
+    device: torch.device,
+    *,
+    replay: bool = False,
+    trust_world: bool = False,
+    acting: Acting | None = None,
+    fit: Store | None = None,
 ) -> Loaded:
     """Opens a run folder; ``store`` is None where the one it was trained on is gone.
 
-    Shows the simulator, or, where it is not installed or with ``replay``, the store's test episodes. Raises
-    ``TinyJEPAError`` for a damaged folder, and where neither can be shown.
+    Shows the simulator, or, where it is not installed or with ``replay``, the store's test episodes. With ``acting`` a
+    planner may act, whose learned parts are fitted to the store ``fit`` where they are missing. Raises
+    ``TinyJEPAError`` for a damaged folder, and where neither simulator nor episodes can be shown.
     """
     run = Run(path)
     judgement = read_judgement(run)
@@ -119,14 +137,31 @@ def load(
                 "install the world, or give --store a store that has test episodes"
             )
         notes += [f"The simulator cannot run, so stored test episodes are replayed: {absent}"] if absent else []
-        return Loaded(path, model, decoder, calibration, recordings, False, tuple(notes), recorded, ())
+        why = "stored episodes cannot be steered"
+        return Loaded(path, model, decoder, calibration, recordings, False, tuple(notes), recorded, (), no_planner=why)
     if not recorded:
         collect = run.facts().get("collect")
         cure = f" Collect some with: {collect}" if collect else ""
         notes.append(f"No stored test episodes here: only random actions and the keyboard can act.{cure}")
-    policies = (*recorded, RANDOM, *([KEYS] if keys else []))
-    shown = tuple(notes), policies, keys, violations, trust_world
+    planning, why = _planning(path, model, fit, acting, trust_world)
+    policies = (*recorded, RANDOM, *([KEYS] if keys else []), *([PLANNER] if planning else []))
+    shown = tuple(notes), policies, keys, violations, trust_world, planning, why
     return Loaded(path, model, decoder, calibration, recordings, True, *shown)
+
+
+def _planning(
+    path: Path, model: WorldModel, fit: Store | None, acting: Acting | None, trust_world: bool
+) -> tuple[Job | None, str]:
+    """What the planner acts with, or why it cannot."""
+    if acting is None:
+        return None, ""
+    try:
+        world = _world(model.spec, trust_world)
+        choices = acting.choices(next(iter(tasks(world).values())), trust_world)
+        world.close()
+        return Job(choices, path, model, fit, quiet=False), ""
+    except TinyJEPAError as error:
+        return None, str(error)
 
 
 def _world(spec: StoreSpec, trust: bool) -> World:

@@ -1,4 +1,4 @@
-"""Messages of the websocket: the state as JSON, and moments as numbers and pictures.
+"""Messages of the websocket: the state and what the planner imagines as JSON, moments as numbers and pictures.
 
 A moment is binary: the header's length (uint32, little endian), the header (JSON), and the pictures of
 ``header.view.tiles`` one after the other, RGB, 3 bytes a pixel, rows from the top.
@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from brain.evaluation.interventions import INTERVENTIONS
-from brain.live.rides import KEYS, RANDOM, RECORDED
+from brain.live.loaded import Loaded
+from brain.live.rides import KEYS, PLANNER, RANDOM, RECORDED
 from brain.live.scene import Moment, Scene
 from shared.errors import TinyJEPAError
 from shared.video import as_rgb
@@ -27,7 +28,7 @@ LARGEST = 128
 BARS = 128
 """Maximum number of latent dimensions sent."""
 
-COMMANDS = ("play", "pause", "step", "speed", "intervention", "policy", "run", "dream", "restart", "keys")
+COMMANDS = ("play", "pause", "step", "speed", "intervention", "policy", "run", "dream", "restart", "keys", "goal")
 
 Point = list[Any]
 """[frame number, energy, energy elsewhere, intervention, whether an episode begins, x, y]; null for what is unknown"""
@@ -112,7 +113,11 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "title": scene.title,
         "notes": list(loaded.notes),
         "policy": scene.policy,
-        "policies": [[name, _policy_label(name, loaded.simulated)] for name in loaded.policies],
+        "policies": [[name, _policy_label(name, loaded)] for name in loaded.policies],
+        "planner": {
+            "why_not": loaded.no_planner,
+            "points": scene.pilot is not None and scene.pilot.points,
+        },
         "keys": list(loaded.keys),
         "interventions": [
             [name, intervention.label, intervention.summary, scene.why_not(name), name not in INTERVENTIONS]
@@ -126,18 +131,31 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "stack": loaded.timing.stack,
         "stride": loaded.timing.stride,
         "dim": loaded.model.space.size,
-        "spread": scene.spread,
+        "spread": scene.plane.spread,
         "events": [asdict(event) for event in scene.events],
-        "cloud": [[_round(x), _round(y)] for x, y in scene.cloud.tolist()],
+        "cloud": [[_round(x), _round(y)] for x, y in scene.plane.cloud.tolist()],
     }
 
 
-def _policy_label(name: str, simulated: bool) -> str:
+def plan_text(imagined: dict[str, Any]) -> str:
+    """What the planner imagines (``Scene.imagined``) as JSON: ``{"plan": ...}``."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, float):
+            return round(value, 4) if np.isfinite(value) else None
+        return [rounded(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps({"plan": {key: rounded(value) for key, value in imagined.items()}})
+
+
+def _policy_label(name: str, loaded: Loaded) -> str:
     if name.startswith(RECORDED):
         policy = name.removeprefix(RECORDED)
-        if not simulated:
+        if not loaded.simulated:
             return f"as stored: {policy}"
         return f"as recorded: {policy}" if policy != "none" else "nobody acts"
+    if name == PLANNER and loaded.planning is not None:
+        return f"planner: {loaded.planning.choices.planner}"
     return {KEYS: "you, by keyboard", RANDOM: "random, held"}[name]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from brain.live.pilot import Pilot
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, split_by_seed
 from shared.worlds.actions import RandomActions
@@ -16,9 +18,9 @@ from shared.worlds.base import World
 from shared.worlds.episode import play
 from shared.worlds.policy import Replay, keyed_action
 
-KEYS, RANDOM, RECORDED = "keys", "random", "recorded:"
-"""Who acts: the viewers' keys, random held actions, or a stored test episode's actions (the prefix is followed by the
-policy that took them)."""
+KEYS, RANDOM, RECORDED, PLANNER = "keys", "random", "recorded:", "planner"
+"""Who acts: the viewers' keys, random held actions, a stored test episode's actions (the prefix is followed by the
+policy that took them), or an agent that plans."""
 
 HOLD = (2, 17)
 """Range of the number of steps for which a random action is held: [first, second)."""
@@ -75,8 +77,14 @@ class Recordings:
 class WorldRide:
     """A simulator. Its episodes start from seeds that were not used in training."""
 
-    def __init__(self, world: World, recordings: Recordings, rng: np.random.Generator) -> None:
+    reset_options: dict[str, Any] | None = None
+    """of the episode's start"""
+
+    def __init__(
+        self, world: World, recordings: Recordings, rng: np.random.Generator, pilot: Pilot | None = None
+    ) -> None:
         self.world: World | None = world
+        self._pilot = pilot
         self._world, self._recordings, self._rng = world, recordings, rng
         self._random = RandomActions(world.action_space, rng)
         self.frame: np.ndarray = np.zeros(world.observation_space.shape or (), np.uint8)
@@ -85,6 +93,8 @@ class WorldRide:
 
     def begin(self, policy: str) -> None:
         self._script: Replay | None = None
+        case, self.reset_options = None, None
+        self._remaining = self._world.max_episode_steps
         if policy.startswith(RECORDED):
             ref = self._recordings.draw(policy, self._rng)
             rows, seed = self._recordings.read(ref, "action")["action"][:-1], ref.seed
@@ -93,17 +103,35 @@ class WorldRide:
         else:
             seed = self._held_out_seed()
             self.title = f"seed {seed}, held out"
-        self._left = 0
-        self._course = play(self._world, seed, lambda: self, self._world.max_episode_steps)
+        if policy == PLANNER and self._pilot is not None:
+            case = replace(self._pilot.case(self._rng), seed=seed)
+            self.reset_options = case.start or None
+            self._remaining = self._pilot.job.task.steps
+        self._left, self.seed = 0, seed
+        self._course = play(self._world, seed, lambda: self, sys.maxsize)
         self.frame = next(self._course).frame
+        if case is not None and self._pilot is not None:
+            self._pilot.begin(case)
+
+    def aim(self, across: float, down: float) -> None:
+        """The planner acts from here on, towards a point of the picture, and has the steps of its task for it."""
+        assert self._pilot is not None
+        self._pilot.point(self.seed, self._world.state(), across, down)
+        self._remaining = self._pilot.job.task.steps
+
+    def look_again(self) -> None:
+        """The world is not where the planner's last action led: it plans anew, for the same goal."""
+        assert self._pilot is not None
+        self._pilot.again(self.seed, self._world.state())
 
     def step(self, policy: str, held: frozenset[str]) -> np.ndarray | None:
         if policy.startswith(RECORDED) and self._script is not None and self._script.finished:
             return None
         self._policy, self._keys = policy, held
-        step = next(self._course, None)
+        step = next(self._course, None) if self._remaining else None
         if step is None:
             return None
+        self._remaining -= 1
         self.frame = step.frame
         return step.action
 
@@ -111,6 +139,8 @@ class WorldRide:
         """The ride is the policy of its own episode: the source of actions may change at every step."""
         if self._policy == KEYS:
             return keyed_action(self._world, self._keys)
+        if self._policy == PLANNER and self._pilot is not None:
+            return self._pilot.act(frame, state)
         if self._policy.startswith(RECORDED) and self._script is not None:
             return self._script.act(frame, state)
         return self._held()

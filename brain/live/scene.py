@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
-from brain.data.windows import OnlineWindow, Timing
+from brain.data.windows import OnlineWindow
 from brain.evaluation.interventions import Lead, Shown
+from brain.live.events import Event
 from brain.live.loaded import Loaded
-from brain.live.rides import KEYS, RECORDED
+from brain.live.pilot import Pilot
+from brain.live.plane import Plane
+from brain.live.rides import KEYS, PLANNER, RECORDED, WorldRide
 from brain.live.violations import offered
 from brain.live.watcher import Dream, Watcher
 from brain.models.decoders.trained import decode
@@ -35,50 +38,6 @@ EVENTS = 5
 
 PLANE_EPISODES, PLANE_OBSERVATIONS, PLANE_GAP = 8, 16, 4
 """The latent plane is fitted to this many episodes, observations per episode, and minimum frames between them."""
-
-PATIENCE = 100
-"""Frames after which an event that has not ended is given up."""
-
-
-@dataclass
-class Event:
-    """An impossible event and the energy's response. Times are frame numbers."""
-
-    name: str
-    start: int
-    stop: int
-    """first true frame after it"""
-    peak: float = 0.0
-    seen: int | None = None
-    """first frame above the threshold"""
-    over: int | None = None
-    """frame from which the energy stays below the threshold, or at which its episode ended"""
-    open: bool = True
-    calm: int = 0
-
-    def follow(self, number: int, energy: float | None, threshold: float | None, timing: Timing) -> None:
-        """Take in a frame's energy.
-
-        Its peak, and whether it is seen, count while a frame of it is still part of a judged transition. It is over
-        once the energy stays below the threshold for a model step.
-        """
-        if energy is None:
-            return
-        above = threshold is not None and energy > threshold
-        if number < self.stop + timing.history + timing.stride:
-            self.peak = max(self.peak, energy)
-            if above and self.seen is None:
-                self.seen = number
-        self.calm = 0 if above or number < self.stop else self.calm + 1
-        if self.calm >= timing.stride and self.seen is not None:
-            self.over = number - self.calm + 1
-        self.open = self.over is None and number < self.stop + PATIENCE
-
-    def end(self, number: int) -> None:
-        """Its episode ends at frame ``number``, and with it an event that was detected."""
-        if self.open and self.seen is not None:
-            self.over = number
-        self.open = False
 
 
 @dataclass(frozen=True)
@@ -132,9 +91,12 @@ class Scene:
         self._dream_error = 0.0
         self._dream_frame: np.ndarray | None = None
         self._z: Tensor | None = None
-        self._ride, self._other = self.loaded.rides(self.seed)
+        self._led = False
+        self.pilot = None if self.loaded.planning is None else Pilot(self.loaded.planning, self.seed)
+        self._aimed: tuple[float, float] | None = None
+        self._ride, self._other = self.loaded.rides(self.seed, self.pilot)
         self._other_window = OnlineWindow(timing)
-        self._plane, self.cloud = self._fit_plane()
+        self.plane = self._fit_plane()
         self._begin_other()
         self.restart()
 
@@ -149,12 +111,47 @@ class Scene:
         return None
 
     def choose_policy(self, policy: str) -> None:
-        """Change the source of actions. A recorded policy begins another episode."""
+        """Change the source of actions. A recorded policy and the planner begin another episode."""
         if policy not in self.loaded.policies:
             raise TinyJEPAError(f"nobody called '{policy}' can act here")
+        if self.pilot and self.policy == PLANNER != policy:
+            self.pilot.leave()
         self.policy = policy
-        if policy.startswith(RECORDED):
+        if policy.startswith(RECORDED) or policy == PLANNER:
             self.restart()
+
+    def point(self, across: float, down: float) -> None:
+        """The planner acts, towards a point of the picture: shares of its width and height, [0, 1].
+
+        Raises ``TinyJEPAError`` where it cannot act, or points set no goals.
+        """
+        if self.pilot is None:
+            raise TinyJEPAError(f"no planner can act here: {self.loaded.no_planner}")
+        if not self.pilot.points:
+            raise TinyJEPAError("a point of the picture sets no goal in this world")
+        self.policy, self._aimed = PLANNER, (across, down)
+        self._aim()
+
+    def ready(self, patience: float) -> bool:
+        """Whether the next frame can be made at once, or within ``patience`` seconds; else the planner is deciding."""
+        if self.policy != PLANNER or self._starting or self.pilot is None or self.world is None:
+            return True
+        return self.pilot.ready(self._ride.frame, self.world.state(), patience)
+
+    def imagined(self) -> dict[str, Any] | None:
+        """What the planner imagines (``Pilot.view``), and its plan and goal in the plane; None without a planner."""
+        if self.pilot is None:
+            return None
+        latents, goal = self.pilot.latents, self.pilot.goal
+        drawn = {
+            "plane": [] if latents is None else self.plane.places(list(latents.cpu().numpy())),
+            "goal_plane": [] if goal is None else self.plane.places(list(goal.z.cpu().numpy())),
+        }
+        return self.pilot.view() | drawn
+
+    def close(self) -> None:
+        if self.pilot:
+            self.pilot.close()
 
     def restart(self) -> None:
         """Begin another episode with the next frame."""
@@ -213,7 +210,7 @@ class Scene:
             cut=cut,
             z=z,
             foreseen=None if reading.foreseen is None else reading.foreseen[0].cpu().numpy(),
-            place=None if z is None else self._place(z),
+            place=None if z is None else self.plane.places([z])[0],
             drawn=None if reading.foreseen is None else self._draw(reading.foreseen),
             dream=self._dreamt(),
         )
@@ -227,6 +224,7 @@ class Scene:
         self._other_window.clear()
         for frame, _ in self.past:
             self._other_window.add(frame)
+        self._look_again()
 
     @property
     def world(self) -> World | None:
@@ -240,21 +238,37 @@ class Scene:
             name, frames = self._intervention
             shown = next(frames, None)
             if shown is not None:
+                self._led |= isinstance(shown, Lead)
                 return None if isinstance(shown, Lead) else name, shown
             self._intervention = None
+            if self._led:
+                self._look_again()
         if self._waiting and len(self.past) >= 2:
             self._intervention, self._waiting = self._start(self._waiting), None
             return self._next()
         return None, self.drive()
 
     def _start(self, intervention: str) -> tuple[str, Iterator[Shown | Lead]]:
+        self._led = False
         return intervention, self.interventions[intervention].play(self, self.intervention_frames)
 
     def _begin(self) -> np.ndarray:
         """Begin an episode: its first frame."""
         self._ride.begin(self.policy)
         self._starting, self._intervention = False, None
+        self._aim()
         return self._ride.frame
+
+    def _aim(self) -> None:
+        """Do what ``point`` asked for, once an episode has begun."""
+        if self._aimed and not self._starting and isinstance(self._ride, WorldRide):
+            self._ride.aim(*self._aimed)
+            self._aimed = None
+
+    def _look_again(self) -> None:
+        """The world is not what the planner's last action made of it."""
+        if self.policy == PLANNER and self.pilot and isinstance(self._ride, WorldRide):
+            self._ride.look_again()
 
     def _forget(self, frame: np.ndarray) -> None:
         """Forget the history: no transition leads to this frame."""
@@ -286,8 +300,8 @@ class Scene:
 
     @property
     def _other_policy(self) -> str:
-        """The other trajectory is never steered by hand."""
-        return self.policy if self.policy != KEYS else self.loaded.policies[0]
+        """The other trajectory is never steered by hand, nor by the planner."""
+        return self.policy if self.policy not in (KEYS, PLANNER) else self.loaded.policies[0]
 
     def _mark(self, intervention: str) -> None:
         """A frame of an intervention: the event it belongs to begins, or goes on."""
@@ -307,11 +321,7 @@ class Scene:
             return None
         return self._dream.done, self._dream.steps, self._dream_error, self._dream_frame
 
-    def _fit_plane(self) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        """The two directions in which latents vary most, (mean (D,), (D, 2)), and the latents there, (N, 2).
-
-        Sets ``spread`` as well, the standard deviation of those latents over all dimensions.
-        """
+    def _fit_plane(self) -> Plane:
         windows: list[np.ndarray] = []
         gap = max(self.loaded.timing.stride, PLANE_GAP, self._other.lead // 12)
         for _ in range(PLANE_EPISODES):
@@ -321,15 +331,4 @@ class Scene:
                 window = self._other_window.observation()
                 if window is not None and frame % gap == 0:
                     windows.append(window)
-        z = self.loaded.model.encode(torch.from_numpy(np.stack(windows)))[:, 0].cpu().numpy()
-        z = z.reshape(len(z), -1)
-        self.spread = max(float(z.std()), 1e-6)
-        fitted = PCA(min(2, *z.shape), svd_solver="full").fit(z)
-        axes = np.zeros((z.shape[1], 2), z.dtype)
-        axes[:, : fitted.n_components_] = fitted.components_.T / np.maximum(np.sqrt(fitted.explained_variance_), 1e-6)
-        return (fitted.mean_, axes), (z - fitted.mean_) @ axes
-
-    def _place(self, z: np.ndarray) -> tuple[float, float]:
-        mean, axes = self._plane
-        x, y = (z.reshape(-1) - mean) @ axes
-        return float(x), float(y)
+        return Plane(self.loaded.model.encode(torch.from_numpy(np.stack(windows)))[:, 0].cpu().numpy())

@@ -176,6 +176,9 @@ class _Relay:
     def moment(self, packed: Packed) -> None:
         self._call(self._server.hall.moment, packed)
 
+    def plan(self, plan: str) -> None:
+        self._call(self._server.hall.plan, plan)
+
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._server.loop.call_soon_threadsafe(function, *arguments)

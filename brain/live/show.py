@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from brain.live.loaded import Loaded
-from brain.live.messages import Command, Packed, pack, scene_state
+from brain.live.messages import Command, Packed, pack, plan_text, scene_state
 from brain.live.scene import Scene
 from shared.errors import TinyJEPAError
 
@@ -20,6 +20,9 @@ SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 LONGEST_DREAM = 60
 """Model steps."""
+
+PATIENCE = 0.04
+"""Seconds to wait for a decision of the planner before the page is told that it is planning."""
 
 WAITING = 256
 """Maximum number of queued commands; more are dropped."""
@@ -32,6 +35,9 @@ class Audience(Protocol):
         """The state changed; ``fresh`` when another scene begins, so that earlier points mean nothing now."""
 
     def moment(self, packed: Packed) -> None: ...
+
+    def plan(self, plan: str) -> None:
+        """What the planner imagines, as JSON."""
 
 
 class Show(threading.Thread):
@@ -80,14 +86,21 @@ class Show(threading.Thread):
             self._play()
         except BaseException as error:
             self._on_failure(error)
+        finally:
+            self._close()
 
     def _play(self) -> None:
-        due, last = time.perf_counter(), 0.0
+        due, last, wanted = time.perf_counter(), 0.0, False
         while not self._stopping:
             self._watched.wait()
-            once = self._obey(wait=not self._playing)
-            if not (self._playing or once):
+            wanted |= self._obey(wait=not (self._playing or wanted))
+            if not (self._playing or wanted):
+                self._tell_plan()
                 continue
+            if not self._scene.ready(PATIENCE):
+                self._tell_plan()
+                continue
+            wanted = False
             self._advance()
             now = time.perf_counter()
             if last:
@@ -111,6 +124,7 @@ class Show(threading.Thread):
             self._tell()
             return
         self._audience.moment(pack(moment))
+        self._tell_plan()
         after = [(event.start, event.stop, event.open, event.seen) for event in self._scene.events]
         if moment.cut or before != after:
             self._tell()
@@ -130,6 +144,7 @@ class Show(threading.Thread):
                 command = self._commands.get_nowait()
         if changed:
             self._tell()
+            self._tell_plan()
         return step
 
     def _do(self, command: Command) -> None:
@@ -149,6 +164,9 @@ class Show(threading.Thread):
             self._playing = True
         elif command.do == "policy":
             self._scene.choose_policy(str(value))
+        elif command.do == "goal":
+            self._scene.point(*_shares(value))
+            self._playing = True
         elif command.do == "restart":
             self._scene.restart()
         elif command.do == "dream":
@@ -163,10 +181,24 @@ class Show(threading.Thread):
             self._open(value)
 
     def _open(self, run: str) -> None:
+        self._close()
         self._scene = Scene(self.runs[run])
         self._run = run
         self._scenes += 1
+        self._drawn: tuple[int, int] = (-1, -1)
         self._tell(fresh=True)
+
+    def _close(self) -> None:
+        if hasattr(self, "_scene"):
+            self._scene.close()
+
+    def _tell_plan(self) -> None:
+        """Tell what the planner imagines, where that has changed; ten times a second while it decides."""
+        pilot = self._scene.pilot
+        now = (-1, -1) if pilot is None else (pilot.version, int(10 * (pilot.busy or 0)))
+        if now != self._drawn and (imagined := self._scene.imagined()) is not None:
+            self._drawn = now
+            self._audience.plan(plan_text(imagined))
 
     def _tell(self, fresh: bool = False) -> None:
         state = {
@@ -186,3 +218,12 @@ class Show(threading.Thread):
         names = [one.path.resolve().name for one in self.runs.values()]
         name = loaded.path.resolve().name
         return name if names.count(name) == 1 else str(loaded.path)
+
+
+def _shares(value: Any) -> tuple[float, float]:
+    """A point of the picture. Raises ``TinyJEPAError`` for anything else."""
+    if isinstance(value, list) and len(value) == 2 and all(type(share) in (int, float) for share in value):
+        across, down = map(float, value)
+        if 0 <= across <= 1 and 0 <= down <= 1:
+            return across, down
+    raise TinyJEPAError("a goal is a point of the picture: two shares of its width and height, 0 to 1")

@@ -17,9 +17,11 @@ POINTS = 600
 class Mailbox:
     """What a viewer has not been sent yet: the latest state, the latest picture, and the points since."""
 
-    def __init__(self, state: str | None, points: Iterable[Point], packed: Packed | None) -> None:
+    def __init__(
+        self, state: str | None, points: Iterable[Point], packed: Packed | None, plan: str | None = None
+    ) -> None:
         """Starts with what the other viewers have already received."""
-        self._state, self._packed = state, packed
+        self._state, self._packed, self._plan = state, packed, plan
         self._points: deque[Point] = deque(points, maxlen=POINTS)
         self._something = asyncio.Event()
         self._something.set()
@@ -27,8 +29,12 @@ class Mailbox:
     def put_state(self, state: str, fresh: bool) -> None:
         if fresh:
             self._points.clear()
-            self._packed = None
+            self._packed = self._plan = None
         self._state = state
+        self._something.set()
+
+    def put_plan(self, plan: str) -> None:
+        self._plan = plan
         self._something.set()
 
     def put(self, packed: Packed) -> None:
@@ -37,15 +43,17 @@ class Mailbox:
         self._something.set()
 
     async def take(self) -> list[str | bytes]:
-        """Wait for content and empty the mailbox: at most one state and one moment."""
+        """Wait for content and empty the mailbox: at most one state, one plan and one moment."""
         await self._something.wait()
         self._something.clear()
         messages: list[str | bytes] = []
         if self._state is not None:
             messages.append(self._state)
+        if self._plan is not None:
+            messages.append(self._plan)
         if self._packed is not None:
             messages.append(message(list(self._points), self._packed))
-        self._state, self._packed = None, None
+        self._state, self._packed, self._plan = None, None, None
         self._points.clear()
         return messages
 
@@ -57,10 +65,11 @@ class Hall:
         self.mailboxes: set[Mailbox] = set()
         self._state: str | None = None
         self._packed: Packed | None = None
+        self._plan: str | None = None
         self._points: deque[Point] = deque(maxlen=POINTS)
 
     def enter(self) -> Mailbox:
-        mailbox = Mailbox(self._state, self._points, self._packed)
+        mailbox = Mailbox(self._state, self._points, self._packed, self._plan)
         self.mailboxes.add(mailbox)
         return mailbox
 
@@ -71,9 +80,14 @@ class Hall:
         self._state = json.dumps(state)
         if fresh:
             self._points.clear()
-            self._packed = None
+            self._packed = self._plan = None
         for mailbox in self.mailboxes:
             mailbox.put_state(self._state, fresh)
+
+    def plan(self, plan: str) -> None:
+        self._plan = plan
+        for mailbox in self.mailboxes:
+            mailbox.put_plan(plan)
 
     def moment(self, packed: Packed) -> None:
         self._points.append(packed.point)

@@ -125,17 +125,22 @@ class WorldModel(nn.Module):
     with a vector beside it (``brain.models.space``).
     """
 
-    def __init__(self, recipe: Recipe, spec: StoreSpec) -> None:
+    def __init__(
+        self, recipe: Recipe, spec: StoreSpec, encoder: Encoder | None = None, dynamics: Dynamics | None = None
+    ) -> None:
+        """``encoder`` and ``dynamics`` in place of the recipe's: baselines have their own."""
         super().__init__()
         self.recipe = recipe
         self.spec = spec
         self.action_dim = recipe.observation.stride * spec.action_dim
-        self.encoder = make_encoder(recipe, spec.frame_shape)
+        self.encoder = encoder or make_encoder(recipe, spec.frame_shape)
         self.space = self.encoder.space
         self.latent_shape = self.space.shape
         self.latent_dim = self.space.dim
-        predictor = make_predictor(recipe.prediction.predictor, self.space, self.action_dim)
-        self.dynamics = Dynamics(predictor, recipe.energy.worst)
+        if dynamics is None:
+            predictor = make_predictor(recipe.prediction.predictor, self.space, self.action_dim)
+            dynamics = Dynamics(predictor, recipe.energy.worst)
+        self.dynamics = dynamics
 
     @classmethod
     def load(cls, run: Path, spec: StoreSpec, device: torch.device) -> WorldModel:

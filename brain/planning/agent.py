@@ -57,6 +57,11 @@ class Agent:
         self._rows: deque[np.ndarray] = deque()
         self._step = 0
 
+    @property
+    def decided(self) -> bool:
+        """Whether the next action is part of the present plan; else ``act`` plans first, which may take seconds."""
+        return bool(self._rows)
+
     def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
         """A model reads the frames only; upper bounds read the state."""
         self._window.add(frame)

@@ -38,14 +38,14 @@ class Dynamics(Protocol):
 
 
 class Imagined:
-    """A trained world model."""
+    """A trained world model, or a baseline in its place."""
 
-    name = "model"
     differentiable = True
 
-    def __init__(self, model: WorldModel, scale: Scale | None = None) -> None:
-        """``scale``: the coordinates' of a run that sees states."""
+    def __init__(self, model: WorldModel, scale: Scale | None = None, latents: str = "model") -> None:
+        """``scale``: the coordinates' of a run that sees states. ``latents``: what made them, for names."""
         self.model = model.requires_grad_(False)
+        self.made_by = self.name = latents
         self.stack, self.stride = model.recipe.observation.stack, model.recipe.observation.stride
         self._scale = scale
 
@@ -82,7 +82,9 @@ class Imagined:
 class ImaginedVector(Imagined):
     """A trained world model of grids with a vector: the vector alone, (N, R * D), which goes on without the cells."""
 
-    name = "model, vector alone"
+    def __init__(self, model: WorldModel, scale: Scale | None = None, latents: str = "model") -> None:
+        super().__init__(model, scale, latents)
+        self.name = f"{latents}, vector alone"
 
     @staticmethod
     def suits(model: WorldModel) -> bool:

@@ -17,10 +17,9 @@ from brain.planning.dynamics import Counted, Imagined, states_of
 from brain.planning.learned import THINNED, examples
 from brain.planning.planners.base import Plan, Planner
 from shared.store.reader import Store
-from shared.worlds.actions import RandomActions
 from shared.worlds.base import World
 from shared.worlds.episode import Recording, play, record
-from shared.worlds.policy import Policy
+from shared.worlds.policy import Held, Policy
 from shared.worlds.tasks import Case, Reach, Task
 
 READ_LATENTS = 3_000
@@ -42,19 +41,6 @@ class Played:
     @property
     def score(self) -> float:
         return float(self.recording.reward.sum())
-
-
-class Uniform:
-    """The baseline: random actions, held for a few steps."""
-
-    def __init__(self, world: World, rng: np.random.Generator, hold: int = 4) -> None:
-        self._random, self._hold, self._step, self._action = RandomActions(world.action_space, rng), hold, 0, None
-
-    def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
-        if self._step % self._hold == 0:
-            self._action = self._random.next()
-        self._step += 1
-        return self._action
 
 
 @dataclass(frozen=True)
@@ -107,7 +93,7 @@ class Evaluation:
         """Episodes under one of ``baselines``."""
         for number, case in enumerate(cases):
             rng, goal = np.random.default_rng(self.seeds(number)), self.goal(case, None)
-            policy: Policy = Uniform(self.world, rng)
+            policy: Policy = Held(self.world, rng)
             if name != "random":
                 self._other.reset(seed=case.seed, options=case.start or None)
                 state = self._other.state()
@@ -146,6 +132,12 @@ class PathReader:
     @property
     def reads(self) -> bool:
         return self._states is not None or not isinstance(self._dynamics, Imagined)
+
+    def sees(self, names: Sequence[str]) -> bool:
+        """Whether these states can be read; a frame does not show what the world calls absolute."""
+        if not isinstance(self._dynamics, Imagined):
+            return True
+        return self._states is not None and not set(names) & set(self._states.absolute)
 
     def path(self, latents: Tensor) -> np.ndarray:
         """Imagined latents (T, *L) to states, float64 (T, S)."""

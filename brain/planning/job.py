@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from brain.data.state_mode import StateStore, picture_shape
+from brain.data.state_mode import StateStore, picture_shape, stored_spec
 from brain.models.world_model import WorldModel
 from brain.parts import PLANNERS
 from brain.planning import outcome
 from brain.planning.actions import ActionSpace
+from brain.planning.baselines import BASELINES, baseline_model
 from brain.planning.costs.base import CostOptions, Setting, WeightedSum
 from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, ImaginedVector, true_dynamics
 from brain.planning.evaluation import Evaluation, PathReader, Played, impossible_plans, light
@@ -25,7 +26,7 @@ from shared.registry import closest
 from shared.store.claim import Claim
 from shared.store.dataset import create_store
 from shared.store.reader import Store
-from shared.store.schema import Episode, RunSpec, StoreSpec
+from shared.store.schema import Episode, RunSpec
 from shared.store.writer import StreamWriter
 from shared.worlds import stored_world
 from shared.worlds.base import World
@@ -48,7 +49,7 @@ class Choices:
     costs: tuple[str, ...] = ()
     """``KIND`` or ``KIND:KEY=VALUE,...``; empty: what suits the task"""
     dynamics: str = "model"
-    """``model`` or ``true``"""
+    """``model``, ``true``, or one of ``BASELINES``"""
     episodes: int | None = None
     """None: the whole list"""
     seed: int = 0
@@ -57,6 +58,8 @@ class Choices:
     baselines: bool = True
     trust_world: bool = False
     """whether to import the module that the store names for its world"""
+    world_options: Mapping[str, Any] | None = None
+    """in place of the run's own; None: these"""
 
 
 @dataclass
@@ -69,20 +72,26 @@ class Job:
     store: Store | None
     """store to which learned parts are fitted"""
     quiet: bool = True
+    chosen: bool = True
+    """whether it was chosen for that: parts that were fitted to another store are else kept"""
 
     def __post_init__(self) -> None:
         spec = self.model.spec
         side = picture_shape(spec)[0]
-        self.world, other = (
-            stored_world(spec.world, side, spec.world_options, trust=self.choices.trust_world) for _ in range(2)
-        )
+        options = spec.world_options if self.choices.world_options is None else self.choices.world_options
+        self.world, other = (stored_world(spec.world, side, options, trust=self.choices.trust_world) for _ in range(2))
         self.name, self.task = chosen_task(self.world, self.choices.task)
         self.task.check(self.world)
         stride = self.model.recipe.observation.stride
         scale = self.store.scale if isinstance(self.store, StateStore) else None
         self.planner_options = planner_options(self.choices.planner, self.choices.options)
         planner = self.planner_options.part()
-        inner: Dynamics = Imagined(self.model, scale)
+        made_by = self.choices.dynamics if self.choices.dynamics in BASELINES else "model"
+        if self.choices.dynamics in BASELINES:
+            if self.store is None:
+                raise TinyJEPAError(f"--dynamics {made_by} needs a store to fit to: give --store or --fit")
+            self.model = baseline_model(self.choices.dynamics, self.model, self.store, self.choices.seed)
+        inner: Dynamics = Imagined(self.model, scale, made_by)
         typical = Imagined(self.model).typical
         device: Any = self.model.device
         if self.choices.dynamics == TRUE:
@@ -90,14 +99,24 @@ class Job:
             inner, device = true_dynamics(self.world, stride), "cpu"
             typical = None  # type: ignore[assignment]
         self.cost_options = [] if planner.costless else self._costs(isinstance(inner, Copies))
+        if not isinstance(self.task, Reach):
+            wanting = [f"cost {options.kind}" for options in self.cost_options if options.part().needs_goal]
+            wanting = [f"planner {self.choices.planner}"] * planner.needs_goal + wanting
+            if wanting:
+                raise TinyJEPAError(
+                    f"{wanting[0]} needs a goal, and task {self.name} has none: "
+                    "planners such as cem and prior, and costs such as reward, need none"
+                )
         enough = not planner.needs_goal and all(options.part().vector_suffices for options in self.cost_options)
         if enough and self.choices.dynamics != TRUE and ImaginedVector.suits(self.model):
-            inner = ImaginedVector(self.model)
+            inner = ImaginedVector(self.model, scale, made_by)
         self.dynamics = Counted(inner)
         self.space = ActionSpace(self.world.action_space, typical, device)
-        setting = Setting(self.task, self.dynamics, self.run, self.store, self.choices.seed, self.quiet)
-        self.planner = planner(self.planner_options, self.space, setting)
-        self.cost = WeightedSum([options.part()(options, setting) for options in self.cost_options])
+        self.setting = Setting(
+            self.task, self.dynamics, self.run, self.store, self.choices.seed, self.quiet, self.chosen
+        )
+        self.planner = planner(self.planner_options, self.space, self.setting)
+        self.cost = WeightedSum([options.part()(options, self.setting) for options in self.cost_options])
         self.reader = PathReader(self.dynamics, self.store)
         self.evaluation = Evaluation(self.world, other, self.task, self.choices.seed)
 
@@ -167,7 +186,7 @@ class Job:
             "dynamics": self.dynamics.name,
             "planner": self.planner_options.model_dump(),
             "costs": [options.model_dump() for options in self.cost_options],
-            "fitted_to": None if self.store is None else str(self.store.address),
+            "fitted_to": self.setting.fitted_to,
             **self.evaluation.figures(played),
         }
         if impossible:
@@ -192,9 +211,8 @@ class Keeper:
 
     def __init__(self, path: Path, job: Job) -> None:
         spec = job.model.spec
-        plain = {key: value for key, value in spec.model_dump().items() if key in StoreSpec.model_fields}
         self._run = RunSpec(job.choices.seed, f"plan-{job.choices.planner}", job.task.steps)
-        spec = create_store(path, StoreSpec(**plain | {"frame_shape": picture_shape(spec)}))
+        spec = create_store(path, stored_spec(spec))
         self._path, self._spec = path, spec
         self._writer: StreamWriter | None = None
         self._claim = Claim(path, self._run)

@@ -7,6 +7,8 @@ goal. The encoder and the predictor do not change. ``reward`` and ``value`` read
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +40,8 @@ TOKEN_WIDTH = 32
 MOST_NUMBERS = 64_000_000
 MOST_LATENTS = 120_000
 """Limits of the latents held in memory while fitting; the smaller one applies."""
+SECONDS = 5.0
+"""Between lines of progress."""
 THINNED = 3
 """Pairs of moments are drawn from every third frame: neighbours are alike, and more episodes teach more."""
 
@@ -177,42 +181,56 @@ Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 def learned(
     setting: Setting, kind: Kind, make: Callable[[Imagined], Head], loss: Loss, steps: int, **choices: float
 ) -> Head:
-    """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet.
+    """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet, that
+    on a baseline's latents as ``planning-KIND-BASELINE.safetensors``.
 
-    One that was fitted to another store, to fewer rows of it, to other latents, for another number of steps or under
-    other ``choices`` of its loss, is fitted anew.
+    One that was fitted to other latents, for another number of steps or under other ``choices`` of its loss is fitted
+    anew; so is one that was fitted to another store, or to fewer rows of it, where the store was chosen for the fit.
     """
     imagined = imagined_of(setting, kind)
-    path = setting.run / f"planning-{kind}.safetensors"
+    suffix = "" if imagined.made_by == "model" else f"-{imagined.made_by}"
+    path = setting.run / f"planning-{kind}{suffix}.safetensors"
     head, model = make(imagined), imagined.model
     store = setting.store
     facts: dict[str, Any] = {"step": steps, "latent_shape": list(imagined.latent_shape), **choices}
-    if store is not None:
-        facts |= {"store": str(store.address), "rows": store.rows}
+    source = {} if store is None else {"store": str(store.address), "rows": store.rows}
     if path.exists():
         kept = checkpoint.read_facts(path)
-        if store is None or all(kept.get(key) == value for key, value in facts.items()):
+        wanted = facts | (source if setting.chosen else {})
+        if store is None or all(kept.get(key) == value for key, value in wanted.items()):
+            setting.fitted_to[kind] = str(kept["store"])
             checkpoint.restore(path, head, checkpoint.load(path)[0], "head")
             return head.to(model.device).eval().requires_grad_(False)
     if store is None:
         raise TinyJEPAError(f"{path} is missing, and there is no store to fit it to: give --fit STORE")
     thinned = THINNED if kind in ("inverse", "goal-steps") else 1
+    say = (lambda line: None) if setting.quiet else (lambda line: print(f"fit: {line}", file=sys.stderr, flush=True))
     if thinned not in setting.examples:
+        say(f"encodes episodes of {store.address}")
         setting.examples[thinned] = examples(imagined, store, every=thinned)
-    fit(head, setting.examples[thinned], loss, steps, setting.seed)
-    checkpoint.save(path, checkpoint.state(head=head), facts)
+    say(f"{kind}, to {len(setting.examples[thinned].z):,} moments, kept as {path}")
+    fit(head, setting.examples[thinned], loss, steps, setting.seed, lambda line: say(f"{kind}, {line}"))
+    setting.fitted_to[kind] = str(store.address)
+    checkpoint.save(path, checkpoint.state(head=head), facts | source)
     return head.to(model.device).eval().requires_grad_(False)
 
 
-def fit(head: Head, data: Examples, loss: Loss, steps: int, seed: int) -> None:
-    """AdamW under a one-cycle schedule; the same weights for the same data, steps and seed."""
+def fit(
+    head: Head, data: Examples, loss: Loss, steps: int, seed: int, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """AdamW under a one-cycle schedule; the same weights for the same data, steps and seed. ``say`` hears of progress,
+    every ``SECONDS`` at most."""
     torch.manual_seed(seed)
     for module in head.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.reset_parameters()
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(head.parameters(), PEAK, weight_decay=1e-4)
+    said = time.monotonic()
     for step in range(steps):
+        if time.monotonic() > said + SECONDS:
+            said = time.monotonic()
+            say(f"step {step:,} of {steps:,}")
         for group in optimizer.param_groups:
             group["lr"] = PEAK * one_cycle(step / steps)
         value = loss(head, data, generator)

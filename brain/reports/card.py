@@ -12,12 +12,13 @@ from pathlib import Path
 
 from brain.pretrained import CARD
 from brain.reports.report import commands
-from brain.runs.figures import Record, figure_text, judged, read_run
+from brain.runs.figures import PlanResult, Record, figure_text, judged, read_run
 from brain.runs.folder import write_whole
 from brain.runs.judgement import Judgement, PairScores
 from shared.errors import TinyJEPAError
 
 WEIGHTS = ("encoder.safetensors", "predictor.safetensors")
+PLANNING = "planning-*.safetensors"
 POOR = 0.5
 """Share of a violation's clips below which finding it is called a limit."""
 
@@ -37,9 +38,11 @@ def write_card(path: Path) -> Path:
 def card(path: Path) -> str:
     """Markdown. Raises ``TinyJEPAError`` for a run that is not finished, not judged, or damaged."""
     run, judgement = read_run(path, path.resolve().name), judged(path)
-    hashes = {name: _sha256(path / name) for name in WEIGHTS}
-    parts = (_head(run), _made(run, judgement), _figures(judgement), _weights(hashes), _use(run, judgement))
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    hashes = {name: _sha256(path / name) for name in (*WEIGHTS, *sorted(p.name for p in path.glob(PLANNING)))}
+    parts = (
+        _head(run), _made(run, judgement), _figures(judgement), _planned(run), _weights(hashes), _use(run, judgement),
+    )  # fmt: skip
+    return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
 
 
 def _head(run: Record) -> Iterator[str]:
@@ -61,6 +64,7 @@ def _made(run: Record, judgement: Judgement) -> Iterator[str]:
         yield str(collect)
     yield made["train"]
     yield made["judge"]
+    yield from facts.get("plan", ())
     yield "```"
     yield ""
     splits = ", ".join(f"{part.episodes:,} {name}" for name, part in judgement.data.items())
@@ -104,6 +108,27 @@ def _figures(judgement: Judgement) -> Iterator[str]:
         for name, found in judgement.violations.items():
             told = (found.relative_accuracy, found.auc, found.detection_rate)
             yield f"| {name} | " + " | ".join(map(figure_text, told)) + " |"
+
+
+def _planned(run: Record) -> Iterator[str]:
+    if (plan := run.plan) is None:
+        return
+    yield "## Planning"
+    yield ""
+    fixed = "the fixed list, none of which was trained on" if plan.list == "fixed" else plan.list
+    yield f"Task `{plan.task}`, {plan.episodes} episodes of {fixed}."
+    yield ""
+    yield "| | |"
+    yield "|---|---|"
+    for name, found in {plan.agent: plan, **plan.baselines}.items():
+        yield f"| {name} | {_result(found)} |"
+
+
+def _result(found: PlanResult) -> str:
+    if found.score:
+        return f"score {found.score.mean:.0f} +- {found.score.std:.0f}"
+    ended = (found.success or {})["at_end"]
+    return f"success at the end {ended.rate:.0%} [{ended.low:.0%}, {ended.high:.0%}]"
 
 
 def _weights(hashes: dict[str, str]) -> Iterator[str]:

@@ -45,6 +45,7 @@ def write_plan(
     page = render(
         Path(__file__).parent / "plan.html", figures=figures, video=video, rows=rows(figures),
         maps=[path_map(one, world, reader) for one in shown], imagined=decoder is not None,
+        plans=reader.sees(world.maps[0] if world.maps else ()),
     )  # fmt: skip
     write_whole(files[2], page)
     write_whole(files[0], json.dumps(figures, indent=1) + "\n")
@@ -88,7 +89,7 @@ def _told(played: Played, step: int) -> str:
 
 
 def path_map(played: Played, world: World, reader: PathReader) -> str:
-    """The path taken, imagined paths and the goal, on the world's first map; empty without one."""
+    """The way taken, imagined ones where they can be read, and the goal, on the first map; empty without one."""
     names = world.maps[0] if world.maps else ()
     if not names or not set(names) <= set(world.state_names):
         return ""
@@ -97,7 +98,7 @@ def path_map(played: Played, world: World, reader: PathReader) -> str:
     with style():
         figure, (axes,) = panel(width=3.4, height=3.2)
         every = max(1, len(played.decisions) // PATHS)
-        for decision in played.decisions[::every] if reader.reads else ():
+        for decision in played.decisions[::every] if reader.sees(names) else ():
             path = reader.path(decision.plan.latents)
             axes.plot(path[:, columns[0]], path[:, columns[1]], color=COLOURS["impossible"], lw=0.8, alpha=0.6)
         axes.plot(state[:, columns[0]], state[:, columns[1]], color=COLOURS["model"], lw=1.8)

@@ -20,6 +20,7 @@ from brain.reports import probe_figures as draw
 from brain.reports.curves import COLLAPSE, training_pictures
 from brain.reports.page import render
 from brain.reports.style import LABELS
+from brain.reports.variation_table import rows as variation_rows
 from brain.runs.figures import Record, damaged, read_run
 from brain.runs.folder import Run, write_whole
 from brain.runs.judgement import BASELINES, UPPER_BOUND, KindFigures
@@ -66,6 +67,7 @@ def write_report(path: Path, out: Path) -> list[Part]:
         headline_states=world_class(run.facts["world"]).headline_states,
         probes=_probe_rows(run),
         kinds=_kinds(kinds),
+        varied={name: variation_rows(factor) for name, factor in judged.variation.items()} if judged else {},
         scorers=scorers,
         hard=HARD,
         labels=LABELS,

@@ -32,7 +32,7 @@ def strip_svg(strip: Strip) -> str:
         parts.append(f'<text x="0" y="{top + CELL / 2 + 4}">{label}</text>')
         for column, frame in enumerate([*past, *clip]):
             place = f'x="{LABEL + column * pitch}" y="{top}" width="{CELL}" height="{CELL}"'
-            parts.append(f'<image {place} style="image-rendering: pixelated" href="{_png(frame)}"/>')
+            parts.append(f'<image {place} style="image-rendering: pixelated" href="{png(frame)}"/>')
     edge = LABEL + len(past) * pitch - GAP / 2
     parts.append(f'<path d="M{edge} 0V{rows - GAP}" stroke="currentColor" stroke-dasharray="3 3" opacity="0.6"/>')
     parts.append(f'<text x="0" y="{rows + CHART / 2 + 4}">energy</text>')
@@ -52,7 +52,8 @@ def _axis(values: Sequence[float], low: float, high: float) -> Callable[[float],
     return lambda value: low + (high - low) * (math.log10(max(value, 1e-9)) - bottom) / span
 
 
-def _png(frame: np.ndarray) -> str:
+def png(frame: np.ndarray) -> str:
+    """A frame, uint8 (H, W, C), as a data address."""
     _, data = cv2.imencode(".png", cv2.cvtColor(as_rgb(frame), cv2.COLOR_RGB2BGR))
     return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
 

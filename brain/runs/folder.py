@@ -5,7 +5,8 @@
 ``judge-pictures.json``, ``report.html``, ``reward.safetensors`` (of ``brain probe``), ``plan.json`` and
 ``planning-*.safetensors`` (of ``brain plan``); with ``tensorboard`` or ``wandb``, their files in a folder of that name;
 in mode state ``coordinates.json`` (what standardises the state).
-``run.json`` of a pretrained run also has ``collect``, the command that makes its store.
+``run.json`` of a pretrained run also has ``collect``, the command that makes its store, and ``plan``, those that fit
+and measure its planner.
 ``train.log`` is for people (``shared.cli.runlog``).
 """
 
@@ -42,15 +43,14 @@ _JUDGED = (
 )  # fmt: skip
 _READ = (
     "decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png",
-    "planning-inverse.safetensors", "planning-goal-steps.safetensors", "planning-reward.safetensors",
-    "planning-value.safetensors",
+    "planning-*.safetensors",
 )  # fmt: skip
 _PLANNED = ("plan.json", "plan.html", "plan.mp4")
 MADE_WITH = {
     "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED, *_PLANNED),
     "predictor": (*_JUDGED, *_PLANNED),
 }
-"""Files derived from a stage's weights: invalid once those are retrained."""
+"""Files (or patterns) derived from a stage's weights: invalid once those are retrained."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class Run:
 
     def forget(self, stage: str) -> list[str]:
         """Remove what was made with an earlier model of ``stage``; returns the files that were there."""
-        there = [name for name in MADE_WITH[stage] if (self.path / name).exists()]
+        there = sorted({path.name for name in MADE_WITH[stage] for path in self.path.glob(name)})
         for name in there:
             (self.path / name).unlink()
         return there

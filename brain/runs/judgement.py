@@ -154,6 +154,63 @@ class ViolationSetup(Figures):
     """model steps of a clip"""
 
 
+class VariedEnergies(Figures):
+    """Violations of one condition, as means: see ``brain.evaluation.variation``."""
+
+    auc: float | None
+    relative_accuracy: float | None = None
+    detection_rate: float | None = None
+    false_alarm_rate: float | None = None
+    violations: int = 0
+    pairs: int = 0
+
+
+class VariedPlans(Figures):
+    """Success at the end of a task's first episodes, with its interval of 95 %."""
+
+    task: str
+    planner: str
+    rate: float
+    low: float
+    high: float
+    episodes: int
+
+
+class ConditionFigures(Figures):
+    """A judged model in a world that differs from its own in one factor, or in none."""
+
+    episodes: int
+    transitions: int = 0
+    energy: dict[str, float | None] = {}
+    """AUC by negative"""
+    false_alarm_rate: float | None = None
+    """of true transitions, at the threshold of one model step"""
+    probes: dict[str, float | None] = {}
+    """R2 of the headline states, by a probe fitted to the run's training episodes"""
+    violations: VariedEnergies | None = None
+    plans: VariedPlans | None = None
+
+
+class FactorFigures(Figures):
+    """One factor of variation at its default, inside its training range and outside of it."""
+
+    unit: str
+    training: tuple[float, float]
+    allowed: tuple[float, float]
+    physical: bool = False
+    trained: bool = False
+    """whether the run's store varies or sets it"""
+    default: ConditionFigures
+    inside: ConditionFigures
+    outside: ConditionFigures | None = None
+
+    @property
+    def places(self) -> dict[str, ConditionFigures]:
+        """The conditions that there are, by name."""
+        found = {"default": self.default, "inside": self.inside, "outside": self.outside}
+        return {where: figures for where, figures in found.items() if figures is not None}
+
+
 class Judgement(Figures):
     """``judge.json``."""
 
@@ -166,6 +223,8 @@ class Judgement(Figures):
     violations_setup: ViolationSetup | None = None
     probes: dict[str, dict[str, dict[str, float | None]]] = {}
     """R2 of linear probes: domain (``all``, then the world's typical rows), representation, state"""
+    variation: dict[str, FactorFigures] = {}
+    """by factor of variation"""
     latent: LatentFigures | None = None
     data: dict[str, SplitFigures] = {}
     store: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from shared.video import as_rgb
 from shared.worlds import WORLDS, gymnasium_id, make_world, world_class
 from shared.worlds.actions import RandomActions
 from shared.worlds.base import World
+from shared.worlds.factors import text
 
 SHOWN, EVERY, PIXELS = 6, 12, 192
 """Frames of a picture, steps between them, and their least side in pixels."""
@@ -35,6 +36,7 @@ def pages() -> dict[str, str | bytes]:
 def page(name: str) -> str:
     """Everything that a world declares of itself."""
     kind, world = world_class(name), make_world(name)
+    world.close()
     parts = [
         f"# {name}\n\n{WORLDS.summary(name)[0].upper()}{WORLDS.summary(name)[1:]}.\n",
         f"![{SHOWN} frames of an episode]({name}.png){{ .frames }}\n",
@@ -43,7 +45,16 @@ def page(name: str) -> str:
         f"```\nfactory collect --world {name}\n```\n",
         table(["Property", "Value"], facts(name, kind, world)),
         doc(kind) + "\n",
-        section("Options", "For `--world-option`, or keyword arguments of `shared.make_world`.", world_options(kind)),
+        section(
+            "Options", "For `factory collect --option KEY=VALUE`, or keyword arguments of `shared.make_world`.",
+            world_options(kind),
+        ),
+        section(
+            "Factors of variation", "Sampled by `factory collect --vary NAME`, set by `--set-factor NAME=VALUE`.",
+            table(["Factor", "Unit", "Default", "Sampled", "Allowed"],
+                  ([code(one.name), cell(one.unit), code(text(one.default)), "{:g} to {:g}".format(*one.training),
+                    "{:g} to {:g}".format(*one.allowed)] for one in kind.factors)),
+        ),
         section("States", "", table(["State", "Role"], states(kind, world))),
         section("Data sets", f"By `factory collect --world {name} --dataset NAME`.", data_sets(kind)),
         section(
@@ -96,7 +107,7 @@ def states(kind: type[World], world: World) -> list[list[str]]:
 
 
 def world_options(kind: type[World]) -> str:
-    given = list(inspect.signature(kind).parameters.values())
+    given = [one for one in inspect.signature(kind).parameters.values() if one.name not in ("factors", "vary")]
     return table(["Option", "Default"], ([code(one.name), code(one.default)] for one in given))
 
 

@@ -227,7 +227,7 @@ def command(
 
     here = Path.cwd()
     given = world_options(options or []) | ({"observation": observation} if observation is not None else {})
-    given |= {"factors": world_options(factors, "--set-factor")} if factors else {}
+    given |= {"factors": world_options(factors, "--set-factor", "friction=0.5")} if factors else {}
     given |= {"vary": vary.replace(",", " ").split()} if vary is not None else {}
     with results_alone():
         jobs = [
@@ -237,7 +237,8 @@ def command(
     workers = 1 if local else workers or (None if address else os.cpu_count() or 1)
     if not quiet and address is None and (workers or 1) > (cores := os.cpu_count() or 1):
         typer.echo(
-            f"factory: note: {workers} workers take turns on {cores} cores, slower than {cores}: leave out --workers",
+            f"factory: note: {workers} workers share {cores} cores, which is slower than {cores} workers: "
+            "leave out --workers",
             err=True,
         )
     for job in jobs:
@@ -324,14 +325,13 @@ def _estimate(
         typer.echo("the disk has less free space than that: free some, or choose another --store")
 
 
-def world_options(pairs: Sequence[str], flag: str = "--option") -> dict[str, Any]:
+def world_options(pairs: Sequence[str], flag: str = "--option", example: str = "hud=false") -> dict[str, Any]:
     """``key=value`` pairs; a value is JSON (``true``, ``3``, ``0.5``) or else text."""
     options: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not key.isidentifier() or not equals:
-            example = "--option hud=false" if flag == "--option" else f"{flag} friction=0.5"
-            raise TinyJEPAError(f"{flag} {pair}: write it as key=value, for example {example}")
+            raise TinyJEPAError(f"{flag} {pair}: write it as key=value, for example {flag} {example}")
         try:
             options[key] = json.loads(text.lower() if text in ("True", "False") else text)
         except json.JSONDecodeError:

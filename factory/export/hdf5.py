@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
     """Datasets ``frame``, ``action``, ``reward``, ``flags``, ``state`` (rows, ...), gzip level 1; group ``episodes``.
 
     ``episodes`` has one entry per episode in ``first``, ``rows``, ``index``, ``seed``, ``policy``, ``terminated``,
-    ``truncated`` and ``run_seed``. Attributes: world, its options, control rate, names of the state columns.
+    ``truncated``, ``run_seed`` and ``factors`` (values of factors of variation by name, as JSON). Attributes: world,
+    its options, control rate, names of the state columns.
     """
     fields = {name: field for name, field in layout.fields(store.spec).items() if name != "episode"}
     with h5py.File(path, "w") as file:
@@ -49,3 +51,4 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
         table["policy"] = [ref.policy for ref in store.episodes]
         table["terminated"] = [ref.terminated for ref in store.episodes]
         table["truncated"] = [ref.truncated for ref in store.episodes]
+        table["factors"] = [json.dumps(ref.factors) for ref in store.episodes]

@@ -28,7 +28,8 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
 
     A store's row is a frame: ``observation.image``, ``observation.state`` and ``action`` where there are any,
     ``next.reward``, and on an episode's last row ``next.done``, ``next.terminated`` and ``next.truncated``. That row's
-    action is zero. A frame of two channels gets a third of zeros. The task of an episode is its policy.
+    action is zero. A frame of two channels gets a third of zeros. The task of an episode is its policy; its factors of
+    variation, as JSON, are the column ``factors`` of the table of episodes.
     """
     tasks = sorted({ref.policy for ref in store.episodes})
     features = _features(store)
@@ -43,7 +44,7 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
             {
                 "episode_index": done - 1, "tasks": [ref.policy], "length": ref.rows, "dataset_from_index": first,
                 "dataset_to_index": first + ref.rows, "data/chunk_index": place[0], "data/file_index": place[1],
-                "meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0,
+                "meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0, "factors": json.dumps(ref.factors),
             }
         )  # fmt: skip
         first += ref.rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +31,7 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
     An episode of L steps has L + 1 observations, L actions and rewards, and ``infos["state"]`` (L + 1, S). Actions are
     of the world's own action space. ``recover_environment()`` gives the world again, with frames of the same size and
     episodes of the same length, where TinyJEPA is installed. Raises ``TinyJEPAError`` for a world without actions,
-    which Minari cannot hold.
+    which Minari cannot hold. An episode's metadata has its ``factors`` of variation, as JSON.
     """
     spec = store.spec
     if spec.action_dim == 0:
@@ -42,6 +43,8 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
     for start in range(0, len(store.episodes), BATCH):
         batch = store.episodes[start : start + BATCH]
         storage.update_episodes(_buffers(store, batch, start, world.action_space))
+        known = [{"factors": json.dumps(ref.factors)} for ref in batch]
+        storage.update_episode_metadata(known, range(start, start + len(batch)))
         progress(start + len(batch))
     storage.update_metadata(
         {

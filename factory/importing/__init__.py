@@ -47,7 +47,7 @@ def open_source(path: Path, form: str | None = None, choice: Choice | None = Non
             return _opened(reader, name, path, choice)
     if not path.exists():
         raise TinyJEPAError(f"there is nothing at {path}: name a folder or a file{missing}")
-    raise TinyJEPAError(f"{path} is of no format known here ({', '.join(READERS)}){missing}")
+    raise TinyJEPAError(f"{path} has no recognised format ({', '.join(READERS)}){missing}")
 
 
 _INSTALL = "pip install 'tinyjepa[export]'"

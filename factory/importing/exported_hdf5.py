@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
@@ -9,6 +10,7 @@ import numpy as np
 
 from factory.importing.hdf5 import file_at, looks_like
 from factory.importing.source import Choice, Entry, Reader, Rows, blaming, one_of, some_of
+from shared.store.schema import check_factors
 
 
 class ExportedHdf5(Reader):
@@ -34,8 +36,11 @@ class ExportedHdf5(Reader):
         self._columns = [names.index(name) for name in self.state_names]
         self._first, self._ends = table["first"], (table["terminated"], table["truncated"])
         self.action_dim = self._file["action"].shape[1] if "action" in self._file else 0
+        told = table.get("factors", [b"null"] * len(table["rows"]))
+        with blaming(file):
+            factors = [check_factors(json.loads(text)) for text in told]
         self.episodes = [
-            Entry(str(number), file, int(rows), int(seed), policy.decode())
+            Entry(str(number), file, int(rows), int(seed), policy.decode(), factors[number])
             for number, (rows, seed, policy) in enumerate(zip(table["rows"], table["seed"], table["policy"]))
         ]
 

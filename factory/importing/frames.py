@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.worlds.images import to_frame
 
-LARGEST_KEPT = 128
+SMALLEST_KEPT, LARGEST_KEPT = 8, 128
 """Square frames of up to this side are kept as they are unless another size is asked for, pixels."""
 DEFAULT_SIZE = 64
 NO_IMAGE = (8, 8, 1)
@@ -31,7 +31,7 @@ def frame_shape(image: np.ndarray, size: int | None) -> tuple[int, int, int]:
     """
     height, width, channels = as_frame(image).shape
     if size is None:
-        size = height if height == width and DEFAULT_SIZE // 8 <= height <= LARGEST_KEPT else DEFAULT_SIZE
+        size = height if height == width and SMALLEST_KEPT <= height <= LARGEST_KEPT else DEFAULT_SIZE
     return size, size, channels
 
 

@@ -24,7 +24,6 @@ from shared.store.writer import StreamWriter
 from shared.worlds import IMPORTED
 from shared.worlds.base import World
 
-DEFAULT_MAX_STEPS = 1000
 """Longer episodes are cut."""
 
 
@@ -39,7 +38,7 @@ class Plan(NamedTuple):
     """Side of a frame, pixels: see ``frames.frame_shape``."""
     crop: bool = False
     """Take the central square of an image instead of squeezing it."""
-    max_steps: int = DEFAULT_MAX_STEPS
+    max_steps: int = 1000
     """Longer episodes are cut into parts of so many steps; a part starts with the observation that ended the last."""
     rate: float | None = None
     """Steps per second where the source does not say, Hz."""
@@ -94,6 +93,12 @@ def import_source(
     shape = _shape(reader, parts, plan, notes)
     spec = create_store(path, _spec(reader, plan.world or f"{IMPORTED}{reader.name}", shape, rate))
     run = RunSpec(seed=0, policy=name, max_episode_steps=plan.max_steps)
+    for known in Store(path).runs:
+        if known.policy == name and known != run:
+            raise TinyJEPAError(
+                f"the store {path} holds '{name}' in parts of {known.max_episode_steps} steps: give "
+                f"--max-episode-steps {known.max_episode_steps}, or choose another --store"
+            )
     result = Imported(path, spec.world, shape, rate, notes=notes)
     total = sum(part.stop - part.start for part in parts)
     with Claim(path, run), Interrupt() as interrupt:
@@ -110,7 +115,7 @@ def import_source(
                     episode = _episode(reader, parts, number, spec, name, plan)
                 except TinyJEPAError as error:
                     if not plan.skip_broken:
-                        raise TinyJEPAError(f"{error}: mend it, or leave such episodes out by --skip-broken") from error
+                        raise TinyJEPAError(f"{error}: fix it, or skip broken episodes with --skip-broken") from error
                     result.broken.append(str(error))
                     continue
                 if writer is None:
@@ -148,7 +153,7 @@ def _rate(reader: Reader, plan: Plan) -> tuple[float, list[str]]:
         return reader.rate, []
     if plan.rate is not None:
         return plan.rate, []
-    return World.control_rate, [f"the source does not say its rate: {World.control_rate:g} Hz is noted, or give --rate"]
+    return World.control_rate, [f"the source gives no rate: assuming {World.control_rate:g} Hz (set it with --rate)"]
 
 
 def _shape(reader: Reader, parts: list[Part], plan: Plan, notes: list[str]) -> tuple[int, int, int]:
@@ -219,6 +224,7 @@ def _episode(reader: Reader, parts: list[Part], number: int, spec: StoreSpec, na
             state=state,
             terminated=terminated,
             truncated=not terminated or rows.truncated,
+            factors=entry.factors,
         )
 
 
@@ -237,7 +243,7 @@ def _check(entry: Entry, part: Part, fields: dict[str, np.ndarray], spec: StoreS
             raise ValueError(f"its {name} is {values.shape}, and that of the first episode would be {shapes[name]}")
         wrong = ~np.isfinite(values.reshape(rows, -1)).all(axis=1)
         if wrong.any():
-            raise ValueError(f"its {name} is no number in row {part.start + int(wrong.argmax())}")
+            raise ValueError(f"its {name} is not finite in row {part.start + int(wrong.argmax())}")
 
 
 def _refuse_broken(entry: Entry) -> None:

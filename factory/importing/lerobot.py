@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from factory.importing.source import (
@@ -115,7 +116,7 @@ class LeRobot(Reader):
         if self._table is None or self._table[0] != file:
             self._table = file, pq.read_table(file)
         table = self._table[1]
-        return table.filter(pa.compute.equal(table["episode_index"], episode))
+        return table.filter(pc.equal(table["episode_index"], episode))
 
     def _frames(self, about: dict[str, Any], part: pa.Table) -> Iterator[np.ndarray] | None:
         if self._image is None:

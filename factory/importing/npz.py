@@ -6,8 +6,9 @@ for nothing.
 
 from __future__ import annotations
 
+import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from factory.importing.source import (
     taken_at,
 )
 from shared.errors import TinyJEPAError
+from shared.store.schema import Factors, check_factors
 
 FRAMES = ("frame", "frames", "pixels", "image", "images", "observation", "observations", "obs")
 ACTIONS = ("action", "actions")
@@ -95,7 +97,7 @@ class Npz(Reader):
                 found = _shapes(file)
                 if self._rows_of not in found:
                     raise ValueError(f"it has no array '{self._rows_of}'")
-                return Entry(file.stem, file, found[self._rows_of][0], *_origin(file))
+                return Entry(file.stem, file, found[self._rows_of][0], *_origin(file, found))
         except TinyJEPAError as error:
             return Entry(file.stem, file, 0, broken=str(error))
 
@@ -130,9 +132,10 @@ def _readable(file: Path) -> dict[str, tuple[int, ...]] | None:
         return None
 
 
-def _origin(file: Path) -> tuple[int | None, str]:
-    """Seed and policy, where the file names them."""
+def _origin(file: Path, found: Mapping[str, tuple[int, ...]]) -> tuple[int | None, str, Factors | None]:
+    """Seed, policy and factors of variation, where the file names them; ``found``: the shapes in it."""
     with np.load(file, allow_pickle=False) as data:
         seed = int(data["seed"]) if "seed" in data.files and data["seed"].ndim == 0 else None
         policy = str(data["policy"]) if "policy" in data.files and data["policy"].dtype.kind == "U" else ""
-    return seed, policy
+        factors = check_factors(json.loads(str(data["factors"]))) if found.get("factors") == () else None
+    return seed, policy, factors

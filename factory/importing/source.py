@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from shared.errors import TinyJEPAError, brief
+from shared.store.schema import Factors
 
 
 class Choice(NamedTuple):
@@ -36,6 +37,8 @@ class Entry(NamedTuple):
     """What its environment was reset with, where the source says."""
     policy: str = ""
     """Who acted, where the source says."""
+    factors: Factors | None = None
+    """Its factors of variation, where the source says."""
     broken: str = ""
     """Why it cannot be read, where that showed at the opening."""
 
@@ -75,7 +78,10 @@ class Reader(Protocol):
 
     @classmethod
     def knows(cls, path: Path) -> bool:
-        """Whether ``path`` looks like this format; opens no more than it must, and raises nothing."""
+        """Whether ``path`` looks like this format; opens no more than it must.
+
+        Raises ``TinyJEPAError`` for a file of its kind that cannot be opened.
+        """
 
     def __init__(self, path: Path, choice: Choice) -> None:
         """Raises ``TinyJEPAError`` with one line on what is wrong with it, or has to be chosen."""

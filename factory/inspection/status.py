@@ -8,16 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-
+from factory.inspection import factors
 from factory.inspection.coverage import axes_of, coverage, sampled_states
 from shared.store.reader import Store
-from shared.store.schema import EpisodeRef, RunSpec, Split
-from shared.worlds import world_class
-from shared.worlds.factors import Variation, text
-
-FACTORS = {"factors", "vary"}
-"""World options that choose factors of variation."""
+from shared.store.schema import FACTOR_OPTIONS, EpisodeRef, RunSpec, Split
 
 ACTIVE_SECONDS = 60.0
 """Seconds after its newest line for which a stream without a closing line counts as being written."""
@@ -31,13 +25,13 @@ def status_lines(path: Path) -> Iterator[str]:
     yield f"{path}: {spec.world}"
     for run in store.runs:
         yield f"  run        {run}: {_count([ref for ref in episodes if ref.run == run])}{_gaps(store, run)}"
-    options = ", ".join(f"{key}={value}" for key, value in spec.world_options.items() if key not in FACTORS)
+    options = ", ".join(f"{key}={value}" for key, value in spec.world_options.items() if key not in FACTOR_OPTIONS)
     yield (
         f"  frames     {height}x{width}x{channels} uint8, {spec.action_dim} action and {len(spec.state_names)} state "
         f"columns, {spec.control_rate:g} Hz" + (f"; {options}" if options else "")
     )
-    if line := _factors(store):
-        yield f"  factors    {line}"
+    if varied := factors.line(store):
+        yield f"  factors    {varied}"
     rows, size = store.rows, store.bytes_on_disk
     each = f", {size / rows:,.0f} bytes per frame" if rows else ""
     yield f"  committed  {rows:,} frames in {len(episodes):,} episodes, {size / 1e6:,.1f} MB{each}"
@@ -52,22 +46,6 @@ def status_lines(path: Path) -> Iterator[str]:
         yield f"  coverage   {found.line(len(episodes))}"
     elif episodes:
         yield "  coverage   unknown: this world names no states"
-
-
-def _factors(store: Store) -> str:
-    """What is set, and between which values the episodes lie in what is sampled; empty where nothing is."""
-    options = store.spec.world_options
-    factors = world_class(store.spec.world).factors
-    if not factors or not options.keys() & FACTORS:
-        return ""
-    chosen = Variation(factors, options.get("factors"), options.get("vary", ()))
-    values = [chosen.values(ref.seed) for ref in store.episodes]
-    parts = [f"{name} {text(chosen.values(None)[name])} in every episode" for name in options.get("factors") or {}]
-    for name in options.get("vary", ()):
-        drawn = np.array([each[name] for each in values])
-        span = f"{drawn.min():.3g} to {drawn.max():.3g}" if len(drawn) else "no episode yet"
-        parts.append(f"{name} sampled per episode, {span}")
-    return "; ".join(parts)
 
 
 def _count(episodes: list[EpisodeRef]) -> str:

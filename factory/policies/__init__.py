@@ -41,7 +41,12 @@ POLICIES.register(
 POLICIES.register(
     "pursuit-manoeuvres",
     "factory.policies.pursuit:PursuitManoeuvres",
-    "pursuit, broken by hard braking, full steering, full gas or rolling",
+    "pursuit, broken by hard braking, sharp steering, full gas or rolling",
+)
+POLICIES.register(
+    "pursuit-race",
+    "factory.policies.pursuit:PursuitRace",
+    "pursuit at nearly the highest speed, rarely broken by bursts",
 )
 POLICIES.register("none", "factory.policies.none:NoAction", "no actions (worlds without actions)")
 POLICIES.register("wander", "factory.policies.rooms:Wander", "steps whose heading wanders (worlds with rooms)")

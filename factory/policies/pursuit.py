@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 
@@ -158,42 +159,13 @@ class PursuitBursts(Pursuit):
     Bursts start 1 to 4 s after the last one ended.
     """
 
-    def __init__(self, world: World, rng: np.random.Generator) -> None:
-        super().__init__(world, rng)
-        self._quiet = self._steps(1.0, 4.0)
-        self._left = 0
-        self._burst = np.zeros(3, np.float32)
-
-    def style(self, rng: np.random.Generator) -> Style:
-        return _random_style(rng)
-
-    def act(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
-        if self._left == 0 and self._quiet == 0:
-            self._left = self._steps(0.2, 0.7)
-            self._quiet = self._steps(1.0, 4.0)
-            steer, gas, brake = self._rng.uniform((-1.0, 0.0, -1.0), (1.0, 1.0, 0.8)).tolist()
-            self._burst = np.array((steer, gas, max(brake, 0.0)), np.float32)
-        if self._left:
-            self._left -= 1
-            return self._burst
-        self._quiet -= 1
-        return np.array(self.drive(state, self._style.offset), np.float32)
-
-    def _steps(self, low: float, high: float) -> int:
-        return max(1, round(self._rng.uniform(low, high) * self._rate))
-
-
-class PursuitManoeuvres(Pursuit):
-    """Pursuit of a randomised style, broken by 0.4 to 1.2 s of one manoeuvre, then recovery.
-
-    Braking hard, turning the wheel far to one side, full gas, or rolling without pedals: each as likely, the wheel
-    straight or as it was. They start 0.5 to 2.5 s after the last one ended, so that what pedals and wheel do alone is
-    seen at every speed.
-    """
+    QUIET: ClassVar[tuple[float, float]] = (1.0, 4.0)
+    LASTING: ClassVar[tuple[float, float]] = (0.2, 0.7)
+    """Range of seconds before an interruption, and of its length."""
 
     def __init__(self, world: World, rng: np.random.Generator) -> None:
         super().__init__(world, rng)
-        self._quiet = self._steps(0.5, 2.5)
+        self._quiet = self._steps(self.QUIET)
         self._left = 0
         self._held = np.zeros(3, np.float32)
 
@@ -201,20 +173,39 @@ class PursuitManoeuvres(Pursuit):
         return _random_style(rng)
 
     def act(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
-        driven = self.drive(state, self._style.offset)
         if self._left == 0 and self._quiet == 0:
-            self._left = self._steps(0.4, 1.2)
-            self._quiet = self._steps(0.5, 2.5)
-            self._held = np.array(self._manoeuvre(driven[0]), np.float32)
+            self._left = self._steps(self.LASTING)
+            self._quiet = self._steps(self.QUIET)
+            self._held = np.array(self.interruption(state), np.float32)
         if self._left:
             self._left -= 1
             return self._held
         self._quiet -= 1
-        return np.array(driven, np.float32)
+        return np.array(self.drive(state, self._style.offset), np.float32)
 
-    def _manoeuvre(self, steer: float) -> tuple[float, float, float]:
+    def interruption(self, state: np.ndarray) -> tuple[float, float, float]:
+        """The action that is held: (steer, gas, brake)."""
+        steer, gas, brake = self._rng.uniform((-1.0, 0.0, -1.0), (1.0, 1.0, 0.8)).tolist()
+        return steer, gas, max(brake, 0.0)
+
+    def _steps(self, seconds: tuple[float, float]) -> int:
+        return max(1, round(self._rng.uniform(*seconds) * self._rate))
+
+
+class PursuitManoeuvres(PursuitBursts):
+    """Pursuit of a randomised style, broken by 0.4 to 1.2 s of one manoeuvre, then recovery.
+
+    Braking hard, turning the wheel far to one side, full gas, or rolling without pedals: each as likely, the wheel
+    straight or as it was. They start 0.5 to 2.5 s after the last one ended, so that what pedals and wheel do alone is
+    seen at every speed.
+    """
+
+    QUIET = (0.5, 2.5)
+    LASTING = (0.4, 1.2)
+
+    def interruption(self, state: np.ndarray) -> tuple[float, float, float]:
         rng = self._rng
-        wheel = steer if rng.random() < 0.5 else 0.0
+        wheel = self.drive(state, self._style.offset)[0] if rng.random() < 0.5 else 0.0
         kind = rng.integers(4)
         if kind == 0:
             return wheel, 0.0, float(rng.uniform(0.5, 1.0))
@@ -222,8 +213,25 @@ class PursuitManoeuvres(Pursuit):
             return float(rng.choice((-1.0, 1.0)) * rng.uniform(0.6, 1.0)), float(rng.uniform(0.0, 0.3)), 0.0
         return wheel, float(kind == 2), 0.0
 
-    def _steps(self, low: float, high: float) -> int:
-        return max(1, round(self._rng.uniform(low, high) * self._rate))
+
+class PursuitRace(PursuitBursts):
+    """Pursuit at nearly the highest speed that the car holds, broken by 0.1 to 0.5 s of one random action.
+
+    They start 2 to 8 s after the last one ended: rarely enough for most laps to be fast, often enough to show how a
+    slide at speed is caught.
+    """
+
+    QUIET = (3.0, 10.0)
+    LASTING = (0.1, 0.3)
+
+    def style(self, rng: np.random.Generator) -> Style:
+        return Style(
+            top_speed=float(rng.uniform(75.0, 90.0)),
+            cornering=float(rng.uniform(65.0, 90.0)),
+            braking=float(rng.uniform(28.0, 35.0)),
+            lookahead=float(rng.uniform(0.2, 0.26)),
+            offset=float(rng.uniform(-1.0, 1.0)),
+        )
 
 
 def _random_style(rng: np.random.Generator) -> Style:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from shared.worlds.base import World
-from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP
+from shared.worlds.two_room.geometry import HIGH, LOW, MAX_STEP, USUAL, Opening
 
 STEP_MEAN, STEP_STD, STEP_LOW, STEP_HIGH = 1.0, 0.4, 0.2, 1.8
 """Step length of ``wander``, pixels: a truncated normal."""
@@ -25,6 +25,12 @@ def layout(world: World) -> tuple[float, float]:
     """The wall's x and the door's y, pixels."""
     values = dict(zip(world.state_names, world.state().tolist()))
     return values["wall_x"], values["door_y"]
+
+
+def opening(world: World) -> Opening:
+    """Half of the wall's thickness and of the door's width, pixels."""
+    found: Opening = getattr(world, "half", USUAL)
+    return found
 
 
 class Wander:
@@ -68,10 +74,10 @@ class Crossing(Wander):
     def __init__(self, world: World, rng: np.random.Generator) -> None:
         super().__init__(world, rng)
         wall, door = layout(world)
-        y = math.inf
-        while abs(y - door) > HALF_DOOR:
+        half, y = opening(world), math.inf
+        while abs(y - door) > half.door:
             y = rng.normal(door, 1.4)
-        at_door = np.array([rng.uniform(wall - HALF_WALL, wall + HALF_WALL), y])
+        at_door = np.array([rng.uniform(wall - half.wall, wall + half.wall), y])
         before = int(rng.integers(1, STEPS + 1))
         side = 0.0 if rng.random() < 0.5 else math.pi
         heading = side + rng.uniform(-math.pi / 4, math.pi / 4)
@@ -121,7 +127,7 @@ class Bump(Wander):
         self._rng = rng
         self._wall, self._door = layout(world)
         side = 1.0 if rng.random() < 0.5 else -1.0
-        x = self._wall + side * (HALF_WALL + rng.uniform(0.05, 10.0))
+        x = self._wall + side * (opening(world).wall + rng.uniform(0.05, 10.0))
         self.reset_options: dict[str, Any] = {"start": (x, self._height())}
         self._left = self._stopped = 0
         self._before: np.ndarray | None = None
@@ -162,10 +168,10 @@ class Expert:
     """Pixels a step; between the path and a jamb; from the wall's middle to the points beside the door."""
 
     def __init__(self, world: World, rng: np.random.Generator) -> None:
-        wall, door = layout(world)
-        left = rng.uniform((LOW + 0.01, LOW + 0.01), (wall - HALF_WALL, HIGH - 0.01))
-        right = rng.uniform((wall + HALF_WALL, LOW + 0.01), (HIGH - 0.01, HIGH - 0.01))
-        y = rng.uniform(door - HALF_DOOR + self.MARGIN, door + HALF_DOOR - self.MARGIN)
+        (wall, door), half = layout(world), opening(world)
+        left = rng.uniform((LOW + 0.01, LOW + 0.01), (wall - half.wall, HIGH - 0.01))
+        right = rng.uniform((wall + half.wall, LOW + 0.01), (HIGH - 0.01, HIGH - 0.01))
+        y = rng.uniform(door - half.door + self.MARGIN, door + half.door - self.MARGIN)
         beside = [np.array([wall - self.HALF_WAY, y]), np.array([wall + self.HALF_WAY, y])]
         start, goal = left, right
         if rng.random() < 0.5:

@@ -7,6 +7,7 @@ the exit code, or None for 0. Help is plain text: a panel of options is a sectio
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -33,7 +34,23 @@ _EXAMPLES = "\n\nExamples:\n"
 
 
 class Command(TyperCommand):
-    """A command whose help shows its arguments, then its options by panel, then its examples."""
+    """A command whose help shows its arguments, then its options by panel, then its examples.
+
+    An option whose metavar is in brackets may stand without a value: it then gets an empty one.
+    """
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        bare = {
+            name
+            for parameter in self.get_params(ctx)
+            if (getattr(parameter, "metavar", None) or "").startswith("[")
+            for name in parameter.opts
+        }
+        given = [
+            f"{word}=" if word in bare and (after is None or after.startswith("-")) else word
+            for word, after in itertools.zip_longest(args, args[1:])
+        ]
+        return super().parse_args(ctx, given)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         arguments: list[tuple[str, str]] = []

@@ -26,13 +26,13 @@ from shared.store.codec import crc32c
 from shared.store.dataset import Description
 from shared.store.files import naming, sync_directory, write_all
 from shared.store.layout import LOG, fields, log_name, most_bytes
-from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec, check_name, split_of
+from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec, check_factors, check_name, split_of
 from shared.store.source import TAIL_BYTES, Source
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}-w\d{2,6}-[0-9a-f]{8}")
 """Valid stream names; none is a path that leaves the store."""
 
-EPISODE_COLUMNS = ["index", "seed", "policy", "first", "rows", "terminated", "truncated"]
+EPISODE_COLUMNS = ["index", "seed", "policy", "first", "rows", "terminated", "truncated", "factors"]
 
 _SEAL = re.compile(rb',"c":"([0-9a-f]{8})"\}')
 
@@ -222,6 +222,7 @@ class CommittedStream:
             terminated=bool(values["terminated"]),
             truncated=bool(values["truncated"]),
             split=split_of(self._dataset.spec.split, self.run.seed, index, seed),
+            factors=check_factors(values.get("factors")),
         )
         check_name(ref.policy)
         if not 0 <= ref.index < 1 << 63 or not 0 <= ref.seed < 1 << 64:

@@ -31,7 +31,7 @@ from shared.store.files import publish, sync_directory, write_file
 from shared.store.gc import lives
 from shared.store.log import EPISODE_COLUMNS, STREAM_NAME, CommittedStream, seal
 from shared.store.reader import Store
-from shared.store.schema import FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, RunSpec
+from shared.store.schema import FACTOR_OPTIONS, FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, RunSpec
 from shared.store.shards import CommittedFile, Shard
 from shared.store.source import Local, Opening
 
@@ -114,6 +114,7 @@ class _Lines:
         self._source = Local(path)
         self._run = committed.run if committed else None
         self._headed = committed is not None and bool(committed.header)
+        self._columns = committed.header["episode_columns"] if committed and self._headed else EPISODE_COLUMNS
         self._crc = committed.checksum if committed else 0
         self._shards, self._rows = (committed.shards, committed.rows) if committed else (0, 0)
         last = committed.episodes[-1] if committed and committed.episodes else None
@@ -136,7 +137,7 @@ class _Lines:
                 self._run = self._find_run(episodes, prove)
             if not self._headed:
                 self._head()
-            entries = [
+            entries: list[list[Any]] = [
                 [
                     one.index,
                     *identify(self._run, one.index),
@@ -144,7 +145,8 @@ class _Lines:
                     one.rows,
                     int(one.terminated),
                     int(one.truncated),
-                ]
+                    None if self._spec.world_options.keys() & FACTOR_OPTIONS else {},
+                ][: len(self._columns)]
                 for one in episodes
             ]
             self._add({"i": self._shards, "rows": rows, "files": files, "episodes": entries})
@@ -175,7 +177,7 @@ class _Lines:
                 "pid": os.getpid(),
                 "rebuilt": 1,
                 "run": dataclasses.asdict(self._run),
-                "episode_columns": EPISODE_COLUMNS,
+                "episode_columns": self._columns,
             }
         )
 

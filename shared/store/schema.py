@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import google_crc32c
@@ -31,6 +32,12 @@ IDENTITY = (
 FIRST, LAST, TERMINATED, TRUNCATED = 1, 2, 4, 8
 """Bits of a row's ``flags``: first and last row of an episode, and (on the last row) how it ended."""
 
+Factors = Mapping[str, float | tuple[float, ...]]
+"""Values of factors of variation by name: a number, or several such as the three of an RGB colour."""
+
+FACTOR_OPTIONS = {"factors", "vary"}
+"""World options that set factors, or sample them per episode."""
+
 Split = Literal["train", "validation", "test"]
 SplitRule = Literal["seed", "blocks"]
 """The rules for splitting episodes: see ``split_of``."""
@@ -39,6 +46,7 @@ MOST_CHUNK_BYTES = 1 << 30
 """Maximum size of a decoded chunk in bytes, which bounds a reader's allocations."""
 MOST_SHARD_ROWS = 1 << 20
 MOST_COLUMNS = 4096
+MOST_FACTORS = 256
 MOST_LETTERS = 200
 """Of a name that a store brings along."""
 
@@ -102,6 +110,24 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_factors(found: Any) -> Factors | None:
+    """An episode's factors from a log, lists as tuples: ``ValueError`` for anything but finite numbers by name."""
+    if found is None:
+        return None
+    if not isinstance(found, dict) or len(found) > MOST_FACTORS:
+        raise ValueError("its factors are no values by name")
+    values: dict[str, float | tuple[float, ...]] = {}
+    for name, value in found.items():
+        numbers = value if isinstance(value, list) else [value]
+        if not 0 < len(numbers) <= MOST_FACTORS or not all(
+            isinstance(number, int | float) and math.isfinite(number) for number in numbers
+        ):
+            raise ValueError(f"its factor {check_name(name)!r} is no number")
+        parts = tuple(float(number) for number in numbers)
+        values[check_name(name)] = parts if isinstance(value, list) else parts[0]
+    return values
+
+
 @validated(frozen=True, order=True)
 class RunSpec:
     """Which episodes of its world a run is: with the ``StoreSpec``, it decides the content of each.
@@ -147,6 +173,8 @@ class Episode:
     """float32 (L + 1, S): privileged state of each row's frame"""
     terminated: bool
     truncated: bool
+    factors: Factors | None = field(default_factory=dict)
+    """Values of the factors that were set or sampled; None where nobody knows them."""
 
     @property
     def rows(self) -> int:
@@ -169,6 +197,8 @@ class EpisodeRef:
     truncated: bool
     """Cut off, by the world's time limit or the run's; an episode can be both."""
     split: Split
+    factors: Factors | None = field(default=None, hash=False)
+    """Values of the factors of variation that were set or sampled; None where its log, an older one, does not say."""
 
 
 def split_of(rule: SplitRule, run_seed: int, index: int, seed: int) -> Split:

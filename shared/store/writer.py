@@ -99,6 +99,7 @@ class StreamWriter:
         self._usable = False  # until the rows of every field are in step again
         first = self.rows_committed + self._rows
         entry = [int(episode.index), int(episode.seed), str(episode.policy), first, episode.rows]
+        factors = None if episode.factors is None else dict(episode.factors)
         start, stop = 0, episode.rows
         while start < stop:
             place = self._rows % self._spec.inner_rows
@@ -109,7 +110,7 @@ class StreamWriter:
             self._rows += count
             start += count
             if start == stop:
-                self._episodes.append([*entry, int(episode.terminated), int(episode.truncated)])
+                self._episodes.append([*entry, int(episode.terminated), int(episode.truncated), factors])
             if place + count == self._spec.inner_rows:
                 self._encoder.add(self._frames)
             if self._rows == self._spec.shard_rows:

@@ -15,8 +15,11 @@ from shared.worlds.factors import Factor, Value, Variation
 if TYPE_CHECKING:
     from typing import Self
 
+    from shared.worlds.policy import Policy
     from shared.worlds.tasks import Task
     from shared.worlds.violations import Violation
+
+    MakeDriver = Callable[[Any, np.random.Generator], Policy]
 
 
 class Dataset(NamedTuple):
@@ -112,6 +115,10 @@ class World(gym.Env[np.ndarray, Any]):
 
     factor_values: Mapping[str, Value] = {}
     """The values of all factors in this episode: after ``super().reset(seed=seed)``."""
+
+    driver: ClassVar[MakeDriver | None] = None
+    """Who acts in episodes that are made to evaluate a model, a class called with the world after its reset and a
+    generator: a policy that reaches what its data sets hold. None: random actions, each held for a few steps."""
 
     unseen: ClassVar[dict[str, dict[str, Any]]] = {}
     """World options, by a short name, that show what its named data sets and defaults never do."""

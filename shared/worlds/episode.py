@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from shared.worlds.actions import Actions
 from shared.worlds.base import World, action_dim
+from shared.worlds.factors import Value
 from shared.worlds.policy import Policy
 
 
@@ -42,6 +43,8 @@ class Recording(NamedTuple):
     terminated: bool
     truncated: bool
     """By the world, or because it was left before it had ended."""
+    factors: Mapping[str, Value]
+    """Values of the factors of variation that were set or sampled."""
 
 
 def play(world: World, seed: int, begin: Callable[[], Policy], max_steps: int) -> Iterator[Step]:
@@ -86,4 +89,5 @@ def record(world: World, steps: Iterable[Step], max_steps: int) -> Recording:
         state=states[:rows],
         terminated=step.terminated,
         truncated=step.truncated or not step.terminated,
+        factors={name: world.factor_values[name] for name in world.variation.names},
     )

@@ -14,6 +14,9 @@ from shared.registry import closest
 Value = float | tuple[float, ...]
 """A number, or several such as the three of an RGB colour."""
 
+OUTSIDE = "@outside"
+"""After a factor's name in ``vary``: it is sampled outside of its training range."""
+
 
 @dataclass(frozen=True)
 class Factor:
@@ -45,19 +48,29 @@ class Factor:
             )
         return tuple(numbers) if many else numbers[0]
 
-    def sample(self, seed: int) -> Value:
-        """Uniform in ``training``: a function of the episode's seed and the factor's name alone."""
+    @property
+    def has_outside(self) -> bool:
+        """Whether anything that can be set is not sampled."""
+        return self.allowed != self.training
+
+    def sample(self, seed: int, outside: bool = False) -> Value:
+        """Uniform in ``training``, or in what is ``allowed`` and not in it: a function of the arguments and the name.
+
+        Of several numbers, at least one is outside then.
+        """
         rng = np.random.default_rng([seed, *self.name.encode()])
-        if isinstance(self.default, tuple):
-            return tuple(rng.uniform(*self.training, len(self.default)).tolist())
-        return float(rng.uniform(*self.training))
+        count = len(self.default) if isinstance(self.default, tuple) else 1
+        drawn = rng.uniform(*(self.allowed if outside else self.training), count)
+        while outside and ((drawn >= self.training[0]) & (drawn <= self.training[1])).all():
+            drawn = rng.uniform(*self.allowed, count)
+        return tuple(drawn.tolist()) if isinstance(self.default, tuple) else float(drawn[0])
 
 
 class Variation:
     """Which factors of a world are set, and which are sampled.
 
-    ``given``: values by name; ``vary``: names. Raises ``TinyJEPAError`` for an unknown name, a bad value, or a factor
-    that is both set and sampled.
+    ``given``: values by name; ``vary``: names, with ``@outside`` those to sample outside of the training range. Raises
+    ``TinyJEPAError`` for an unknown name, a bad value, or a factor that is both set and sampled, or sampled twice.
     """
 
     def __init__(
@@ -68,15 +81,20 @@ class Variation:
             raise TinyJEPAError(f"factors are {given!r}; give values by name")
         if not isinstance(vary, list | tuple) or not all(isinstance(name, str) for name in vary):
             raise TinyJEPAError(f"vary is {vary!r}; give a list of factors")
-        for name in [*(given or {}), *vary]:
+        sampled = {name: name.removesuffix(OUTSIDE) for name in vary}
+        for name in [*(given or {}), *sampled.values()]:
             if name not in known:
                 raise TinyJEPAError(closest(name, [*known], "factor") if known else "this world has no factors")
-        if both := [name for name in vary if name in (given or {})]:
+        if both := [name for name in sampled.values() if name in (given or {})]:
             raise TinyJEPAError(f"factor '{both[0]}' is set and varied: choose one")
+        for text, name in sampled.items():
+            if text != name and (name in vary or not known[name].has_outside):
+                why = "inside as well: choose one" if name in vary else "what can be set: it has no outside"
+                raise TinyJEPAError(f"'{text}': factor '{name}' is sampled from {why}")
         self._fixed = {name: factor.default for name, factor in known.items()}
         self._fixed |= {name: known[name].check(value) for name, value in (given or {}).items()}
-        self._sampled = [known[name] for name in dict.fromkeys(vary)]
-        self.names = tuple(name for name in known if name in (given or {}) or name in vary)
+        self._sampled = [(known[name], text != name) for text, name in sampled.items()]
+        self.names = tuple(name for name in known if name in (given or {}) or name in sampled.values())
         """The factors that are set or sampled."""
 
     @property
@@ -86,7 +104,7 @@ class Variation:
 
     def values(self, seed: int | None) -> dict[str, Value]:
         """The value of every factor in the episode of this seed; without a seed, what is not sampled is."""
-        drawn = {} if seed is None else {factor.name: factor.sample(seed) for factor in self._sampled}
+        drawn = {} if seed is None else {factor.name: factor.sample(seed, outside) for factor, outside in self._sampled}
         return self._fixed | drawn
 
 

@@ -1,4 +1,4 @@
-"""Who acts in a world: what a policy is, and the two that need nothing but the world."""
+"""Who acts in a world: what a policy is, and those that need nothing but the world."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from shared.worlds.actions import Actions
+from shared.worlds.actions import Actions, RandomActions
 from shared.worlds.base import World
 
 
@@ -40,6 +40,24 @@ class Replay:
         row = self._rows[self._next]
         self._next += 1
         return self._actions.action(row)
+
+
+class Held:
+    """Random actions, each held for ``hold`` steps."""
+
+    def __init__(self, world: World, rng: np.random.Generator, hold: int = 4) -> None:
+        self._random, self._hold, self._step, self._action = RandomActions(world.action_space, rng), hold, 0, None
+
+    def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
+        if self._step % self._hold == 0:
+            self._action = self._random.next()
+        self._step += 1
+        return self._action
+
+
+def driver_of(world: World, rng: np.random.Generator) -> Policy:
+    """Who acts in an episode that is made to evaluate a model: the world's own driver, or else ``Held``."""
+    return (type(world).driver or Held)(world, rng)
 
 
 def keyed_action(world: World, held: Set[str]) -> np.ndarray:

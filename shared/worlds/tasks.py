@@ -100,6 +100,17 @@ class Reach(Task):
         """Whether a path of states (T, S) that was imagined does what the world forbids; False where nobody says."""
         return False
 
+    def pointed(self, state: np.ndarray, across: float, down: float) -> dict[str, Any] | None:
+        """Reset options of the goal that a point of the picture stands for, everything else being as in ``state`` (S,).
+
+        ``across`` and ``down``: shares of the picture's width and height, [0, 1]. None where pointing sets no goal.
+        """
+        return None
+
+    def places(self, states: np.ndarray) -> np.ndarray | None:
+        """Where states (N, S) are in the picture, as such shares, float (N, 2); None where nobody says."""
+        return None
+
 
 class Score(Task):
     """Earn rewards: the sum over ``steps`` actions, or until the episode ends."""

@@ -151,9 +151,10 @@ def test_more_workers_than_cores_are_said_in_one_line(capsys: pytest.CaptureFixt
             str(tmp_path / "a"),
         ]
         assert run(cli, "factory", [*estimate, "--workers", str(workers)]) == 0
-        notes = [line for line in capsys.readouterr().err.splitlines() if "take turns" in line]
+        notes = [line for line in capsys.readouterr().err.splitlines() if "workers share" in line]
         assert notes == [
-            f"factory: note: {workers} workers take turns on {cores} cores, slower than {cores}: leave out --workers"
+            f"factory: note: {workers} workers share {cores} cores, which is slower than {cores} workers: "
+            "leave out --workers"
         ] * (workers > cores)
 
 

@@ -177,6 +177,18 @@ def test_another_source_of_the_same_name_is_refused(
     assert sorted(run.policy for run in Store(store).runs) == ["noise", "other"] and len(Store(store).episodes) == 4
 
 
+def test_the_same_source_in_other_parts_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else its frames would be there twice, some in training and some in test episodes."""
+    long_source(tmp_path / "noise", episodes=2, rows=30)
+    store = tmp_path / "store"
+    command = ["import", str(tmp_path / "noise"), "--store", str(store), "--quiet"]
+    assert run(cli, "factory", command) == 0
+    capsys.readouterr()
+    assert run(cli, "factory", [*command, "--max-episode-steps", "20"]) == 2
+    assert "in parts of 1000 steps: give --max-episode-steps 1000" in capsys.readouterr().err
+    assert len(Store(store).runs) == 1 and len(Store(store).episodes) == 2
+
+
 def test_refusals_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "h").mkdir()
     (tmp_path / "text.h5").write_text("no HDF5")
@@ -188,7 +200,7 @@ def test_refusals_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     store = ["--store", str(tmp_path / "store")]
     cases = [
         ([str(tmp_path / "nothing"), *store], "there is nothing at"),
-        ([str(tmp_path / "empty"), *store], "of no format known here (lerobot, minari"),
+        ([str(tmp_path / "empty"), *store], "has no recognised format (lerobot, minari"),
         ([str(tmp_path / "text.h5"), *store], "text.h5 cannot be read: OSError"),
         ([str(path), "--format", "minari", *store], "no data set of format minari"),
         ([str(path), "--format", "lerobo", *store], "Did you mean 'lerobot'?"),

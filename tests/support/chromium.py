@@ -103,6 +103,13 @@ class Page:
             text = key if len(key) == 1 and one == "keyDown" else ""
             await self.send("Input.dispatchKeyEvent", type=one, key=key, code=code or key, text=text)
 
+    async def click(self, across: float, down: float) -> None:
+        """Press and release the mouse at a point of the window, in pixels."""
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.send(
+                "Input.dispatchMouseEvent", type=kind, x=across, y=down, button="left", buttons=1, clickCount=1
+            )
+
     async def picture(self, file: Path) -> None:
         shot = await self.send("Page.captureScreenshot", format="png")
         file.write_bytes(base64.b64decode(shot["data"]))

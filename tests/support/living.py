@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from brain import pretrained
 from brain.cli import cli as brain
 from brain.live.loaded import Loaded, load
+from brain.live.pilot import Acting
 from brain.live.scene import Scene
 from factory.cli import cli as factory
 from shared.cli.console import run
@@ -65,3 +68,18 @@ def make_car_run(folder: Path) -> Path:
 
 def opened(path: Path, store: Path | None, replay: bool = False) -> Loaded:
     return load(path, Store(store) if store else None, torch.device("cpu"), replay=replay)
+
+
+TWO_ROOM = pretrained.folder("two-room")
+"""A run that comes with the package."""
+EXACT = Acting(
+    "cem", ("samples=48", "iterations=3", "elites=8", "horizon=12", "block=2", "receding=2"), dynamics="true"
+)
+"""A planner on the true state, which reaches every goal."""
+ENDLESS = replace(EXACT, options=("samples=400", "iterations=5000", "elites=8"))
+"""One whose decisions take minutes."""
+
+
+def rooms(acting: Acting) -> Loaded:
+    """The two rooms, with a planner that may act."""
+    return load(TWO_ROOM, None, torch.device("cpu"), acting=acting)

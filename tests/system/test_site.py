@@ -60,9 +60,8 @@ def test_every_world_recipe_and_part_has_its_page(site: Path) -> None:
     assert [name for name in names if not (site / name / "index.html").exists()] == []
     page = (site / "worlds" / "two-room" / "index.html").read_text(encoding="utf-8")
     world = WORLDS.get("two-room")
-    assert [
-        word for word in [*world.state_names, *world.tasks, *(v.name for v in world.violations)] if word not in page
-    ] == []
+    declared = [*world.state_names, *world.tasks, *(one.name for one in (*world.violations, *world.factors))]
+    assert [word for word in declared if word not in page] == []
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -182,7 +182,7 @@ export function bars(canvas, z, foreseen, spread) {
   foreseen.forEach((value, i) => context.fillRect(i * step, middle - reach(value) - 1, step, 2));
 }
 
-export function plane(canvas, cloud, points) {
+export function plane(canvas, cloud, points, plan) {
   const [context, width, height] = fresh(canvas);
   const reach = [0, 1].map((axis) => 1.15 * cloud.reduce((most, place) => Math.max(most, Math.abs(place[axis])), 1));
   const inside = (share, size) => Math.min(Math.max((size * (1 + share)) / 2, 5), size - 5);
@@ -204,6 +204,51 @@ export function plane(canvas, cloud, points) {
   context.setLineDash([]);
   if (!trail.length) return;
   const last = trail[trail.length - 1];
+  if (plan && plan.plane.length) {
+    context.strokeStyle = colours.intervention;
+    context.lineWidth = 2;
+    line(context, plan.plane.map(at));
+  }
+  if (plan && plan.goal_plane.length) ring(context, ...at(plan.goal_plane[0]), 6, colours.good, 2.5);
   context.fillStyle = colours.ink;
   dot(context, ...at([last[5], last[6]]), 5);
+}
+
+// Over the picture of the world: what the planner imagines. Colours do not follow the page's, since the world's do not.
+export function imagined(canvas, plan) {
+  const [context, width, height] = fresh(canvas);
+  if (!plan || !plan.acting) return;
+  const at = ([x, y]) => [x * width, y * height];
+  context.lineCap = "round";
+  context.strokeStyle = "rgba(150, 205, 255, .38)";
+  context.lineWidth = 1;
+  for (const path of plan.paths) line(context, path.map(at));
+  context.fillStyle = "rgba(150, 205, 255, .75)";
+  for (const path of plan.paths) dot(context, ...at(path[path.length - 1]), 1.3);
+  if (plan.goal) {
+    const place = at(plan.goal);
+    ring(context, ...place, 8, "rgba(10, 16, 22, .8)", 5);
+    ring(context, ...place, 8, "#3ddc97", 2.5);
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      context.strokeStyle = "#3ddc97";
+      line(context, [[place[0] + 5 * dx, place[1] + 5 * dy], [place[0] + 12 * dx, place[1] + 12 * dy]]);
+    }
+  }
+  if (!plan.way.length) return;
+  const way = plan.way.map(at);
+  for (const [colour, thickness] of [["rgba(10, 16, 22, .8)", 5], ["#ffd65c", 2.5]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = thickness;
+    line(context, way);
+  }
+  context.fillStyle = "#ffd65c";
+  dot(context, ...way[way.length - 1], 3.5);
+}
+
+function ring(context, x, y, radius, colour, thickness) {
+  context.strokeStyle = colour;
+  context.lineWidth = thickness;
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.stroke();
 }

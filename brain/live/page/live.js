@@ -1,12 +1,13 @@
 // The page: what the server says is shown, what people do is sent.
 
-import { SHOWN, bars, chart, picture, plane, readColours } from "./draw.js";
+import { SHOWN, bars, chart, imagined, picture, plane, readColours } from "./draw.js";
 
 const at = (id) => document.getElementById(id);
 const ARROWS = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" };
 const SIGNS = { left: "◀", right: "▶", up: "▲", down: "▼" };
 const FEW = new Intl.NumberFormat("en", { maximumSignificantDigits: 2, useGrouping: false });
 const SOME = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: false });
+const WHOLE = new Intl.NumberFormat("en");
 const figure = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : SOME.format(value));
 
 let socket = null;
@@ -14,11 +15,12 @@ let state = null;
 let points = [];
 let view = null; // of the newest message
 let pixels = null;
+let plan = null; // what the planner imagines
 let dirty = false;
 let wait = 500; // milliseconds until the next attempt to connect
 const held = new Set();
 const stats = { drawn: 0, rate: 0, latency: [], errors: [] }; // read by benchmarks.live
-window.live = { stats, get state() { return state; }, get points() { return points; } };
+window.live = { stats, get state() { return state; }, get points() { return points; }, get plan() { return plan; } };
 
 if (location.search) history.replaceState(null, "", location.pathname); // no token in the address bar
 
@@ -60,14 +62,20 @@ function see(data) {
 }
 
 function hear(news) {
+  if (news.plan) {
+    plan = news.plan;
+    dirty = true;
+    return;
+  }
   const before = state;
   state = news;
   if (!before || before.scene !== state.scene) {
     points = [];
-    view = null;
+    view = plan = null;
     held.clear();
     options(at("run"), state.runs.map(([key, name, world]) => [key, name === world ? name : `${name} (${world})`]));
     options(at("policy"), state.policies);
+    planner();
     options(at("speed"), state.speeds.map((speed) => [String(speed), `${speed}×`]));
     interventions();
     pad();
@@ -80,7 +88,7 @@ function hear(news) {
     at("latent-text").textContent = `${Math.min(state.dim, 128)} of ${state.dim} dimensions; marks: foreseen ${seconds} s before`;
     at("foreseen-text").textContent = state.decoder ? `${seconds} s before` : "this run has no decoder";
     at("drive-help").hidden = !state.keys.length;
-    for (const id of ["world", "foreseen", "dream", "elsewhere"]) blank(at(id));
+    for (const id of ["world", "imagined", "foreseen", "dream", "elsewhere"]) blank(at(id));
   }
   const chosen = { run: state.run, policy: state.policy, speed: String(state.speed) };
   for (const [id, value] of Object.entries(chosen)) if (document.activeElement !== at(id)) at(id).value = value;
@@ -107,6 +115,16 @@ function element(name, text, kind) {
 
 function options(select, pairs) {
   select.replaceChildren(...pairs.map(([value, label]) => Object.assign(element("option", label), { value })));
+}
+
+// Where no planner can act, the choice is there but disabled, with the reason.
+function planner() {
+  const { why_not: why, points: points_set_goals } = state.planner;
+  if (why) at("policy").append(Object.assign(element("option", "planner"), { value: "planner", disabled: true, title: why }));
+  at("no-planner").textContent = why ? `No planner: ${why}` : "";
+  at("no-planner").hidden = !why;
+  at("view").classList.toggle("points", points_set_goals);
+  at("plan").hidden = Boolean(why) || !state.policies.some(([name]) => name === "planner");
 }
 
 function interventions() {
@@ -179,7 +197,9 @@ function draw() {
   if (!dirty || !state) return;
   dirty = false;
   chart(at("chart"), points, state);
-  plane(at("plane"), state.cloud, points);
+  plane(at("plane"), state.cloud, points, plan);
+  imagined(at("imagined"), plan);
+  planTexts();
   if (!view) return;
   frames++;
   let offset = 0;
@@ -211,7 +231,30 @@ function texts() {
   else at("dream-text").textContent = state.decoder ? "press Dream: the model goes on alone" : "no decoder: only its error";
 }
 
+function planTexts() {
+  const acting = plan !== null && plan.acting;
+  const busy = acting && plan.busy !== null;
+  at("busy").hidden = !busy;
+  if (busy) at("busy").textContent = `planning ${plan.busy.toFixed(1)} s`;
+  const marks = acting ? [plan.way.length && ["way", "plan"], plan.paths.length && ["tried", "imagined"], plan.goal && ["goal", "goal"]] : [];
+  const told = [];
+  if (busy) told.push(`Imagined ${WHOLE.format(plan.steps)} steps so far.`);
+  else if (acting && plan.took !== null) {
+    told.push(`${plan.ahead} steps ahead; found in ${figure(plan.took)} s by imagining ${WHOLE.format(plan.steps)} steps.`);
+  } else if (!acting && !state.planner.points) told.push("Choose the planner to let it act.");
+  if (state.planner.points) told.push("Click in the picture: the planner goes there.");
+  const legend = marks.filter(Boolean).flatMap(([kind, text]) => [element("i", "", kind), `${text} `]);
+  at("plan").replaceChildren(...legend, legend.length ? document.createElement("br") : "", told.join(" "));
+}
+
 // --- what people do
+
+at("view").onclick = ({ clientX, clientY }) => {
+  if (!state || !state.planner.points) return;
+  const { left, top, width, height } = at("world").getBoundingClientRect();
+  const share = (value) => Math.min(Math.max(value, 0), 1);
+  ask("goal", [share((clientX - left) / width), share((clientY - top) / height)]);
+};
 
 function hold(key, down) {
   if (down === held.has(key)) return;

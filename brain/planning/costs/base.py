@@ -60,6 +60,10 @@ class Setting:
     """episodes that learned parts are fitted to; None where there are none"""
     seed: int
     quiet: bool = True
+    chosen: bool = True
+    """whether ``store`` was chosen for the fit: parts that were fitted to another are then fitted anew, else kept"""
+    fitted_to: dict[str, str] = field(default_factory=dict)
+    """the stores that the learned parts in use were fitted to, by kind of part"""
     examples: dict[int, Any] = field(default_factory=dict)
     """embedded episodes (``brain.planning.learned.Examples``) by their thinning: heads that are fitted share them"""
 

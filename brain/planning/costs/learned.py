@@ -61,7 +61,8 @@ def steps_loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor
 
 
 class RewardOptions(FittedOptions):
-    discount: float = Field(1.0, gt=0, le=1, description="of a model step's reward against the one before")
+    fit_steps: int = Field(1200, ge=1, description="optimiser steps of its fit")
+    discount: float = Field(0.95, gt=0, le=1, description="of a model step's reward against the one before")
 
 
 class Reward(Cost):
@@ -99,12 +100,16 @@ def reward_loss(head: Head, data: Examples, generator: torch.Generator) -> Tenso
 
 
 class ValueOptions(FittedOptions):
+    fit_steps: int = Field(1200, ge=1, description="optimiser steps of its fit")
     discount: float = Field(0.95, gt=0, lt=1, description="of a model step's reward against the one before")
     ahead: int = Field(25, ge=1, description="model steps whose rewards count")
 
 
 class Value(Cost):
-    """Minus the discounted return of the data's own policy from the plan's last latent."""
+    """Minus the discounted return of the data's own policy from the plan's last latent, seen from the present.
+
+    With ``reward`` of the same discount it is the n-step return (Sutton and Barto 2018, eq. 7.1).
+    """
 
     Options = ValueOptions
     vector_suffices = True
@@ -118,7 +123,8 @@ class Value(Cost):
         )  # fmt: skip
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
-        return -self._head(imagined.future[:, -1])[:, 0]
+        steps = imagined.future.shape[1]
+        return -(self.options.discount**steps) * self._head(imagined.future[:, -1])[:, 0]
 
 
 def value_loss(head: Head, data: Examples, generator: torch.Generator, options: ValueOptions) -> Tensor:

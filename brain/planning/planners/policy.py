@@ -22,7 +22,9 @@ LARGEST = 20.0
 
 class PolicyOptions(PlannerOptions):
     horizon: int = Field(1, ge=1, le=512, description="model steps that are imagined; only the first acts")
-    fit_steps: int = Field(6000, ge=1, description="optimiser steps of its fit")
+    fit_steps: int = Field(
+        1200, ge=1, description="optimiser steps of its fit; more fit the data better, and drive worse"
+    )
     advantage: float = Field(0.0, ge=0, description="how much more rows count after which more was earned")
 
 

@@ -42,10 +42,15 @@ def _moments(ride: Ride, first: int, last: float = np.inf, clearance: float = 0.
         ride.step(NOBODY)
     while len(ride.frames) + ride.after < LONGEST:
         world: Logo = ride.world
-        clear = np.minimum(world.position - 1, world.size - 2 - world.position).min() >= clearance * world.size
+        clear = np.minimum(world.position - world.low, world.high - world.position).min() >= clearance * _side(world)
         if clear and first <= _next_bounce(world.fork(), ride.after) <= last:
             yield lambda: NOBODY
         ride.step(NOBODY)
+
+
+def _side(world: Logo) -> float:
+    """Of the box, pixels."""
+    return world.high - world.low + 3
 
 
 def _next_bounce(world: Logo, steps: int) -> int:
@@ -66,9 +71,9 @@ def leaves_the_box(world: Logo, actions: Iterable[Any], rng: np.random.Generator
 def sticks_to_the_border(world: Logo, actions: Iterable[Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
     for _ in actions:
         world.position = world.position + world.velocity
-        hit = (world.position < 1) | (world.position > world.size - 2)
+        hit = (world.position < world.low) | (world.position > world.high)
         world.velocity = np.zeros(2) if hit.any() else world.velocity
-        world.position = np.clip(world.position, 1, world.size - 2)
+        world.position = np.clip(world.position, world.low, world.high)
         yield world.frame()
 
 
@@ -95,8 +100,8 @@ def doubles(world: Logo, actions: Iterable[Any], rng: np.random.Generator) -> It
     for action in actions:
         world.step(action)
         other = world.size - 1 - world.position
-        if np.abs(other - world.position).max() < world.size / 4:
-            other = world.position + (world.size / 3) * np.array([1.0, -1.0])
+        if np.abs(other - world.position).max() < _side(world) / 4:
+            other = world.position + (_side(world) / 3) * np.array([1.0, -1.0])
         yield world.picture([world.position, other])
 
 
@@ -123,8 +128,8 @@ def dims(world: Logo, actions: Iterable[Any], rng: np.random.Generator) -> Itera
 def jumps(world: Logo, actions: Iterable[Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
     """To a place more than a third of the box away."""
     start = world.position
-    while np.hypot(*(world.position - start)) < world.size / 3:
-        world.position = rng.uniform(2, world.size - 3, 2)
+    while np.hypot(*(world.position - start)) < _side(world) / 3:
+        world.position = rng.uniform(world.low + 1, world.high - 1, 2)
     for action in actions:
         yield world.step(action)[0]
 

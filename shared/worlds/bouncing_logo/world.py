@@ -21,7 +21,10 @@ PICTURE_SIDE = 480
 FACTORS = (
     Factor("speed", "times the usual", 1.0, (0.1, 3.0), (0.7, 1.4), physical=True),
     Factor("logo_size", "times the usual", 1.0, (0.4, 2.0), (0.8, 1.3)),
+    Factor("box", "share of the frame's side", 1.0, (0.5, 1.0), (0.75, 1.0), physical=True),
 )
+OUTSIDE_LEVEL = 90.0
+"""Brightness of the frame outside of a smaller box."""
 
 
 class BouncingLogo(World):
@@ -36,7 +39,8 @@ class BouncingLogo(World):
     * State: ``x``, ``y`` (pixels, of the logo's centre), ``vx``, ``vy`` (pixels per step).
     * Option ``teleport_at``: at that step (1 is the first) the logo is put down uniformly in [3, N - 4] squared
       before it moves, a future that nothing announces; 0 means never.
-    * Options ``factors``, ``vary``: values of ``FACTORS`` by name, and those to sample per episode.
+    * Options ``factors``, ``vary``: values of ``FACTORS`` by name, and those to sample per episode. Of a ``box``
+      smaller than the frame, what lies outside is grey, and 1 and N - 2 above are its borders ``low`` and ``high``.
 
     This is the world of dvd-jepa (github.com/mandarwagh9/dvd-jepa), with frames of 8 bits.
     """
@@ -62,6 +66,9 @@ class BouncingLogo(World):
     """float64 (2,): the logo's centre, pixels"""
     velocity: np.ndarray
     """float64 (2,): pixels per step"""
+    low: float
+    high: float
+    """where the logo's centre turns, in both directions, pixels"""
 
     def __init__(
         self,
@@ -89,7 +96,7 @@ class BouncingLogo(World):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self._apply_factors()
-        self.position = self.np_random.uniform(2, self.size - 3, 2)
+        self.position = self.np_random.uniform(self.low + 1, self.high - 1, 2)
         self.velocity = (
             self.np_random.choice([-1.0, 1.0], 2) * 0.05 * (self.size - 1) * number(self.factor_values["speed"])
         )
@@ -100,7 +107,7 @@ class BouncingLogo(World):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self._step += 1
         if self._step == self._teleport_at:
-            self.position = self.np_random.uniform(3, self.size - 4, 2)
+            self.position = self.np_random.uniform(self.low + 2, self.high - 2, 2)
         self._move()
         return self.frame(), 0.0, False, False, {}
 
@@ -123,7 +130,7 @@ class BouncingLogo(World):
         self, centres: Sequence[np.ndarray], *, across: float = 1.0, down: float = 1.0, peak: float = 255.0
     ) -> np.ndarray:
         """Logos at ``centres`` (pixels, (2,) each), stretched along x and y: a frame, uint8 ``(N, N, 1)``."""
-        total = np.zeros((self.size, self.size), np.float32)
+        total = self._outside.copy()
         for centre in centres:
             x, y = (
                 np.exp(-((self._pixels - place) ** 2) / (self._spread * np.float32(stretch**2)))
@@ -135,9 +142,14 @@ class BouncingLogo(World):
     def _apply_factors(self) -> None:
         size = number(self.factor_values["logo_size"])
         self._spread = np.float32(2 * (1.5 * self.size / 16 * size) ** 2)
+        middle = (self.size - 1) / 2
+        self.low = middle - number(self.factor_values["box"]) * (middle - 1)
+        self.high = self.size - 1 - self.low
+        inside = np.clip(np.minimum(self._pixels - (self.low - 2), self.high + 2 - self._pixels), 0, 1)
+        self._outside = np.float32(OUTSIDE_LEVEL) * (1 - np.outer(inside, inside)).astype(np.float32)
 
     def _move(self) -> None:
         moved = self.position + self.velocity
-        low, high = 1.0, self.size - 2.0
+        low, high = self.low, self.high
         self.velocity[(moved < low) | (moved > high)] *= -1
         self.position = np.clip(moved, low, high)

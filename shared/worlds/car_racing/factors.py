@@ -11,6 +11,9 @@ from shared.worlds.factors import Factor, Value
 FACTORS = (
     Factor("road_colour", "RGB", (102.0, 102.0, 102.0), (0, 255), (60, 140)),
     Factor("grass_colour", "RGB", (102.0, 204.0, 102.0), (0, 255), (80, 220)),
+    Factor("car_colour", "RGB", (204.0, 0.0, 0.0), (0, 255), (0, 210)),
+    Factor("camera_zoom", "times gymnasium's", 1.0, (0.5, 1.5), (0.8, 1.2)),
+    Factor("road_width", "times gymnasium's", 1.0, (0.5, 1.5), (0.75, 1.25), physical=True),
     Factor("friction", "times gymnasium's", 1.0, (0.1, 2.0), (0.6, 1.2), physical=True),
 )
 
@@ -27,3 +30,9 @@ def colours(chosen: Sequence[str], values: Mapping[str, Value]) -> dict[str, np.
         field = np.rint(values["grass_colour"]).astype(np.int64)
         found |= {"bg_color": field, "grass_color": np.minimum(field + PATCH, 255)}
     return found
+
+
+def car_colour(values: Mapping[str, Value]) -> tuple[int, int, int]:
+    """RGB of the hull, 0 to 255."""
+    red, green, blue = np.rint(values["car_colour"]).astype(int).tolist()
+    return red, green, blue

@@ -33,8 +33,8 @@ class Driver:
         self.cruise = rng.uniform(18.0, 45.0)
         self._offset, self._noise = rng.uniform(-2.5, 2.5), 0.0
 
-    def act(self) -> np.ndarray:
-        """(steer, gas, brake)"""
+    def act(self, frame: np.ndarray | None = None, state: np.ndarray | None = None) -> np.ndarray:
+        """(steer, gas, brake); it looks at the world itself."""
         world, rng = self._world, self._rng
         car = world.car
         assert car is not None

@@ -39,12 +39,15 @@ class Track:
     kerbs: dict[int, Quad]
 
     @classmethod
-    def create(cls, rng: np.random.Generator) -> Track:
-        """Draw checkpoints from ``rng`` until they close to a circuit, as gymnasium's ``reset`` does."""
+    def create(cls, rng: np.random.Generator, width: float = 1.0) -> Track:
+        """Draw checkpoints from ``rng`` until they close to a circuit, as gymnasium's ``reset`` does.
+
+        ``width``: of the road, times gymnasium's; it changes neither the points nor what is drawn from ``rng``.
+        """
         points = None
         while points is None:
             points = _closed_lap(*_checkpoints(rng))
-        return cls(points, *_quads(points))
+        return cls(points, *_quads(points, TRACK_WIDTH * width))
 
 
 def _checkpoints(rng: np.random.Generator) -> tuple[list[tuple[float, float, float]], float]:
@@ -129,8 +132,8 @@ def _drive(checkpoints: list[tuple[float, float, float]]) -> list[tuple[float, f
     return points
 
 
-def _quads(points: list[tuple[float, float, float, float]]) -> tuple[list[Quad], dict[int, Quad]]:
-    """Road tiles, and kerbs where ``BORDER_MIN_COUNT`` steps in a row turn hard to one side."""
+def _quads(points: list[tuple[float, float, float, float]], half: float) -> tuple[list[Quad], dict[int, Quad]]:
+    """Road tiles ``half`` units to either side, and kerbs where ``BORDER_MIN_COUNT`` steps in a row turn hard."""
     n = len(points)
     turns = [points[i][1] - points[i - 1][1] for i in range(n)]
     sides = [(turn > 0) - (turn < 0) for turn in turns]
@@ -145,7 +148,7 @@ def _quads(points: list[tuple[float, float, float, float]]) -> tuple[list[Quad],
     axes: list[Point] = []
     for _, beta, x, y in points:
         c, s = math.cos(beta), math.sin(beta)
-        dx, dy = TRACK_WIDTH * c, TRACK_WIDTH * s
+        dx, dy = half * c, half * s
         edges.append(((x - dx, y - dy), (x + dx, y + dy)))
         axes.append((c, s))
     tiles = [(edges[i][0], edges[i][1], edges[i - 1][1], edges[i - 1][0]) for i in range(n)]
@@ -155,10 +158,10 @@ def _quads(points: list[tuple[float, float, float, float]]) -> tuple[list[Quad],
         side = -sides[i]
         quad = []
         for k, width in (
-            (i, TRACK_WIDTH),
-            (i, TRACK_WIDTH + BORDER),
-            (i - 1, TRACK_WIDTH + BORDER),
-            (i - 1, TRACK_WIDTH),
+            (i, half),
+            (i, half + BORDER),
+            (i - 1, half + BORDER),
+            (i - 1, half),
         ):
             quad.append((points[k][2] + side * width * axes[k][0], points[k][3] + side * width * axes[k][1]))
         kerbs[i] = (quad[0], quad[1], quad[2], quad[3])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared.worlds.car_racing.car import Car
-from shared.worlds.car_racing.renderer import Look
 from shared.worlds.car_racing.situations import before_a_bend, braking, driving, turning
+from shared.worlds.car_racing.sprites import RED, Look
 from shared.worlds.violations import Violation, double_speed, frozen, half_speed, simulated
 
 if TYPE_CHECKING:
@@ -34,6 +34,14 @@ def _looking(*looks: Look) -> Make:
         yield from simulated(world, actions)
 
     return make
+
+
+def turns_blue(world: CarRacing, actions: Iterable[Any], rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """A car that is blue turns red."""
+    own = world.renderer.colour or RED
+    near = sum(abs(a - b) for a, b in zip(own, BLUE)) < 100
+    world.renderer.cars = [world.renderer.look(Look(RED if near else BLUE))]
+    yield from simulated(world, actions)
 
 
 def _told(change: Callable[[np.ndarray], tuple[float, float, float]]) -> Make:
@@ -134,7 +142,7 @@ VIOLATIONS = (
     Violation("car-vanishes", "permanence", "the car is gone, and the road passes by", _looking(), driving),
     Violation("car-doubles", "permanence", "a second car drives beside it", _looking(Look(), BESIDE), driving),
     Violation("gap-in-the-road", "permanence", "a piece of the road ahead is gone", gap_in_the_road, driving),
-    Violation("car-turns-blue", "immutability", "the red car is blue", _looking(Look(BLUE)), driving),
+    Violation("car-turns-blue", "immutability", "the red car is blue", turns_blue, driving),
     Violation("car-grows", "immutability", "the car is twice as large", _looking(Look(size=2.0)), driving),
     Violation("car-shrinks", "immutability", "the car is half as large", _looking(Look(size=0.5)), driving),
     Violation(

@@ -18,9 +18,10 @@ from shared.worlds.axes import Axis, Band
 from shared.worlds.base import Subset, World
 from shared.worlds.car_racing.car import DT, Car
 from shared.worlds.car_racing.contacts import Contacts
-from shared.worlds.car_racing.factors import FACTORS, colours
-from shared.worlds.car_racing.renderer import FULL_ZOOM, Renderer
+from shared.worlds.car_racing.factors import FACTORS, car_colour, colours
+from shared.worlds.car_racing.renderer import Renderer
 from shared.worlds.car_racing.road import DRIVING, ROAD_HALF_WIDTH
+from shared.worlds.car_racing.situations import Driver
 from shared.worlds.car_racing.track import CentreLine, Track
 from shared.worlds.car_racing.violations import VIOLATIONS
 from shared.worlds.factors import Factor, number
@@ -94,6 +95,7 @@ class CarRacing(World):
     shard_rows: ClassVar[int] = 4096
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
     factors: ClassVar[tuple[Factor, ...]] = FACTORS
+    driver: ClassVar[type[Driver]] = Driver
     tasks: ClassVar[Mapping[str, Task]] = {
         "race": Score("100 tracks of 1,000 frames; gymnasium counts a mean of 900 as solved", 1000, 100, 900.0)
     }
@@ -164,12 +166,13 @@ class CarRacing(World):
         if self.domain_randomize and (options or {}).get("randomize", True):
             self._draw_colours()
         self.__dict__ |= colours(self.variation.names, self.factor_values)
-        circuit = Track.create(self.np_random)
+        circuit = Track.create(self.np_random, number(self.factor_values["road_width"]))
         self.circuit = circuit
         self._shapes = [polygonShape(vertices=tile) for tile in circuit.tiles]
         self.track = circuit.points
         self.line = CentreLine(circuit)
         self.renderer.begin(circuit, self.road_color, self.bg_color, self.grass_color)
+        self.renderer.aim(number(self.factor_values["camera_zoom"]), car_colour(self.factor_values))
 
         self.reward = 0.0
         self.prev_reward = 0.0
@@ -251,7 +254,13 @@ class CarRacing(World):
             painter.road_poly.append((tile, self.road_color + shade))
             if i in self.circuit.kerbs:
                 painter.road_poly.append((self.circuit.kerbs[i], (255, 255, 255) if i % 2 == 0 else (255, 0, 0)))
-        picture: np.ndarray = painter._render("rgb_array")
+        self.car.hull.color = tuple(level / 255 for level in car_colour(self.factor_values))
+        usual = reference.ZOOM
+        reference.ZOOM = usual * number(self.factor_values["camera_zoom"])  # a constant of its module
+        try:
+            picture: np.ndarray = painter._render("rgb_array")
+        finally:
+            reference.ZOOM = usual
         return picture
 
     def fork(self) -> CarRacing:
@@ -332,9 +341,9 @@ class CarRacing(World):
         """What is seen now: uint8 ``(H, W, C)``."""
         car = self.car
         assert car is not None
-        zoom = FULL_ZOOM
+        zoom = self.renderer.zoom
         if self.intro and self.t < 1:
-            zoom = 0.1 * reference.SCALE * max(1 - self.t, 0) + FULL_ZOOM * min(self.t, 1)
+            zoom = 0.1 * reference.SCALE * max(1 - self.t, 0) + zoom * min(self.t, 1)
         frame = self.renderer.draw(car.x, car.y, car.sin, car.cos, zoom, car.angle, car.phase)
         if self.renderer.dashboard is not None:
             self.renderer.dashboard.draw(

@@ -7,7 +7,8 @@ and the data of the NYU deep learning course share.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import math
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -58,16 +59,28 @@ def shortened(actions: np.ndarray) -> np.ndarray:
     return actions * np.where(length > MAX_STEP, MAX_STEP / np.maximum(length, 1e-12), 1.0)
 
 
-def blocked(at: np.ndarray, to: np.ndarray, wall: np.ndarray, door: np.ndarray) -> np.ndarray:
+class Opening(NamedTuple):
+    """How thick the middle wall is, and how wide its door: half of each, pixels."""
+
+    wall: float = HALF_WALL
+    door: float = HALF_DOOR
+
+
+USUAL = Opening()
+
+
+def blocked(at: np.ndarray, to: np.ndarray, wall: np.ndarray, door: np.ndarray, half: Opening = USUAL) -> np.ndarray:
     """Whether a wall is in the way of a straight move: ``at``, ``to`` float (N, 2), ``wall``, ``door`` (N,); bool (N,).
 
     The walls are the borders, the middle wall (``wall`` +- 1 wide, open at ``door`` +- 4), and the door's two jambs.
     """
-    times, _ = hits(at, to, wall, door)
+    times, _ = hits(at, to, wall, door, half)
     return np.isfinite(times)
 
 
-def hits(at: np.ndarray, to: np.ndarray, wall: np.ndarray, door: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def hits(
+    at: np.ndarray, to: np.ndarray, wall: np.ndarray, door: np.ndarray, half: Opening = USUAL
+) -> tuple[np.ndarray, np.ndarray]:
     """When a move first meets a wall, as a share of it in [0, 1] (inf where it does not), (N,), and along which axis
     it is pushed back: float (N, 2) with one entry of -1 or 1 (0 where nothing is hit)."""
     dx, dy = to[:, 0] - at[:, 0], to[:, 1] - at[:, 1]
@@ -84,16 +97,16 @@ def hits(at: np.ndarray, to: np.ndarray, wall: np.ndarray, door: np.ndarray) -> 
             for edge, sign in ((LOW, 1.0), (HIGH, -1.0)):
                 outside = to[:, axis] <= edge if sign > 0 else to[:, axis] >= edge
                 meet(np.clip((edge - at[:, axis]) / step, 0, 1), outside, axis, np.full(len(at), sign))
-        for side in (wall - HALF_WALL, wall + HALF_WALL):
+        for side in (wall - half.wall, wall + half.wall):
             time = (side - at[:, 0]) / dx
             y = at[:, 1] + time * dy
             crossed = (at[:, 0] - side) * (to[:, 0] - side) < 0
-            meet(time, crossed & (np.abs(y - door) > HALF_DOOR), 0, -np.sign(dx))
-        for jamb, way in ((door + HALF_DOOR, 1.0), (door - HALF_DOOR, -1.0)):
+            meet(time, crossed & (np.abs(y - door) > half.door), 0, -np.sign(dx))
+        for jamb, way in ((door + half.door, 1.0), (door - half.door, -1.0)):
             time = (jamb - at[:, 1]) / dy
             x = at[:, 0] + time * dx
             crossed = ((at[:, 1] - jamb) * (to[:, 1] - jamb) < 0) & (dy * way > 0)
-            meet(time, crossed & (np.abs(x - wall) < HALF_WALL), 1, np.full(len(at), -way))
+            meet(time, crossed & (np.abs(x - wall) < half.wall), 1, np.full(len(at), -way))
     return first, push
 
 
@@ -104,6 +117,7 @@ def advance(
     door: np.ndarray,
     collision: str = "stay",
     rng: np.random.Generator | None = None,
+    half: Opening = USUAL,
 ) -> np.ndarray:
     """One step: places (N, 2) and actions (N, 2), pixels, to the next places, float64 (N, 2).
 
@@ -112,7 +126,7 @@ def advance(
     N(0, 0.5) along it (nothing without ``rng``: it then ends 0.01 pixels before the wall).
     """
     to = at + shortened(actions)
-    times, push = hits(at, to, wall, door)
+    times, push = hits(at, to, wall, door, half)
     hit = np.isfinite(times)
     if collision == "stay":
         return np.where(hit[:, None], at, to)
@@ -122,28 +136,40 @@ def advance(
         noise = np.where(push != 0, np.abs(drawn) * push + 0.01 * push, drawn)
     met = at + np.where(hit, times, 0.0)[:, None] * (to - at)
     pushed = np.clip(met + noise, LOW + 0.01, HIGH - 0.01)
-    through = blocked(at, pushed, wall, door)
+    through = blocked(at, pushed, wall, door, half)
     return np.where(hit[:, None], np.where(through[:, None], at, pushed), to)
 
 
-def outside_walls(at: np.ndarray, wall: np.ndarray, door: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def outside_walls(
+    at: np.ndarray, wall: np.ndarray, door: np.ndarray, rng: np.random.Generator, half: Opening = USUAL
+) -> np.ndarray:
     """Places (N, 2), those inside the middle wall moved along x to a random place in a random room: float64 (N, 2)."""
-    inside = (np.abs(at[:, 0] - wall) <= HALF_WALL) & (np.abs(at[:, 1] - door) > HALF_DOOR)
+    inside = (np.abs(at[:, 0] - wall) <= half.wall) & (np.abs(at[:, 1] - door) > half.door)
     left, share = rng.random(len(at)) < 0.5, rng.random(len(at))
-    x = np.where(left, LOW + share * (wall - HALF_WALL - LOW), HIGH - share * (HIGH - wall - HALF_WALL))
+    x = np.where(left, LOW + share * (wall - half.wall - LOW), HIGH - share * (HIGH - wall - half.wall))
     return np.stack([np.where(inside, x, at[:, 0]), at[:, 1]], 1)
 
 
-def draw_walls(wall: np.ndarray, door: np.ndarray) -> np.ndarray:
-    """The second channel: 255 on borders and middle wall, else 0; uint8 (N, 65, 65)."""
+def draw_walls(wall: np.ndarray, door: np.ndarray, half: Opening = USUAL) -> np.ndarray:
+    """The second channel: 255 on borders and middle wall, else 0; uint8 (N, 65, 65).
+
+    A part of a pixel of thickness shows as a share of 255 in the next pixel.
+    """
     pixels = np.arange(SIZE)
-    columns = np.abs(pixels[None, :] - wall[:, None]) <= HALF_WALL
-    rows = np.abs(pixels[None, :] - door[:, None]) > HALF_DOOR
-    solid = columns[:, None, :] & rows[:, :, None]
+    columns = _covered(np.abs(pixels[None, :] - wall[:, None]), half.wall)
+    rows = 1.0 - _covered(np.abs(pixels[None, :] - door[:, None]), half.door)
+    solid = columns[:, None, :] * rows[:, :, None]
     edges = [int(LOW), int(HIGH)]
-    solid[:, edges, :] = True
-    solid[:, :, edges] = True
-    return solid.astype(np.uint8) * 255
+    solid[:, edges, :] = 1.0
+    solid[:, :, edges] = 1.0
+    return np.rint(255 * solid).astype(np.uint8)
+
+
+def _covered(away: np.ndarray, half: float) -> np.ndarray:
+    """Shares in [0, 1] of pixels that lie ``away`` pixels from the middle of something ``half`` as wide."""
+    whole = math.floor(half)
+    share: np.ndarray = np.where(away <= whole, 1.0, np.where(away <= whole + 1, half - whole, 0.0))
+    return share
 
 
 def draw_dots(at: np.ndarray) -> np.ndarray:

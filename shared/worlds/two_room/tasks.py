@@ -8,13 +8,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from shared.worlds.tasks import Case, MakeGuide, Reach, Task
 from shared.worlds.two_room import geometry
-from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP
+from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP, SIZE
 
 CLEAR = 2.0
 """Starts and goals keep this far from walls, pixels."""
@@ -88,6 +88,17 @@ class Walk(Reach):
         share = (wall - path[crossed, 0]) / (path[crossed + 1, 0] - path[crossed, 0])
         y = path[crossed, 1] + share * (path[crossed + 1, 1] - path[crossed, 1])
         return bool(np.any(np.abs(y - door) > HALF_DOOR + SLACK))
+
+    def pointed(self, state: np.ndarray, across: float, down: float) -> dict[str, Any] | None:
+        """The place that is pointed at, or the nearest one that is ``CLEAR`` of the borders and off the middle wall."""
+        wall, door = float(state[2]), float(state[3])
+        x, y = (min(max(share * SIZE - 0.5, LOW + CLEAR), HIGH - CLEAR) for share in (across, down))
+        if abs(x - wall) < BESIDE and abs(y - door) > HALF_DOOR:
+            x = wall + math.copysign(BESIDE, x - wall)
+        return {"start": (x, y), "wall": wall, "door": door}
+
+    def places(self, states: np.ndarray) -> np.ndarray | None:
+        return (states[:, :2] + 0.5) / SIZE
 
 
 def wander(start: np.ndarray, wall: float, door: float, steps: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW
+from shared.worlds.two_room.geometry import HIGH, LOW
 from shared.worlds.violations import Act, Ride, Violation, double_speed, frozen
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def at_the_wall(ride: Ride) -> Iterator[Act]:
     world, rng = ride.world, ride.rng
     way = 1.0 if rng.random() < 0.5 else -1.0
     y = _beside_the_door(world, rng)
-    start = np.array([world.wall - way * (HALF_WALL + rng.uniform(1.6, 3.0)), y])
+    start = np.array([world.wall - way * (world.half.wall + rng.uniform(1.6, 3.0)), y])
     yield from _walk(ride, start, np.array([way * rng.uniform(0.8, 1.6), 0.0]))
 
 
@@ -64,8 +64,8 @@ def at_the_door(ride: Ride) -> Iterator[Act]:
     """The dot is 1.6 to 3 pixels before the open door and walks straight through it."""
     world, rng = ride.world, ride.rng
     way = 1.0 if rng.random() < 0.5 else -1.0
-    y = world.door + rng.uniform(-HALF_DOOR + 1.5, HALF_DOOR - 1.5)
-    start = np.array([world.wall - way * (HALF_WALL + rng.uniform(1.6, 3.0)), y])
+    y = world.door + rng.uniform(-world.half.door + 1.5, world.half.door - 1.5)
+    start = np.array([world.wall - way * (world.half.wall + rng.uniform(1.6, 3.0)), y])
     yield from _walk(ride, start, np.array([way * rng.uniform(0.8, 1.6), 0.0]))
 
 
@@ -84,7 +84,7 @@ def _walk(ride: Ride, start: np.ndarray, step: np.ndarray) -> Iterator[Act]:
 
 def _room(world: TwoRoom, rng: np.random.Generator) -> tuple[float, float]:
     """The x where the larger room, or with equal chance the other where it is wide enough, begins and ends."""
-    rooms = [(LOW, world.wall - HALF_WALL), (world.wall + HALF_WALL, HIGH)]
+    rooms = [(LOW, world.wall - world.half.wall), (world.wall + world.half.wall, HIGH)]
     wide = [room for room in rooms if room[1] - room[0] > 2 * MARGIN + 8] or rooms
     return wide[int(rng.integers(len(wide)))]
 
@@ -92,7 +92,7 @@ def _room(world: TwoRoom, rng: np.random.Generator) -> tuple[float, float]:
 def _beside_the_door(world: TwoRoom, rng: np.random.Generator) -> float:
     """A height at least 3 pixels from the door's jambs and from the borders."""
     y = world.door
-    while abs(y - world.door) < HALF_DOOR + 3:
+    while abs(y - world.door) < world.half.door + 3:
         y = rng.uniform(LOW + 3, HIGH - 3)
     return float(y)
 
@@ -149,7 +149,7 @@ def _jumps(pixels: float) -> Callable[[TwoRoom, Iterable[Any], np.random.Generat
 
 def _inside(world: TwoRoom, away: float, heading: float) -> tuple[float, float]:
     """A displacement within the dot's room, of a heading near the one asked for, or as far as the room allows."""
-    left, right = (LOW, world.wall - HALF_WALL) if world.x < world.wall else (world.wall + HALF_WALL, HIGH)
+    left, right = (LOW, world.wall - world.half.wall) if world.x < world.wall else (world.wall + world.half.wall, HIGH)
     for turn in np.linspace(0, 2 * math.pi, 32):
         dx, dy = away * math.cos(heading + turn), away * math.sin(heading + turn)
         if left + 3 < world.x + dx < right - 3 and LOW + 3 < world.y + dy < HIGH - 3:
@@ -169,7 +169,7 @@ def door_moves(world: TwoRoom, actions: Iterable[Any], rng: np.random.Generator)
     """The door is suddenly 10 to 20 pixels higher or lower."""
     away = rng.integers(10, 21)
     up, down = world.door - away, world.door + away
-    choices = [door for door in (up, down) if LOW + HALF_DOOR < door < HIGH - HALF_DOOR]
+    choices = [door for door in (up, down) if LOW + world.half.door < door < HIGH - world.half.door]
     world.rebuild(world.wall, float(choices[int(rng.integers(len(choices)))]))
     for action in actions:
         yield world.step(action)[0]

@@ -16,7 +16,8 @@ from shared.worlds.base import Dataset, World
 from shared.worlds.factors import Factor, number
 from shared.worlds.tasks import Task
 from shared.worlds.two_room import geometry
-from shared.worlds.two_room.geometry import DOT_STD, HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP, SIZE
+from shared.worlds.two_room.driver import Walker
+from shared.worlds.two_room.geometry import DOT_STD, HIGH, LOW, MAX_STEP, SIZE
 from shared.worlds.two_room.tasks import TASKS
 from shared.worlds.two_room.violations import VIOLATIONS
 from shared.worlds.violations import Violation
@@ -29,6 +30,8 @@ REACH = 5
 FACTORS = (
     Factor("dot_size", "pixels, standard deviation", DOT_STD, (0.7, 3.0), (1.0, 1.8)),
     Factor("contrast", "share", 1.0, (0.1, 1.0), (0.6, 1.0)),
+    Factor("door_width", "pixels", 9.0, (5.0, 15.0), (7.0, 11.0), physical=True),
+    Factor("wall_thickness", "pixels", 3.0, (1.0, 6.0), (2.0, 4.0), physical=True),
 )
 
 
@@ -69,6 +72,7 @@ class TwoRoom(World):
     violations: ClassVar[tuple[Violation, ...]] = VIOLATIONS
     factors: ClassVar[tuple[Factor, ...]] = FACTORS
     tasks: ClassVar[Mapping[str, Task]] = TASKS
+    driver: ClassVar[type[Walker]] = Walker
     unseen: ClassVar[dict[str, dict[str, Any]]] = {"held-out": {"walls": "held-out"}}
     default_dataset = "mixed"
     datasets: ClassVar[dict[str, Dataset]] = {
@@ -95,6 +99,8 @@ class TwoRoom(World):
     wall: float
     door: float
     """The x of the wall's middle, the y of its door's."""
+    half: geometry.Opening
+    """Half of the wall's thickness and of the door's width, pixels."""
 
     def __init__(
         self,
@@ -115,6 +121,7 @@ class TwoRoom(World):
         self._size = frame_size
         self._wall_choices, self._door_choices = geometry.layouts(walls)
         self._collision = collision
+        self.half = self._opening()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -123,7 +130,9 @@ class TwoRoom(World):
         wall, door = (self.np_random.choice(choices, 1) for choices in (self._wall_choices, self._door_choices))
         if options:
             wall, door = (np.array([options.get(key, at[0])]) for key, at in (("wall", wall), ("door", door)))
-        start = geometry.outside_walls(self.np_random.uniform(LOW, HIGH, (1, 2)), wall, door, self.np_random)[0]
+        self.half = self._opening()
+        anywhere = self.np_random.uniform(LOW, HIGH, (1, 2))
+        start = geometry.outside_walls(anywhere, wall, door, self.np_random, self.half)[0]
         if options and "start" in options:
             start = np.clip(np.asarray(options["start"], np.float64), LOW + 0.01, HIGH - 0.01)
         self.x, self.y = float(start[0]), float(start[1])
@@ -141,7 +150,7 @@ class TwoRoom(World):
         elif self._collision == "stop":
             wall, door = np.array([self.wall]), np.array([self.door])
             at = np.array([[self.x, self.y]])
-            moved = geometry.advance(at, np.array([[dx, dy]]), wall, door, "stop", self.np_random)
+            moved = geometry.advance(at, np.array([[dx, dy]]), wall, door, "stop", self.np_random, self.half)
             self.x, self.y = float(moved[0, 0]), float(moved[0, 1])
         return self.frame(), 0.0, False, False, {}
 
@@ -149,7 +158,7 @@ class TwoRoom(World):
         return np.array([self.x, self.y, self.wall, self.door], np.float32)
 
     def next_states(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        at = geometry.advance(states[:, :2], actions, states[:, 2], states[:, 3], self._collision)
+        at = geometry.advance(states[:, :2], actions, states[:, 2], states[:, 3], self._collision, half=self.half)
         return np.concatenate([at, states[:, 2:]], 1)
 
     def render(self) -> np.ndarray | None:
@@ -165,17 +174,18 @@ class TwoRoom(World):
         """What ``geometry.blocked`` says of one move to (x, y), without arrays: 50 times faster."""
         if x <= LOW or x >= HIGH or y <= LOW or y >= HIGH:
             return True
-        if abs(x - self.wall) > MAX_STEP + HALF_WALL + 1:
+        half_wall, half_door = self.half
+        if abs(x - self.wall) > MAX_STEP + half_wall + 1:
             return False
-        for side in (self.wall - HALF_WALL, self.wall + HALF_WALL):
+        for side in (self.wall - half_wall, self.wall + half_wall):
             if (self.x - side) * (x - side) < 0:
                 share = (side - self.x) / dx
-                if abs(self.y + share * dy - self.door) > HALF_DOOR:
+                if abs(self.y + share * dy - self.door) > half_door:
                     return True
-        jamb = self.door + math.copysign(HALF_DOOR, dy)
+        jamb = self.door + math.copysign(half_door, dy)
         if (self.y - jamb) * (y - jamb) < 0:
             share = (jamb - self.y) / dy
-            return abs(self.x + share * dx - self.wall) < HALF_WALL
+            return abs(self.x + share * dx - self.wall) < half_wall
         return False
 
     def frame(self) -> np.ndarray:
@@ -194,8 +204,13 @@ class TwoRoom(World):
         self._background = np.zeros((SIZE, SIZE, 2), np.uint8)
         self._contrast = number(self.factor_values["contrast"])
         self.dot_std = number(self.factor_values["dot_size"])
-        walls = geometry.draw_walls(np.array([wall]), np.array([door]))[0]
+        walls = geometry.draw_walls(np.array([wall]), np.array([door]), self.half)[0]
         self._background[:, :, 1] = (walls * self._contrast).astype(np.uint8)
+
+    def _opening(self) -> geometry.Opening:
+        """A door of w pixels is open where its middle is up to (w - 1) / 2 away; the wall is as thick likewise."""
+        thickness, width = (number(self.factor_values[name]) for name in ("wall_thickness", "door_width"))
+        return geometry.Opening((thickness - 1) / 2, (width - 1) / 2)
 
     def picture(self, dots: Sequence[tuple[float, float]], std: float | None = None) -> np.ndarray:
         """The rooms with dots at these places and of this size, by default its own, pixels: uint8 (65, 65, 2)."""

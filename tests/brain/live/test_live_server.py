@@ -115,7 +115,9 @@ def test_viewers_command_and_one_that_stalls_costs_nothing(loaded: Loaded) -> No
             await until(viewer, lambda found: found.get("playing") is False)
             for what, value in (
                 ("speed", 99), ("speed", []), ("dream", "x"), ("dream", True), ("run", "../x"), ("run", []),
-                ("intervention", {}), ("policy", "x"), ("policy", None), ("intervention", "rm"),
+                ("intervention", {}), ("policy", "x"), ("policy", None), ("intervention", "rm"), ("policy", "planner"),
+                ("goal", [0.5, 0.5]), ("goal", [0.5]), ("goal", [2, 0]), ("goal", ["x", 0]), ("goal", None),
+                ("goal", [True, 0]), ("goal", [float("nan"), 0]),
             ):  # fmt: skip
                 wrong = {"do": what, "value": value}
                 await viewer.send_json(wrong)

@@ -106,6 +106,39 @@ def test_costs_are_added_up_and_learned_ones_are_fitted_once(trained: Path, tmp_
     assert first["costs"][1]["weight"] == 0.5 and first["each"] == second["each"]
 
 
+@pytest.mark.parametrize("kind", ["untrained", "pca"])
+def test_baselines_are_planned_with_in_place_of_the_model(kind: str, trained: Path, tmp_path: Path) -> None:
+    """With a predictor and heads of their own, which are kept beside the model's."""
+    options = ["--task", "lewm", "--episodes", "2", "--shown", "1", "--no-baselines", "--planner", "guided"]
+    options += ["--cost", "goal-steps:fit_steps=3", "--set", "fit_steps=3", "--set", "samples=4", "--set", "horizon=3"]
+    figures = plan(trained, tmp_path / kind, "--dynamics", kind, *options)
+    of_model = plan(trained, tmp_path / "model", *options)
+    assert figures["dynamics"] == kind and of_model["dynamics"] == "model"
+    assert figures["each"] == plan(trained, tmp_path / "again", "--dynamics", kind, *options)["each"]
+    assert [one["seed"] for one in figures["each"]] == [one["seed"] for one in of_model["each"]]
+    kept = {path.name for path in (trained / "run").glob("planning-*.safetensors")}
+    assert {
+        f"planning-{part}{suffix}.safetensors" for part in ("inverse", "goal-steps") for suffix in ("", f"-{kind}")
+    } <= kept
+
+
+def test_learned_parts_are_kept_unless_another_store_is_chosen(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "at")
+    here, other = tmp_path / "at", tmp_path / "other"
+    assert (
+        run(factory, "factory", ["edit", str(here / "store"), "--keep", "0-15", "--into", str(other), "--quiet"]) == 0
+    )
+    options = ["--task", "lewm", "--episodes", "1", "--shown", "0", "--no-baselines", "--planner", "inverse"]
+    options += ["--set", "fit_steps=3"]
+    chosen = plan(here, tmp_path / "a", *options, "--fit", str(other))
+    head = here / "run" / "planning-inverse.safetensors"
+    weights = head.read_bytes()
+    assert chosen["fitted_to"] == plan(here, tmp_path / "b", *options)["fitted_to"] == {"inverse": str(other)}
+    assert head.read_bytes() == weights
+    assert plan(here, tmp_path / "c", *options, "--fit", str(here / "store"))["fitted_to"] != chosen["fitted_to"]
+    assert head.read_bytes() != weights
+
+
 def test_recorded_episodes_are_learned_from(trained: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(trained / "store", store)

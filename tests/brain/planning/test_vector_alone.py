@@ -10,6 +10,7 @@ import torch
 
 from brain import recipes
 from brain.models.world_model import WorldModel
+from brain.parts import COSTS
 from brain.planning.dynamics import Counted, Imagined, ImaginedVector
 from brain.planning.job import Choices, Job
 from brain.planning.learned import Examples, Head, fit
@@ -58,12 +59,19 @@ def test_the_vector_goes_on_as_it_does_beside_the_cells(model: WorldModel) -> No
         ("shooting", ("reward:fit_steps=2", "value:fit_steps=2", "control"), "model, vector alone"),
         ("prior", ("value:fit_steps=2",), "model, vector alone"),
         ("policy", (), "model, vector alone"),
-        ("guided", ("control",), "model"),
+        ("prior", ("value:fit_steps=2", "control"), "model"),
     ],
 )
 def test_the_cells_are_left_out_where_no_part_reads_them(
-    planner: str, costs: tuple[str, ...], name: str, model: WorldModel, store: Store, tmp_path: Path
+    planner: str,
+    costs: tuple[str, ...],
+    name: str,
+    model: WorldModel,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(COSTS.get("control"), "vector_suffices", name.endswith("alone"))
     options = ("horizon=2", *(() if planner == "shooting" else ("fit_steps=2",)))
     options += ("samples=4",) if planner in ("shooting", "prior") else ()
     choices = Choices("reward", planner, options, costs, episodes=1, shown=0, baselines=False)
@@ -72,15 +80,19 @@ def test_the_cells_are_left_out_where_no_part_reads_them(
     frame, _ = job.world.reset(seed=0)
     z = job.dynamics.observe(np.stack([frame] * job.dynamics.stack), job.world.state())
     assert z.ndim == (2 if name.endswith("alone") else 3)
+    assert job.reader.sees(("lateral_offset",)) and not job.reader.sees(("x", "y")), "frames do not show them"
     if planner in ("prior", "policy"):
         figures, _ = job.evaluate(None, lambda line: None)
         assert figures["decision"]["decisions"] == -(-figures["each"][0]["steps"] // 4) and figures["dynamics"] == name
 
 
-def test_a_head_of_other_latents_is_fitted_anew(model: WorldModel, store: Store, tmp_path: Path) -> None:
+def test_a_head_of_other_latents_is_fitted_anew(
+    model: WorldModel, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(COSTS.get("control"), "vector_suffices", False)
     quick = ("horizon=1", "samples=2")
     made = []
-    for costs in (("value:fit_steps=2",), ("value:fit_steps=2", "goal-distance")):
+    for costs in (("value:fit_steps=2",), ("value:fit_steps=2", "control")):
         job = Job(Choices("race", "shooting", quick, costs), tmp_path, model, store)
         made.append(job.cost.costs[0]._head.reader.places)
     assert made == [(), made[1]] and len(made[1]) == 2

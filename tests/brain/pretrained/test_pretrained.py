@@ -57,10 +57,15 @@ def test_the_card_is_that_of_the_folder(name: str) -> None:
 def test_it_holds_float32_and_no_path_of_a_machine(name: str) -> None:
     folder = pretrained.folder(name)
     files = content(folder)
-    assert files.keys() == {"recipe.toml", "run.json", "judge.json", pretrained.CARD, *WEIGHTS}
+    facts = Run(folder).facts()
+    planned = set()
+    if "plan" in facts:
+        fitted = json.loads(files["plan.json"])["fitted_to"]
+        planned = {"plan.json", *(f"planning-{part}.safetensors" for part in fitted)}
+        assert [line.split()[:2] for line in facts["plan"]] == [["factory", "collect"], ["brain", "plan"]]
+    assert files.keys() == {"recipe.toml", "run.json", "judge.json", pretrained.CARD, *WEIGHTS, *planned}
     for file, data in files.items():
         assert b"/tmp/" not in data and b"/home/" not in data, file
-    facts = Run(folder).facts()
     assert facts["collect"].startswith(f"factory collect --world {facts['world']} ")
     assert facts["collect"].endswith(f" --store {facts['store']}")
     model = brain.load(f"pretrained:{name}", device="cpu")

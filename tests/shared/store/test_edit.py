@@ -86,28 +86,44 @@ def test_never_in_place(store: Store, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_an_interrupted_edit_is_made_anew(store: Store, tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == 5:
-            raise KeyboardInterrupt
+    """In the first store as in the second: what is there afterwards does not stop the next edit."""
+    for last in (5, 15):
 
-    with pytest.raises(KeyboardInterrupt):
-        edit(Path(store.path), tmp_path / "new", ["0-9"], show=stop)
-    assert not (tmp_path / "new").exists() and (tmp_path / "new.partial").is_dir()
-    assert edit(Path(store.path), tmp_path / "new", ["0-9"]).kept == 10
-    assert [entry.name for entry in tmp_path.iterdir()] == ["new"]
+        def stop(done: int, total: int, last: int = last) -> None:
+            if done == last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            edit(Path(store.path), tmp_path / "new", ["0-9"], rest=tmp_path / "rest", show=stop)
+        assert not (tmp_path / "new").exists() and (tmp_path / "new.partial").is_dir()
+    assert edit(Path(store.path), tmp_path / "new", ["0-9"], rest=tmp_path / "rest").kept == 10
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new", "rest"]
 
 
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ("length>3", "chooses no episodes: write numbers such as 0-9,12 or a condition"),
+        ("length 3", "chooses no episodes: write numbers such as 0-9,12 or a condition"),
+        ("length>3", "has no 'length' to choose by: choose from steps, return, policy"),
         ("steps>many", "'many' is no number"),
-        ("policy>pursuit", "a policy is equal"),
-        ("return>1e9", "none of the 20 episodes"),
+        ("policy>pursuit", "compare a policy with"),
+        ("7-3", "a range goes from low to high"),
+        ("return>1e9", "keeps none of the 20 episodes"),
         ("steps>=0", "all 20 episodes"),
     ],
 )
 def test_refusals(choice: str, words: str, store: Store, tmp_path: Path) -> None:
     with pytest.raises(TinyJEPAError, match=words):
         edit(Path(store.path), tmp_path / "new", [choice], rest=tmp_path / "rest")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_would_do_harm_and_a_drop_of_nothing_are_refused(store: Store, tmp_path: Path) -> None:
+    path = Path(store.path)
+    with pytest.raises(TinyJEPAError, match="lies in the store"):
+        edit(path, path / "inside", ["0-9"])
+    with pytest.raises(TinyJEPAError, match="the same place"):
+        edit(path, tmp_path / "new", ["0-9"], rest=tmp_path / "x" / ".." / "new")
+    with pytest.raises(TinyJEPAError, match="--drop 99 selects no episode"):
+        edit(path, tmp_path / "new", drop=["3", "99"])
     assert not list(tmp_path.iterdir())

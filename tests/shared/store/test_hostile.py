@@ -21,7 +21,6 @@ from shared.cli.console import run as run_command
 from shared.errors import StoreError, TinyJEPAError
 from shared.store.codec import ShardEncoder, crc32c, encode_chunk
 from shared.store.gc import leftovers, remove
-from shared.store.log import seal
 from shared.store.merge import merge
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec
@@ -30,6 +29,7 @@ from shared.store.verify import verify
 from shared.worlds import stored_world
 from tests import ROOT
 from tests.support.dots import dot_spec, make_dot_store
+from tests.support.stores import Body, rewrite_log
 
 FIELDS = ("frame", "action", "reward", "flags", "episode", "state")
 TINY = [
@@ -37,8 +37,6 @@ TINY = [
     "--set", "prediction.batch=16", "--set", "energy.anchors=50",
 ]  # fmt: skip
 DEEP = "[" * 100_000 + "]" * 100_000
-
-Body = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
@@ -53,18 +51,6 @@ def store(honest: Path, tmp_path: Path) -> Path:
 
 def log_of(store: Path) -> Path:
     return sorted((store / "log").iterdir())[0]
-
-
-def rewrite_log(log: Path, change: Callable[[int, Body], None]) -> None:
-    """The log with its bodies changed and every checksum right: what a stranger who means it would write."""
-    crc, out = 0, b""
-    for number, line in enumerate(log.read_bytes().splitlines()):
-        body = json.loads(line)
-        del body["c"]
-        change(number, body)
-        sealed, crc = seal(body, crc)
-        out += sealed
-    log.write_bytes(out)
 
 
 def write_description(store: Path, **changes: Any) -> None:
@@ -129,6 +115,11 @@ def hostile_bodies() -> dict[str, Callable[[int, Body], None]]:
         "an episode before the first row": episode(3, -5),
         "an episode number beyond all": episode(0, 10**25),
         "an episode called by terminal commands": episode(2, "\x1b[2J"),
+        "factors that are a list": episode(7, [1, 2]),
+        "a factor that is text": episode(7, {"friction": "high"}),
+        "a factor of no numbers": episode(7, {"friction": []}),
+        "a factor called by terminal commands": episode(7, {"\x1b[2J": 1}),
+        "more factors than any world has": episode(7, {str(n): 1 for n in range(300)}),
     }
 
 

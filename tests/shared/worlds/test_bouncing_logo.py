@@ -52,3 +52,20 @@ def test_a_teleport_happens_once_and_only_when_asked() -> None:
     assert np.flatnonzero(jumps > 0.76).tolist() == [23]
     with pytest.raises(TinyJEPAError, match="teleport_at"):
         make_world("bouncing-logo", teleport_at=-1)
+
+
+@pytest.mark.parametrize("box", [0.5, 0.8])
+def test_a_smaller_box_is_drawn_where_it_stops(box: float) -> None:
+    world = make_world("bouncing-logo", factors={"box": box})
+    centres, least = [], np.full((16, 16), 255)
+    for seed in range(30):
+        frame, _ = world.reset(seed=seed)
+        for _ in range(60):
+            centres.append(world.state()[:2])
+            least = np.minimum(least, frame[:, :, 0])
+            frame = world.step(np.zeros(0, np.float32))[0]
+    low, high = 7.5 - 6.5 * box, 7.5 + 6.5 * box
+    assert np.min(centres) == pytest.approx(low, abs=1e-3) and np.max(centres) == pytest.approx(high, abs=1e-3)
+    pixels = np.arange(16)
+    inside = (pixels >= low - 1) & (pixels <= high + 1)  # a pixel and a half beyond where the centre turns, and edges
+    assert (least[np.ix_(inside, inside)] == 0).all() and (least[0] > 0).all() and (least[:, -1] > 0).all()

@@ -6,6 +6,7 @@ import hashlib
 import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +81,40 @@ def test_randomised_colours_are_gymnasiums() -> None:
     wanted = reduced(picture, 64, False)
     assert np.abs(frame.astype(int) - wanted).mean() < 0.6
     assert ssim(frame, wanted) > 0.985
+
+
+FACTORS: list[dict[str, Any]] = [
+    {"camera_zoom": 0.5}, {"camera_zoom": 1.5}, {"road_width": 0.5}, {"road_width": 1.5},
+    {"car_colour": [20, 40, 220]}, {"camera_zoom": 1.3, "road_width": 1.2, "car_colour": [250, 250, 0]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("factors", FACTORS, ids=str)
+def test_factors_are_gymnasiums_with_other_constants(factors: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = CarRacing(64, factors=factors, render_mode="rgb_array"), reference.CarRacing()
+    monkeypatch.setattr(reference, "TRACK_WIDTH", reference.TRACK_WIDTH * factors.get("road_width", 1.0))
+    zoom = reference.ZOOM * factors.get("camera_zoom", 1.0)
+    ours.reset(seed=4)
+    theirs.reset(seed=4)
+    theirs.car.hull.color = tuple(level / 255 for level in factors.get("car_colour", (204, 0, 0)))
+    for step in range(100):
+        action = np.array([0.6 * math.sin(step / 9), 0.7, 0.0], np.float32)
+        frame, reward, *_ = ours.step(action)
+        _, wanted_reward, *_ = theirs.step(action)
+        assert ours.car is not None
+        assert tuple(ours.car.hull.position) == tuple(theirs.car.hull.position) and reward == wanted_reward
+        if step % 20 == 19:
+            with monkeypatch.context() as patched:
+                patched.setattr(reference, "ZOOM", zoom)
+                theirs.t += 1.0  # past the first second, whose zoom ours leaves out
+                wanted = reduced(theirs._render("state_pixels"), 64, False)
+                theirs.t -= 1.0
+            assert np.abs(frame.astype(int) - wanted).mean() < 0.9 and ssim(frame, wanted) > 0.975
+    picture = ours.render()
+    with monkeypatch.context() as patched:
+        patched.setattr(reference, "ZOOM", zoom)
+        theirs.t += 1.0
+        assert picture is not None and np.abs(picture.astype(int) - theirs._render("rgb_array")).mean() < 0.5
 
 
 DIGEST = """

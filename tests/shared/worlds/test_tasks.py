@@ -113,3 +113,42 @@ def test_paths_through_walls_are_found() -> None:
     assert not task.impossible(path((20, 40), (28, 40), (20, 50)))
     assert task.impossible(path((20, 40), (28, 40), (32, 40)))
     assert task.impossible(path((20, 20), (32, 20), (40, 40), (28, 40)))
+
+
+POINTED = [
+    (name, task) for name, task in every_task()
+    if isinstance(made := tasks(make_world(name, **OPTIONS.get(name, {})))[task], Reach)
+    and type(made).pointed is not Reach.pointed
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "task_name"), POINTED)
+def test_a_point_of_the_picture_becomes_the_goal_there(name: str, task_name: str) -> None:
+    """The goal is where it was pointed at, or near where nothing can be; nothing else changes."""
+    world = make_world(name, **OPTIONS.get(name, {}))
+    task = tasks(world)[task_name]
+    assert isinstance(task, Reach)
+    rng = np.random.default_rng(0)
+    off = []
+    for seed in range(60):
+        point = rng.uniform(0, 1, 2)
+        world.reset(seed=seed)
+        before = world.state()
+        options = task.pointed(before, *point)
+        assert options is not None
+        world.reset(seed=seed, options=options)
+        found = task.places(world.state()[None].astype(float))
+        assert found is not None and np.allclose(world.state()[2:], before[2:])
+        off.append(float(np.abs(found[0] - point).max()))
+        action = world.action_space.sample()
+        world.step(np.zeros_like(action))
+        assert np.allclose(task.places(world.state()[None].astype(float)), found), "it can stay there"
+    assert np.quantile(off, 0.3) < 1e-4 and max(off) < 0.12, "at walls and outside the nearest free place is meant"
+
+
+def test_nothing_is_pointed_at_where_nobody_says() -> None:
+    world = make_world("double-pendulum", torque=True)
+    task = tasks(world)["swing-up"]
+    assert isinstance(task, Reach)
+    world.reset(seed=0)
+    assert task.pointed(world.state(), 0.5, 0.5) is None and task.places(world.state()[None]) is None

@@ -11,7 +11,7 @@ from factory.collecting.job import make_job
 from shared.errors import TinyJEPAError
 from shared.store.schema import Episode
 from shared.worlds import make_world
-from shared.worlds.two_room import TwoRoomBatch
+from shared.worlds.two_room import TwoRoom, TwoRoomBatch, geometry
 from shared.worlds.two_room.geometry import HIGH, LOW, WALLS, blocked
 
 
@@ -152,3 +152,34 @@ def test_an_unknown_dataset_is_refused() -> None:
         make_job("two-room", dataset="wall_othr")
     with pytest.raises(TinyJEPAError, match="no datasets"):
         make_job("car-racing", dataset="normal")
+
+
+@pytest.mark.parametrize(("thickness", "width"), [(1.0, 5.0), (3.0, 9.0), (2.4, 7.8), (6.0, 15.0), (4.0, 12.0)])
+def test_walls_and_doors_are_drawn_as_wide_as_they_stop(thickness: float, width: float) -> None:
+    world = make_world("two-room", factors={"wall_thickness": thickness, "door_width": width})
+    walls = world.reset(seed=2, options={"wall": 30, "door": 30})[0][:, :, 1] / 255
+    inside = walls[8, 6:59]
+    assert inside.sum() == pytest.approx(thickness, abs=0.01) and inside[24] == 1
+    assert (1 - walls[5:60, 30]).sum() == pytest.approx(width, abs=0.01)
+    half = geometry.Opening((thickness - 1) / 2, (width - 1) / 2)
+    at, to = np.array([[27.0, 30.0]]), np.array([[33.0, 30.0]])
+    for y in np.linspace(20.013, 39.987, 200):
+        at[:, 1] = to[:, 1] = y
+        stopped = bool(geometry.blocked(at, to, np.array([30.0]), np.array([30.0]), half)[0])
+        assert stopped == (abs(y - 30) > half.door)
+
+
+def test_one_step_and_many_agree_whatever_the_walls() -> None:
+    world = TwoRoom(factors={"wall_thickness": 5.0, "door_width": 6.0})
+    rng = np.random.default_rng(0)
+    hit = 0
+    for seed in range(150):
+        world.reset(seed=seed, options={"wall": 32, "door": 32, "start": rng.uniform((26, 25), (38, 39))})
+        for _ in range(6):
+            action = rng.uniform(-2.4, 2.4, 2).astype(np.float32)
+            before = np.array([world.x, world.y, world.wall, world.door])
+            expected = world.next_states(before[None], action[None])[0]
+            world.step(action)
+            assert np.allclose([world.x, world.y], expected[:2])
+            hit += (world.x, world.y) == (before[0], before[1])
+    assert hit > 100

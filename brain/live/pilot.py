@@ -1,0 +1,288 @@
+"""The planner as the one who acts: goals that people point at, decisions on a thread of their own, imagined paths."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from brain.live.places import Places
+from brain.planning.agent import Agent
+from brain.planning.costs.base import Goal
+from brain.planning.dynamics import Counted, Imagined
+from brain.planning.job import Choices, Job, cost_options, planner_options
+from shared.errors import TinyJEPAError
+from shared.worlds.tasks import Case, Reach, Task
+
+PATHS, POINTS = 800, 8
+"""Maximum number of imagined paths that are drawn, and of points of each."""
+ROWS = 600
+"""Maximum number of latents of a rollout whose places are read."""
+CELLS = 32
+"""The picture is so many cells wide and high: of the imagined paths that end in the same cell one is drawn."""
+SOME = 8
+"""A decision that imagined fewer paths follows an earlier one, whose paths stay in the picture."""
+
+
+DEFAULTS = ("tree", "cem")
+"""Planners where the world's first task has a goal, and where it has none."""
+
+
+@dataclass(frozen=True)
+class Acting:
+    """Which planner acts, with the texts that ``brain plan`` takes."""
+
+    planner: str | None = None
+    """None: one of ``DEFAULTS``"""
+    options: tuple[str, ...] = ()
+    costs: tuple[str, ...] = ()
+    dynamics: str = "model"
+
+    def check(self) -> None:
+        """Raise ``TinyJEPAError`` for a planner, option or cost that there is not, whatever the world."""
+        kinds = (self.planner,) if self.planner is not None else DEFAULTS
+        for kind in kinds:
+            try:
+                planner_options(kind, self.options)
+                break
+            except TinyJEPAError:
+                if kind == kinds[-1]:
+                    raise
+        for text in self.costs:
+            cost_options(text)
+
+    def choices(self, task: Task, trust_world: bool) -> Choices:
+        planner = self.planner or DEFAULTS[not isinstance(task, Reach)]
+        return Choices(None, planner, self.options, self.costs, self.dynamics, trust_world=trust_world)
+
+
+class Abandoned(Exception):
+    """Nobody waits for this decision any more."""
+
+
+Locate = Callable[[Tensor], np.ndarray]
+"""Latents (N, *L) to their places in the picture, float (N, 2): shares of its width and height."""
+
+
+class Watched(Counted):
+    """Dynamics that keep some of what one agent imagines with them, and that end its decision when it is abandoned."""
+
+    def __init__(self, dynamics: Counted, locate: Locate | None) -> None:
+        super().__init__(dynamics.inner)
+        self.abandoned = False
+        self._locate = locate
+        self.forget()
+
+    def forget(self) -> None:
+        """A decision begins."""
+        self.paths: list[np.ndarray] = []
+        """places, float (P, 2) each"""
+        self.before, self._cells = self.steps, set[tuple[int, ...]]()
+
+    def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
+        if self.abandoned:
+            raise Abandoned
+        future = super().rollout(z, chunks)
+        if self._locate is not None and len(self.paths) < PATHS:
+            self._keep(self._locate, torch.cat([z[:, None], future.detach()], 1))
+        return future
+
+    def _keep(self, locate: Locate, paths: Tensor) -> None:
+        """Paths (N, K + 1, *L): those that end where none has ended yet."""
+        count, length = paths.shape[:2]
+        steps = np.linspace(0, length - 1, min(length, POINTS)).round().astype(int)
+        chosen = np.linspace(0, count - 1, min(count, max(1, ROWS // len(steps)))).round().astype(int)
+        some = paths[torch.from_numpy(chosen)][:, torch.from_numpy(steps)]
+        for path in locate(some.flatten(0, 1)).reshape(len(chosen), len(steps), 2):
+            cell = tuple(np.floor(path[-1] * CELLS).astype(int).tolist())
+            if cell not in self._cells and len(self.paths) < PATHS:
+                self._cells.add(cell)
+                self.paths.append(path)
+
+
+class Pilot:
+    """Acts in one world at a time, towards a goal that may change, for a whole scene.
+
+    What it does follows from the seed and the calls of ``begin``, ``point`` and ``again``; how long a decision takes
+    does not matter. All methods are called from one thread.
+    """
+
+    latents: Tensor | None
+    """of the present plan, (K + 1, *L)"""
+    _path: list[list[float]]
+    _tried: list[list[list[float]]]
+    _took: float | None
+
+    def __init__(self, job: Job, seed: int) -> None:
+        self.job = job
+        self.version = 0
+        """grows whenever there is something new to draw"""
+        self._seeds = np.random.default_rng([seed, 2])  # 0 and 1 are the two trajectories'
+        self._thread = ThreadPoolExecutor(1, "planner")
+        self._agent: Agent | None = None
+        self._goal: Goal | None = None
+        self._action: Future[Any] | None = None
+        self._locate: Locate | None = None
+        self.leave()
+
+    @property
+    def points(self) -> bool:
+        """Whether a point of the picture sets the goal."""
+        return type(self.job.task).pointed is not Reach.pointed if isinstance(self.job.task, Reach) else False
+
+    def case(self, rng: np.random.Generator) -> Case:
+        """An episode to begin with: of the task's kind, but drawn anew."""
+        return self.job.task.case(rng, int(rng.integers(2**31)))
+
+    def begin(self, case: Case) -> None:
+        """Act from the start of an episode, towards its goal."""
+        self._goal, self._seed = self.job.evaluation.goal(case, self.job.dynamics), case.seed
+        self._renew()
+
+    def point(self, seed: int, state: np.ndarray, across: float, down: float) -> None:
+        """Act from here, the state (S,) of an episode of this seed, towards a point of the picture (shares, [0, 1])."""
+        assert isinstance(self.job.task, Reach)
+        options = self.job.task.pointed(state, across, down)
+        if options is None:
+            raise TinyJEPAError("a point of the picture sets no goal in this world")
+        self.begin(Case(seed, goal=options))
+
+    def again(self, seed: int, state: np.ndarray) -> None:
+        """The world has changed, by no action: forget the plan, and keep the goal's place."""
+        place = self._place_of_goal()
+        if place and self.points:
+            self.point(seed, state, *place)
+        else:
+            self._renew()
+
+    def leave(self) -> None:
+        """Somebody else acts."""
+        self._abandon()
+        self._agent = self._goal = None
+        self._watched = Watched(self.job.dynamics, None)
+        self.version += 1
+
+    def close(self) -> None:
+        self._abandon()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def ready(self, frame: np.ndarray, state: np.ndarray, patience: float) -> bool:
+        """Whether the next action is known, or becomes so within ``patience`` seconds; else it is being planned."""
+        agent = self._acting()
+        if self._action is None:
+            if agent.decided:
+                return True
+            self._watched.forget()
+            self._began = time.perf_counter()
+            self._action = self._thread.submit(agent.act, frame, state)
+        wait([self._action], patience)
+        return self._action.done()
+
+    def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
+        """The action for this frame; waits for the planner. Raises what the planner raises."""
+        agent = self._acting()
+        if self._action is None and agent.decided:
+            return agent.act(frame, state)
+        self.ready(frame, state, 0)
+        planned, self._action = self._action, None
+        assert planned is not None
+        action = planned.result()
+        took = time.perf_counter() - self._began
+        del agent.decisions[:-1]
+        self.latents = agent.decisions[-1].plan.latents
+        self._path = [] if self._locate is None else self._locate(self.latents).tolist()
+        if self._locate is None or len(self._watched.paths) >= SOME or not self._tried:
+            self._tried = [path.tolist() for path in self._watched.paths]
+            self._took, self._steps = took, self._watched.steps - self._watched.before
+        self.version += 1
+        return action
+
+    @property
+    def goal(self) -> Goal | None:
+        return self._goal
+
+    @property
+    def busy(self) -> float | None:
+        """Seconds since the decision that is being made began; None where none is."""
+        if self._action is None or self._action.done():
+            return None
+        return time.perf_counter() - self._began
+
+    def view(self) -> dict[str, Any]:
+        """What is to be drawn. Places are shares of the picture's width and height.
+
+        ``way``: the present plan, ``ahead`` model steps long. ``paths``: what was imagined for it, or is being
+        imagined, by ``steps`` predictor steps in ``took`` seconds. ``busy``: seconds since the decision that is being
+        made began, or None.
+        """
+        busy = self.busy
+        paths = [] if busy is None else [path.tolist() for path in list(self._watched.paths)]
+        return {
+            "acting": self._agent is not None,
+            "goal": self._place_of_goal(),
+            "way": self._path,
+            "paths": paths if len(paths) >= SOME else self._tried,
+            "busy": busy,
+            "took": self._took,
+            "steps": self._steps if busy is None else self._watched.steps - self._watched.before,
+            "ahead": max(0, len(self.latents) - 1) if self.latents is not None else 0,
+        }
+
+    def _acting(self) -> Agent:
+        if self._agent is None:
+            self._renew()
+        assert self._agent is not None
+        return self._agent
+
+    def _renew(self) -> None:
+        """An agent that has seen nothing yet."""
+        self._abandon()
+        job = self.job
+        self._locate = self._locator()
+        self._watched = Watched(job.dynamics, self._locate)
+        seed = int(self._seeds.integers(2**31))
+        self._agent = Agent(job.world, self._watched, job.planner, job.cost, self._goal, seed)
+        self.version += 1
+
+    def _abandon(self) -> None:
+        if self._action is not None:
+            self._watched.abandoned = True
+            self._action = None
+        self._path, self._tried, self.latents, self._took, self._steps = [], [], None, None, 0
+        self._began = time.perf_counter()
+
+    def _locator(self) -> Locate | None:
+        """How places in the picture are read off latents; None where they cannot be."""
+        task, job, goal = self.job.task, self.job, self._goal
+        if not isinstance(task, Reach) or type(task).places is Reach.places:
+            return None
+        if self.points and goal is not None and isinstance(job.dynamics.inner, Imagined):
+            seed = self._seed
+            made: list[Places] = []
+
+            def locate(latents: Tensor) -> np.ndarray:
+                if not made:  # first by the planner's thread, which nothing waits for
+                    made.append(Places(task, job.world, job.dynamics, seed, goal.state))
+                return made[0](latents)
+
+            return locate
+        return self._read if job.reader.reads else None
+
+    def _read(self, latents: Tensor) -> np.ndarray:
+        assert isinstance(self.job.task, Reach)
+        places = self.job.task.places(self.job.reader.path(latents))
+        assert places is not None
+        return places
+
+    def _place_of_goal(self) -> tuple[float, float] | None:
+        task = self.job.task
+        if self._goal is None or not isinstance(task, Reach):
+            return None
+        places = task.places(self._goal.state[None].astype(np.float64))
+        return None if places is None else (float(places[0, 0]), float(places[0, 1]))

@@ -1,0 +1,69 @@
+"""World models that were not trained, to plan with in place of the run's: what its encoder is worth.
+
+Each has a predictor of its own, fitted to its latents as the judge's baselines have.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from sklearn import decomposition
+from torch import Tensor
+
+from brain.data.observations import stacked
+from brain.data.sampling import choose, strided
+from brain.data.windows import Timing
+from brain.evaluation.baselines import fit, pca_width, random_encoder
+from brain.evaluation.samples import BASELINE_OBSERVATIONS, TRAIN_OBSERVATIONS
+from brain.models.encoders.base import Encoder, Frames
+from brain.models.latents import LatentTable, embed, encoder_of, sample_observations
+from brain.models.space import LatentSpace
+from brain.models.world_model import WorldModel
+from shared.errors import TinyJEPAError
+from shared.store.reader import Store
+
+Baseline = Literal["untrained", "pca"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+
+
+class Components(Encoder):
+    """Principal components of observations, float32 (N, stack * C, H, W) to (N, width), or fewer where the sample has
+    fewer observations or numbers."""
+
+    def __init__(self, sample: Tensor, frames: Frames, width: int, seed: int) -> None:
+        torch.nn.Module.__init__(self)
+        flat = sample.flatten(1).numpy()
+        found = decomposition.PCA(min(width, *flat.shape), svd_solver="randomized", random_state=seed).fit(flat)
+        self.frames, self.space = frames, LatentSpace(len(found.components_))
+        self.mean: Tensor
+        self.components: Tensor
+        self.register_buffer("mean", torch.from_numpy(found.mean_).float())
+        self.register_buffer("components", torch.from_numpy(found.components_).float())
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return (observation.flatten(1) - self.mean) @ self.components.T
+
+
+def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int) -> WorldModel:
+    """A world model like ``model``, on ``store``'s training episodes: its encoder before training, with statistics of
+    real observations, or ``pca`` of as many components as the vector has numbers.
+
+    Raises ``TinyJEPAError`` where no training episode holds a model step.
+    """
+    recipe, timing = model.recipe, Timing.of(model.recipe.observation)
+    rng = np.random.default_rng(seed)
+    refs = choose(store.split("train"), timing, TRAIN_OBSERVATIONS, every=timing.stride)
+    if not refs:
+        raise TinyJEPAError(f"{store.path}: no training episode holds a model step: collect longer ones")
+    table = LatentTable(store.spec, refs, timing, [strided(ref, timing, rng) for ref in refs])
+    sample = sample_observations(store, table, BASELINE_OBSERVATIONS, rng)
+    other = random_encoder(recipe, store.spec, sample, seed, model.device)
+    if kind == "pca":
+        observations = stacked(torch.from_numpy(sample), timing.stack)
+        components = Components(observations, model.encoder.frames, pca_width(model.space), seed)
+        other = WorldModel(recipe, store.spec, components.to(model.device), other.dynamics)
+    embed(store, table, {kind: encoder_of(other)})
+    fitted = fit(table, table.latents[kind], recipe, seed, model.device, other.space)
+    return WorldModel(recipe, store.spec, other.encoder, fitted.dynamics).to(model.device).eval()
