@@ -7,7 +7,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from typing import cast, Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
