@@ -1,7 +1,7 @@
 # make demo   the main job on this box: collect, train, judge, report
 # make test   the quick checks: lint, types, laws, every test that needs no system (minutes)
 # make test-all   every check: also kills, disks, power cuts, clusters, browsers
-# make results-quick   the bouncing logo's rows of docs/results.md, three seeds
+# make results-quick   the bouncing logo's rows of docs/results/bouncing-logo.md, three seeds
 # make rehearsal   two factory boxes and a brain on this one, a network between them, and faults (root; six minutes)
 # make docs   the documentation site, served on http://127.0.0.1:8000; make docs-build writes it to build/site
 # make dist   wheel and source archive in dist/, checked by twine

@@ -1,4 +1,4 @@
-"""What the tables of ``docs/results.md`` share: our commands with their CPU time, cached runs, the printed table."""
+"""What the tables of ``docs/results`` share: our commands with their CPU time, cached runs, the printed table."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ ENCODERS.register("resnet18", "brain.models.encoders.resnet:ResNet18", "ResNet-1
 ENCODERS.register("mlp", "brain.models.encoders.mlp:MLPEncoder", "two hidden layers on the pixels")
 ENCODERS.register("two-branch", "brain.models.encoders.two_branch:TwoBranch", "a tower each for even and odd channels")
 ENCODERS.register("vit", "brain.models.encoders.vit:ViT", "a small vision transformer on 8x8 patches")
+ENCODERS.register("vit-patches", "brain.models.encoders.vit_patches:ViTPatches", "the same, a cell for each patch")
 ENCODERS.register("video", "brain.models.encoders.video:VideoObserver", "a transformer over space, then over time")
 ENCODERS.register("grid", "brain.models.encoders.grid:GridEncoder", "convolutions to a grid of cells")
 
@@ -35,6 +36,9 @@ PREDICTORS.register("gru", "brain.models.predictors.gru:GRU", "a gated recurrent
 
 PREDICTORS.register(
     "grid", "brain.models.predictors.grid:GridPredictor", "convolutions of a grid of cells, by the action"
+)
+PREDICTORS.register(
+    "grid-transformer", "brain.models.predictors.grid_transformer:GridTransformer", "attention among a grid's cells"
 )
 PREDICTORS.register(
     "grid-vector", "brain.models.predictors.grid_vector:GridVectorPredictor", "a vector's MLP moves a grid of cells"

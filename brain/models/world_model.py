@@ -84,7 +84,7 @@ class Dynamics(nn.Module):
         where the model is usually sure. That is half-way to the full likelihood (Seitzer et al. 2022, "On the Pitfalls
         of Heteroscedastic Uncertainty Estimation", weigh by the same power of the variance, beta = 1/2): the likelihood
         itself separates near futures as well, but lets more teleports pass from states it is unsure of
-        (``docs/results.md``).
+        (``docs/results/car-racing.md``).
         """
         return self.compare(*self.predict(z, action), proposal, kind, steps)
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from brain.data.observations import to_device
+from brain.device import without_autocast
 from brain.models.layers.cells import to_cells
 from brain.models.layers.mlp import mlp
 from brain.models.space import LatentSpace
@@ -146,7 +147,7 @@ class SIGReg(nn.Module):
         return F.normalize(torch.randn(dim, self.directions, generator=generator), dim=0)
 
     def forward(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False):
+        with without_autocast(z.device):
             shadows = z.float() @ to_device(self.draw(z.shape[1], generator), z.device)
             phases = shadows[..., None] * self.frequencies
             error = (phases.cos().mean(0) - self.gaussian).square() + phases.sin().mean(0).square()

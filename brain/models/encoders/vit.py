@@ -47,17 +47,21 @@ class ViT(Encoder):
     def __init__(self, options: ViTOptions, frames: Frames) -> None:
         super().__init__(options, frames)
         width = options.width
-        rows, columns = (-(-side // self.PATCH) for side in (frames.height, frames.width))
+        self.grid = -(-frames.height // self.PATCH), -(-frames.width // self.PATCH)
         self.patch = nn.Linear(frames.shape[0] * self.PATCH**2, width)
         self.position: Tensor
-        self.register_buffer("position", sinusoids_2d(rows, columns, width), persistent=False)
+        self.register_buffer("position", sinusoids_2d(*self.grid, width), persistent=False)
         heads = max(1, width // 32)
         blocks = [nn.Sequential(Attention(width, heads), FeedForward(width)) for _ in range(self.DEPTH)]
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, options.dim))
 
-    def forward(self, observation: Tensor) -> Tensor:
+    def tokens(self, observation: Tensor) -> Tensor:
+        """The patches after the blocks and the last norm, row by row: (N, T, width)."""
         patches = tubelets(observation[:, None], 1, self.PATCH).flatten(1, 3)
-        tokens = self.patch(patches) + self.position
-        return self.head(self.norm(self.blocks(tokens)).mean(1))
+        tokens: Tensor = self.norm(self.blocks(self.patch(patches) + self.position))
+        return tokens
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.head(self.tokens(observation).mean(1))

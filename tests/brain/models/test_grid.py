@@ -15,8 +15,11 @@ from brain.export.page import Exhibit, write_page
 from brain.models.decoders.grid import GridDecoder
 from brain.models.encoders.base import Frames
 from brain.models.encoders.grid import GridEncoder, GridOptions
+from brain.models.encoders.vit import ViTOptions
+from brain.models.encoders.vit_patches import ViTPatches
 from brain.models.layers.cells import to_cells, to_tokens
 from brain.models.predictors.grid import GridPredictor, GridPredictorOptions
+from brain.models.predictors.grid_transformer import GridTransformer, GridTransformerOptions
 from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import effective_rank, embedding_std
@@ -173,3 +176,28 @@ def test_the_page_for_browsers_takes_no_energy_of_the_worst_cells(tmp_path: Path
     with pytest.raises(TinyJEPAError, match="has an energy of its worst cells"):
         write_page(tmp_path / "page", [exhibit], None)
     assert not (tmp_path / "page").exists()
+
+
+def test_a_patch_of_the_vision_transformer_is_a_cell() -> None:
+    torch.manual_seed(0)
+    encoder = ViTPatches(ViTOptions(dim=6, width=8), Frames(65, 40, 3, stack=2)).eval()
+    assert encoder.space == LatentSpace(6, (9, 5))
+    seen = torch.rand(1, 6, 65, 40)
+    changed = seen.clone()
+    changed[:, :, 16:24, 8:16] = 0  # the patch in row 2, column 1
+    moved = (encoder(changed) - encoder(seen)).detach()[0].norm(dim=1)
+    assert int(moved.argmax()) == 2 * 5 + 1
+
+
+def test_every_cell_of_a_transformer_hears_of_every_other_and_of_the_action() -> None:
+    torch.manual_seed(0)
+    predictor = GridTransformer(GridTransformerOptions(width=8, depth=1), LatentSpace(4, (11, 11)), 2)
+    z, action = torch.randn(1, 121, 4), torch.randn(1, 2)
+    torch.testing.assert_close(predictor(z, action), z, atol=0.05, rtol=0)  # training starts at persistence
+    moved = z.clone()
+    moved[0, 0] += 1  # a corner
+    far = (predictor(moved, action) - predictor(z, action)).detach()[0, 1:].abs().amax(1)
+    pushed = (predictor(z, action + 1) - predictor(z, action)).detach()[0].abs().amax(1)
+    assert (far > 0).all() and (pushed > 0).all()
+    with pytest.raises(ValueError, match="a multiple of 4"):
+        GridTransformerOptions(width=10)

@@ -84,9 +84,21 @@ def test_the_store_is_that_of_the_recipes_world(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TINYJEPA_DATA", "/data")
     for name in recipes.names():
         recipe = recipes.load(name)
-        assert recipe.world in WORLDS and str(store_of(recipe)).startswith(f"/data/{recipe.world}")
+        if recipe.world:
+            assert recipe.world in WORLDS and str(store_of(recipe)).startswith(f"/data/{recipe.world}")
     with pytest.raises(TinyJEPAError, match="give --store"):
         store_of(recipes.load("car-racing", ["world="]))
+
+
+def test_recipes_of_the_field_train_by_what_their_sources_say_and_suit_any_world() -> None:
+    lewm, pldm, dino = (recipes.load(name) for name in ("lewm", "pldm", "dino-wm"))
+    terms = ("variance", "covariance", "sigreg", "temporal_similarity", "inverse_dynamics")
+    weights = {recipe.name: {term for term in terms if getattr(recipe.objective, term)} for recipe in (lewm, pldm)}
+    assert weights == {"lewm": {"sigreg"}, "pldm": {*terms} - {"sigreg"}}
+    assert dino.objective.views == "augment" and dino.prediction.start == "fresh"  # no dynamics in the encoder
+    for recipe in (lewm, pldm, dino):
+        with pytest.raises(TinyJEPAError, match="give --store"):
+            store_of(recipe)
 
 
 def test_names_and_summaries_import_no_part() -> None:
