@@ -7,7 +7,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -95,8 +95,7 @@ def compiled(module: nn.Module, device: torch.device) -> nn.Module:
         )
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise TinyJEPAError("--compile needs triton on a GPU: pip install triton, or leave it out")
-    made: nn.Module = torch.compile(module)
-    return made
+    return cast(nn.Module, torch.compile(module))
 
 
 def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
