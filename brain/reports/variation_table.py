@@ -39,7 +39,9 @@ def table(variation: Mapping[str, FactorFigures]) -> list[str]:
     for name, factor in variation.items():
         note = ", also in training" if factor.trained else ""
         (low, high), (least, most) = factor.training, factor.allowed
-        lines.append(f"{name} ({factor.unit}): inside {low:g} to {high:g}, outside up to {least:g} and {most:g}{note}")
+        lines.append(
+            f"{name} ({factor.unit}): inside {low:g} to {high:g}, outside the rest of {least:g} to {most:g}{note}"
+        )
         lines.append(f"  {'':32}" + "".join(f"{where:>12}" for where in factor.places))
         lines += [f"  {label:32}" + "".join(f"{text:>12}" for text in texts) for label, texts in rows(factor)]
     return lines
