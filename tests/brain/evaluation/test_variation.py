@@ -83,7 +83,7 @@ def test_one_table_in_the_terminal_the_file_and_the_report(logos: Path, capsys: 
     assert list(found) == names
     page = (logos / "report.html").read_text()
     for name, factor in found.items():
-        assert f"{name} (" in told and f"<h3>{name.replace('_', ' ')}</h3>" in page
+        assert f"{name}, {factor.unit}: inside" in told and f"<h3>{name.replace('_', ' ')}</h3>" in page
         assert list(factor.places) == ["default", "inside", "outside"]
         for one in factor.places.values():
             assert one.episodes == 8 and one.transitions and one.plans is None
