@@ -31,17 +31,17 @@ OUTSIDE = {
 
 NAV: list[Any] = [
     {"Start": [
-        "index.md", "quickstart.md", "notebook.md", "architecture.md", "benchmarks.md",
+        "index.md", "quickstart.md", "notebook.md", "architecture.md", "benchmarks.md", "comparison.md",
     ]},
     {"Results": [
         "results.md", "results/violations.md", "results/car-racing.md", "results/two-room.md",
-        "results/bouncing-logo.md", "results/double-pendulum.md", "results/video.md",
+        "results/bouncing-logo.md", "results/double-pendulum.md", "results/video.md", "variation.md",
     ]},
     {"Guides": [
         "guides/index.md", "guides/own-world.md", "guides/two-machines.md", "guides/gpus.md",
         "guides/reading-results.md",
         {"Data": ["collecting.md", "policies.md", "importing.md", "store.md", "scale.md"]},
-        {"Models": ["training.md", "stream.md", "video.md", "planning.md", "extending.md"]},
+        {"Models": ["training.md", "stream.md", "video.md", "planning.md", "variation.md", "extending.md"]},
         {"Viewing": ["live.md", "demo.md"]},
         {"Operations": ["deploy.md", "security.md"]},
     ]},
