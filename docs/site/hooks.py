@@ -41,7 +41,7 @@ NAV: list[Any] = [
         "guides/index.md", "guides/own-world.md", "guides/two-machines.md", "guides/gpus.md",
         "guides/reading-results.md",
         {"Data": ["collecting.md", "policies.md", "importing.md", "store.md", "scale.md"]},
-        {"Models": ["training.md", "stream.md", "video.md", "planning.md", "variation.md", "extending.md"]},
+        {"Models": ["training.md", "stream.md", "video.md", "planning.md", "extending.md"]},
         {"Viewing": ["live.md", "demo.md"]},
         {"Operations": ["deploy.md", "security.md"]},
     ]},
