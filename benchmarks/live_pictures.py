@@ -71,7 +71,7 @@ async def shoot_plan(browser: Chromium, url: str, name: str, size: tuple[int, in
         "(live.plan.goal, document.getElementById('world').getBoundingClientRect())"
     )
     await page.click(across, down)
-    await page.until("live.plan.took !== null && live.plan.busy === null && live.plan.paths.length > 20")
+    await page.until("live.plan.took !== null && live.plan.busy === null && live.plan.paths.length > 40", 300)
     number = await page.do("live.points.at(-1)[0]")
     await page.until(f"live.points.at(-1)[0] > {number + 5}")
     await page.do("document.getElementById('play').click()")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
+import shutil
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -87,6 +90,19 @@ def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[
     if not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
+
+
+def compiled(module: nn.Module, device: torch.device) -> nn.Module:
+    """``torch.compile`` of a training step, whose first run compiles it. Raises ``TinyJEPAError`` where that needs a
+    program that is not there."""
+    compilers = [os.environ.get("CXX", "g++"), "clang++"] if device.type == "cpu" else ["cc", "gcc", "clang"]
+    if not any(map(shutil.which, compilers)):
+        raise TinyJEPAError(
+            f"--compile needs a compiler, and none of {', '.join(compilers)} is here: install one, or leave it out"
+        )
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise TinyJEPAError("--compile needs triton on a GPU: pip install triton, or leave it out")
+    return cast(nn.Module, torch.compile(module))
 
 
 def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:

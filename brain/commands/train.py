@@ -162,6 +162,14 @@ def command(
             help="CPU threads of the encoder's training. One thread repeats exactly.",
         ),
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            rich_help_panel=HARDWARE,
+            help="torch.compile the encoder's training step: minutes at the start, then perhaps faster.",
+        ),
+    ] = False,
     pool_device: Annotated[
         str,
         typer.Option(
@@ -244,7 +252,7 @@ def command(
                 memory=int(memory * (1 << 30)),
                 pool=pool_device,
             ),
-            effort=Effort(stage, steps, budget, clock, precision, threads),
+            effort=Effort(stage, steps, budget, clock, precision, threads, compiled),
             seed=seed,
             device=device,
             checkpoint_seconds=checkpoint_every,

@@ -121,6 +121,8 @@ def describe(model: WorldModel, judgement: Judgement | None) -> dict[str, Any]:
     import onnxruntime
 
     observation, spec = model.recipe.observation, model.spec
+    numbers = (model.dynamics.action_mean, model.dynamics.action_std)
+    typical = [part.unflatten(0, (observation.stride, spec.action_dim)).mean(0).tolist() for part in numbers]
     energy = None
     if judgement is not None:
         energy = {
@@ -140,6 +142,8 @@ def describe(model: WorldModel, judgement: Judgement | None) -> dict[str, Any]:
         "latent_dim": model.latent_dim,
         "latent_shape": list(model.latent_shape),
         "action_dim": spec.action_dim,
+        "action_mean": typical[0],
+        "action_std": typical[1],
         "remembers": type(model.dynamics.predictor).rollout is not Predictor.rollout,
         "energy": energy,
         "opset": OPSET,

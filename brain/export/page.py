@@ -79,7 +79,7 @@ def write_page(folder: Path, exhibits: Sequence[Exhibit], runtime: Path | None) 
 def samples(model: WorldModel) -> dict[str, Any]:
     """Observations of the Python world and torch's latents of them, with which the page checks itself.
 
-    ``frames``: base64 of uint8 (N, stack, H, W, C); ``z``: N lists of D standardised latents.
+    ``frames``: base64 of uint8 (N, stack, H, W, C); ``z``: N standardised latents, each a list of its numbers.
     """
     timing, spec = Timing.of(model.recipe.observation), model.spec
     world = make_world(spec.world, spec.frame_shape[0], **spec.world_options)
@@ -94,7 +94,7 @@ def samples(model: WorldModel) -> dict[str, Any]:
     z = model.encode(torch.from_numpy(stacked))[:, 0]
     return {
         "frames": base64.b64encode(stacked.tobytes()).decode(),
-        "z": [[round(v, 7) for v in row] for row in z.tolist()],
+        "z": [[round(v, 7) for v in row] for row in z.flatten(1).tolist()],
     }
 
 
@@ -106,10 +106,10 @@ def _check(exhibit: Exhibit) -> None:
             f"{exhibit.run} is of the world {spec.world} ({shape}, options {spec.world_options}), which the page "
             f"cannot simulate: it knows {' and '.join(WORLDS)} as they come; --onnx exports the graphs of any run"
         )
-    if exhibit.model.space.grid is not None:
+    if exhibit.model.space.registers or exhibit.model.dynamics.worst:
         raise TinyJEPAError(
-            f"{exhibit.run} has grids as latents, and the page shows vectors: export a run of another encoder; "
-            "--onnx exports the graphs of any run"
+            f"{exhibit.run} has an energy of its worst cells, or of cells and a vector, and the page knows the mean of "
+            "all numbers: export another run; --onnx exports the graphs of any run"
         )
     if exhibit.judgement is None:
         raise TinyJEPAError(f"{exhibit.run} has no judge.json, so no threshold: make it with brain judge --run")

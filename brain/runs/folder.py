@@ -63,6 +63,8 @@ class Compute:
     """CPU threads; None: measured while training, so that the weights are not exactly repeatable."""
     ranks: int = 1
     """Processes that share each batch, of both training stages."""
+    compiled: bool = False
+    """Whether the training step went through ``torch.compile``."""
 
 
 class CurveLog(Protocol):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from brain import distributed
 from brain.data.source import Feed
 from brain.data.windows import Batch
-from brain.device import Precision, adamw, autocast
+from brain.device import Precision, adamw, autocast, compiled
 from brain.models.layers.batchnorm import over_all_ranks
 from brain.models.world_model import WorldModel
 from brain.objectives.base import Objective, Terms, make_objective
@@ -47,7 +47,8 @@ def train_encoder(
         over_all_ranks(module, device)
     objective.begin(model.encoder)
     modules = {"model": model.encoder, "objective": objective}
-    criterion = distributed.parallel(Criterion(model.encoder, objective))
+    criterion: nn.Module = Criterion(model.encoder, objective)
+    criterion = distributed.parallel(compiled(criterion, device) if compute.compiled else criterion)
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
     optimizer = adamw(parameters, recipe.objective.learning_rate, recipe.objective.weight_decay)
     before = progress(run, "encoder")

@@ -51,6 +51,8 @@ class Effort:
     """Of the encoder's training step: see ``brain.device.pick_precision``."""
     threads: int | None = None
     """CPU threads of it. None: one if ``steps`` are given, so that they are exactly repeatable, else measured."""
+    compiled: bool = False
+    """Whether it goes through ``torch.compile``."""
 
     @property
     def open(self) -> bool:
@@ -83,4 +85,4 @@ def flags_of(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) 
     ):
         if value != default:
             words += [flag, str(value)]
-    return words + ["--follow"] * data.follow + [f"--{name}" for name in curves]
+    return words + ["--follow"] * data.follow + ["--compile"] * effort.compiled + [f"--{name}" for name in curves]

@@ -128,7 +128,7 @@ def _compute(effort: Effort, target: torch.device) -> Compute:
     threads = effort.threads or (1 if effort.steps is not None or ranks > 1 else None)
     if target.type != "cpu":
         threads = effort.threads or torch.get_num_threads()
-    return Compute(pick_precision(effort.precision, target), threads, ranks)
+    return Compute(pick_precision(effort.precision, target), threads, ranks, effort.compiled)
 
 
 def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[str]]:
@@ -141,6 +141,7 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
         kept.precision if effort.precision == "auto" else wanted.precision,
         kept.threads if effort.threads is None and wanted.ranks == 1 else wanted.threads,
         wanted.ranks,
+        wanted.compiled or kept.compiled,
     )
     if compute == kept:
         return compute, []
@@ -157,6 +158,8 @@ def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[st
         changes.append(f"{names[1]} threads from here on, {names[0]} before")
     if begun and compute.ranks != kept.ranks:
         changes.append(f"{compute.ranks} processes from here on, {kept.ranks} before")
+    if begun and compute.compiled != kept.compiled:
+        changes.append("compiled steps from here on, not before")
     differ = "weights differ from those of an uninterrupted run"
     return compute, [f"note: {change}: {differ}" for change in changes]
 

@@ -22,9 +22,31 @@ export function drawFrame(canvas, frame, world) {
   context.putImageData(image, 0, 0);
 }
 
+// Over a frame: the planner's goal, what it imagined and its plan, in pixels of the world.
+export function drawPlan(canvas, planner, size) {
+  const { context, width } = sheet(canvas);
+  if (!planner?.goal) return;
+  const at = ([x, y]) => [((x + 0.5) * width) / size, ((y + 0.5) * width) / size];
+  for (const branch of planner.tree) polyline(context, branch.map(at), "rgba(150, 205, 255, .4)", 1);
+  if (planner.path.length) {
+    polyline(context, planner.path.map(at), "rgba(10, 16, 22, .8)", 5);
+    polyline(context, planner.path.map(at), "#ffd65c", 2.5);
+  }
+  const [x, y] = at([planner.goal.x, planner.goal.y]);
+  for (const [stroke, thickness] of [["rgba(10, 16, 22, .8)", 5], ["#3ddc97", 2.5]]) {
+    context.strokeStyle = stroke;
+    context.lineWidth = thickness;
+    context.beginPath();
+    context.arc(x, y, 9, 0, 2 * Math.PI);
+    context.stroke();
+  }
+}
+
 export function clearFrame(canvas) {
   canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
 }
+
+const MOST_BARS = 128;
 
 function sheet(canvas) {
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -52,8 +74,11 @@ function polyline(context, points, stroke, width = 2) {
   context.stroke();
 }
 
-// Bars from the middle, cut at 3 standard deviations; ticks are a second latent of the same width.
-export function drawBars(canvas, values, ticks) {
+// Bars from the middle, cut at 3 standard deviations; ticks are a second latent of the same width. Of a large latent,
+// some numbers that are evenly spread over it.
+export function drawBars(canvas, latent, other) {
+  const few = (all) => (all && all.length > MOST_BARS ? Array.from({ length: MOST_BARS }, (_, i) => all[Math.floor((i * all.length) / MOST_BARS)]) : all);
+  const [values, ticks] = [few(latent), few(other)];
   const { context, width, height } = sheet(canvas);
   const middle = height / 2;
   context.fillStyle = colour("line");

@@ -1,7 +1,8 @@
 // The page: which world is shown, what the buttons and keys do, and the clock.
 
-import { clearFrame, drawBars, drawCurve, drawDrift, drawFrame } from "./charts.js";
+import { clearFrame, drawBars, drawCurve, drawDrift, drawFrame, drawPlan } from "./charts.js";
 import { Model, readJson, startRuntime } from "./model.js";
+import { Planner } from "./planner.js";
 import { Play } from "./play.js";
 import { BouncingLogo } from "./worlds/bouncing_logo.js";
 import { TwoRoom } from "./worlds/two_room.js";
@@ -21,15 +22,25 @@ let pointer = null; // where the picture is pressed, in pixels of the world
 
 const WAYS = { ArrowUp: "0,-1", ArrowDown: "0,1", ArrowLeft: "-1,0", ArrowRight: "1,0" };
 
-function action() {
-  const world = play.world;
+async function action() {
+  const { world, planner } = play;
   if (!world.constructor.drives) return [];
+  if (planning() && planner.goal && play.z) return planner.act(play.z, shown);
   if (pointer) return world.towards(...pointer);
   if (held.size) {
     const ways = [...held].map((way) => way.split(",").map(Number));
     return TwoRoom.steer(...[0, 1].map((axis) => ways.reduce((sum, way) => sum + way[axis], 0)));
   }
   return byId("wander").checked ? world.wander() : [0, 0];
+}
+
+const planning = () => play.world.constructor.pointed && byId("plans").checked;
+
+// While the planner searches, the page shows what it has imagined so far.
+async function shown() {
+  byId("reality-note").textContent = `planning, ${play.planner.imagined} steps imagined`;
+  drawPlan(byId("plan"), play.planner, play.world.constructor.size);
+  await new Promise((done) => setTimeout(done));
 }
 
 function soon(work) {
@@ -39,7 +50,7 @@ function soon(work) {
 
 const advance = () =>
   soon(async () => {
-    await play.step(action());
+    await play.step(await action());
     await draw();
   });
 
@@ -49,6 +60,7 @@ async function draw() {
   const alarm = energy > play.threshold;
   const dreaming = play.dreaming;
   drawFrame(byId("reality"), play.frame, world);
+  drawPlan(byId("plan"), planning() ? play.planner : null, world.size);
   const shows = play.model.decodes && byId("decoder").checked;
   if (shows && play.imagined) drawFrame(byId("mind"), await play.model.decode(play.imagined), world);
   else clearFrame(byId("mind"));
@@ -114,7 +126,7 @@ const COMMANDS = {
     return advance();
   },
   play: () => setRunning(!running),
-  reset: () => soon(() => play.reset()).then(() => soon(draw)),
+  reset: () => soon(() => (play.planner?.forget(), play.reset())).then(() => soon(draw)),
 };
 const KEYS = { t: "teleport", d: "dream", s: "step", p: "play", r: "reset" };
 
@@ -127,6 +139,7 @@ async function show(name) {
   models[name] ??= await Model.load(`models/${name}`);
   await busy;
   plays[name] ??= new Play(new WORLDS[name](), models[name]);
+  plays[name].planner ??= WORLDS[name].pointed ? new Planner(models[name], plays[name].world) : null;
   const fresh = plays[name].frames === undefined;
   play = plays[name];
   const { facts, decodes } = play.model;
@@ -136,6 +149,8 @@ async function show(name) {
   offer(world);
   byId("facts").textContent = "";
   byId("drive").hidden = !world.drives;
+  byId("pointing").hidden = !world.pointed;
+  if (fresh && world.pointed) byId("plans").checked = facts.latent_shape.length > 1; // vectors know no ways around walls
   byId("reality").classList.toggle("drivable", world.drives);
   byId("decoder").disabled = !decodes;
   byId("mind-off").textContent = decodes
@@ -147,7 +162,7 @@ async function show(name) {
   await soon(draw);
   const error = await soon(() => play.model.check());
   byId("facts").textContent =
-    `Recipe ${facts.recipe}: ${facts.latent_dim} numbers a latent, ${facts.stack} frame(s) an observation. ` +
+    `Recipe ${facts.recipe}: ${play.model.size} numbers a latent, ${facts.stack} frame(s) an observation. ` +
     (error <= MARGIN ? `Same as in torch: the latents of this browser differ by ${error.toExponential(1)} at most.`
       : `Beware: the latents of this browser differ from torch's by ${error.toPrecision(2)}.`) +
     (facts.remembers ? " This predictor remembers; the page dreams step by step, without its memory." : "");
@@ -164,6 +179,7 @@ function wire(names) {
   byId("worlds").hidden = names.length < 2;
   for (const [id, work] of Object.entries(COMMANDS)) byId(id).addEventListener("click", work);
   byId("decoder").addEventListener("change", () => soon(draw));
+  byId("plans").addEventListener("change", () => soon(() => play.planner.forget()).then(() => soon(draw)));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.type === "range") return;
     if (event.key in WAYS && play?.world.constructor.drives) {
@@ -184,7 +200,9 @@ function wire(names) {
     if (!play.world.constructor.drives || !event.buttons) return;
     const box = reality.getBoundingClientRect();
     const size = play.world.constructor.size;
-    pointer = [((event.clientX - box.left) / box.width) * size, ((event.clientY - box.top) / box.height) * size];
+    const place = [((event.clientX - box.left) / box.width) * size, ((event.clientY - box.top) / box.height) * size];
+    if (!planning()) pointer = place;
+    else if (event.type === "pointerdown") soon(() => play.planner.aim(...place.map((at) => at - 0.5))).then(() => soon(draw));
   };
   reality.addEventListener("pointerdown", press);
   reality.addEventListener("pointermove", press);

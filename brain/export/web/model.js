@@ -41,7 +41,7 @@ export class Model {
 
   constructor(folder, facts, sessions) {
     Object.assign(this, { folder, facts, sessions });
-    this.dim = facts.latent_dim;
+    this.size = facts.latent_shape.reduce((a, b) => a * b); // numbers in a latent
     this.actionDim = facts.stride * facts.action_dim;
     this.decodes = "decoder" in sessions;
   }
@@ -57,15 +57,22 @@ export class Model {
 
   // One model step under the chunk of its actions: { mean, logVariance }.
   async predict(z, action) {
-    const feeds = { z: this.row(z) };
-    if (this.actionDim) feeds.action = this.row(Float32Array.from(action));
+    const feeds = { z: this.rows(z, 1) };
+    if (this.actionDim) feeds.action = new ort.Tensor("float32", Float32Array.from(action), [1, this.actionDim]);
     const { mean, log_variance } = await this.sessions.predictor.run(feeds);
     return { mean: mean.data, logVariance: log_variance.data };
   }
 
+  // One model step from each of ``count`` latents, end to end, each holding its action: the next latents.
+  async predictMany(z, count, actions) {
+    const chunks = actions.flatMap((action) => Array(this.facts.stride).fill(action).flat());
+    const action = new ort.Tensor("float32", Float32Array.from(chunks), [count, this.actionDim]);
+    return (await this.sessions.predictor.run({ z: this.rows(z, count), action })).mean.data;
+  }
+
   // The picture of a latent, Uint8Array(H * W * C).
   async decode(z) {
-    const { frame } = await this.sessions.decoder.run({ z: this.row(z) });
+    const { frame } = await this.sessions.decoder.run({ z: this.rows(z, 1) });
     return Uint8Array.from(frame.data, (value) => Math.round(Math.min(Math.max(value, 0), 1) * 255));
   }
 
@@ -79,8 +86,8 @@ export class Model {
     return sum / mean.length;
   }
 
-  row(values) {
-    return new ort.Tensor("float32", values, [1, values.length]);
+  rows(values, count) {
+    return new ort.Tensor("float32", values, [count, ...this.facts.latent_shape]);
   }
 
   // The largest difference from the latents that torch gave for the frames in check.json.

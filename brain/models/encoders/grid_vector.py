@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, cat, nn
 
@@ -60,10 +61,15 @@ class GridVectorEncoder(Encoder):
         self.head = nn.Linear(128 * (height // 16) * (width // 16), self.space.vector)
 
     def forward(self, observation: Tensor) -> Tensor:
-        if n := self.difference:
-            newest, before = observation[:, -n:], observation[:, -2 * n : -n]
-            observation = cat([observation, 2 * (newest - before)], 1)
-        seen = self.trunk(observation)
+        first, *rest = self.trunk
+        assert isinstance(first, nn.Conv2d)
+        weight = first.weight
+        if n := self.difference:  # 2 * (newest - before) convolved: the same weights on the newest and before, in one
+            seen, twice = weight[:, :-n], 2 * weight[:, -n:]
+            weight = cat([seen[:, : -2 * n], seen[:, -2 * n : -n] - twice, seen[:, -n:] + twice], 1)
+        seen = F.conv2d(observation, weight, stride=first.stride, padding=first.padding)
+        for layer in rest:
+            seen = layer(seen)
         return self.space.join(to_tokens(self.local(seen)), self.head(self.whole(seen)))
 
 

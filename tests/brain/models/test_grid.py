@@ -169,11 +169,11 @@ def test_a_predictor_of_vectors_is_refused() -> None:
         recipes.load("two-room-grid", ["prediction.predictor.kind=gru", "prediction.start=fresh"])
 
 
-def test_the_page_for_browsers_takes_vectors_only(tmp_path: Path) -> None:
+def test_the_page_for_browsers_takes_no_energy_of_the_worst_cells(tmp_path: Path) -> None:
     torch.manual_seed(0)
     spec = dot_spec().model_copy(update={"world": "two-room", "frame_shape": (65, 65, 2)})
-    exhibit = Exhibit(tmp_path / "run", WorldModel(recipes.load("two-room-grid"), spec), None, {})
-    with pytest.raises(TinyJEPAError, match="has grids as latents, and the page shows vectors"):
+    exhibit = Exhibit(tmp_path / "run", WorldModel(recipes.load("two-room-grid", ["energy.worst=4"]), spec), None, {})
+    with pytest.raises(TinyJEPAError, match="has an energy of its worst cells"):
         write_page(tmp_path / "page", [exhibit], None)
     assert not (tmp_path / "page").exists()
 

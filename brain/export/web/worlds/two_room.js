@@ -10,6 +10,8 @@ const MAX_STEP = 2.45;
 const WALLS = Array.from({ length: 25 }, (_, i) => 20 + i).filter((x) => x < 36 || x > 40);
 const DOORS = Array.from({ length: 45 }, (_, i) => 10 + i);
 const SPEED = 1.2; // pixels a step by keyboard
+const CLEAR = 2; // goals keep so far from the borders
+const BESIDE = 3; // and from the middle of the wall
 
 export class TwoRoom {
   static size = SIZE;
@@ -19,6 +21,7 @@ export class TwoRoom {
     "A dot in two rooms with a door between them. An action is a step (dx, dy); a step into a wall does not happen. " +
     "Reset builds the wall somewhere else.";
   static drives = true;
+  static pointed = true; // a point of the picture can be a goal
   static violations = {
     "dot-vanishes": "Dot vanishes", "dot-doubles": "Dot doubles", "dot-grows": "Dot grows",
     "through-walls": "Through walls", "stopped-in-free-space": "Stops", "against-the-action": "Against the action",
@@ -115,6 +118,24 @@ export class TwoRoom {
     return [SPEED * right, SPEED * down];
   }
 
+  // An action as long as the world lets it be.
+  static limited([dx, dy]) {
+    const share = Math.min(1, MAX_STEP / Math.max(Math.hypot(dx, dy), 1e-9));
+    return [dx * share, dy * share];
+  }
+
+  // The place nearest to a point, in pixels, where the dot can be: off the walls, as Walk.pointed in Python.
+  nearest(x, y) {
+    [x, y] = [x, y].map((at) => Math.min(Math.max(at, LOW + CLEAR), HIGH - CLEAR));
+    if (Math.abs(x - this.wall) < BESIDE && Math.abs(y - this.door) > HALF_DOOR) x = this.wall + (x < this.wall ? -BESIDE : BESIDE);
+    return [x, y];
+  }
+
+  // These rooms with the dot somewhere else.
+  frameAt(x, y) {
+    return this.frame([x, y]);
+  }
+
   // The step towards a point of the picture, in pixels.
   towards(x, y) {
     const [dx, dy] = [x - this.x, y - this.y];
@@ -124,9 +145,13 @@ export class TwoRoom {
   }
 
   // uint8 (65, 65, 2): dot, then walls
-  frame() {
+  frame(elsewhere = null) {
     const frame = new Uint8Array(SIZE * SIZE * 2);
     this.background.forEach((value, pixel) => (frame[2 * pixel + 1] = value));
+    if (elsewhere) {
+      this.dot(frame, ...elsewhere, DOT_STD);
+      return frame;
+    }
     if (this.violation === "dot-vanishes") return frame;
     this.dot(frame, this.x, this.y, this.violation === "dot-grows" ? 2 * DOT_STD : DOT_STD);
     if (this.violation === "dot-doubles") this.dot(frame, this.x, this.y < SIZE / 2 ? this.y + 12 : this.y - 12, DOT_STD);
