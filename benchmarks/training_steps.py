@@ -15,7 +15,6 @@ from brain.data.windows import Batch
 from brain.device import adamw, pick_precision
 from brain.models.world_model import WorldModel
 from brain.objectives.base import make_objective
-from brain.planning.evaluation import Uniform
 from brain.recipes.schema import Recipe
 from brain.training.encoder import Criterion, backward
 from shared.store.dataset import create_store
@@ -24,6 +23,7 @@ from shared.store.writer import StreamWriter
 from shared.worlds import make_world
 from shared.worlds.base import action_dim
 from shared.worlds.episode import play, record
+from shared.worlds.policy import Held
 
 
 class EncoderTraining:
@@ -81,7 +81,7 @@ def make_store(path: Path, world: str, frames: int) -> Path:
     written = 0
     with StreamWriter(path, spec, RunSpec(seed=0, policy="uniform", max_episode_steps=longest), 0) as writer:
         for index in range(frames):
-            policy = Uniform(made, np.random.default_rng(index))
+            policy = Held(made, np.random.default_rng(index))
             rows = record(made, play(made, index, lambda policy=policy: policy, longest), longest)  # type: ignore[misc]
             writer.append(Episode(
                 index, index, "uniform", rows.frame, rows.action, rows.reward, rows.state, rows.terminated,

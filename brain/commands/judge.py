@@ -52,7 +52,17 @@ def command(
             metavar="N",
             show_default="24",
             rich_help_panel=VARIATION,
-            help="Fresh episodes per condition; a third as many pairs of each violation, a sixth as many plans.",
+            help="Fresh episodes per condition, and a third as many pairs of each violation.",
+        ),
+    ] = None,
+    plans: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default="a sixth of the episodes",
+            rich_help_panel=VARIATION,
+            help="Episodes planned per condition, which cost most of the time; 0 leaves them out.",
         ),
     ] = None,
     device: Device = "auto",
@@ -84,8 +94,8 @@ def command(
     run = Run(run_path)
     opened = open_store(run, store)
     names = (vary or "").replace(",", " ").split()
-    if vary is None and episodes is not None:
-        raise TinyJEPAError("--episodes counts what --vary makes: add --vary")
+    if vary is None and (episodes is not None or plans is not None):
+        raise TinyJEPAError("--episodes and --plans count what --vary makes: add --vary")
     if vary is not None and video is not None:
         raise TinyJEPAError("--vary and --video exclude each other: run the command twice")
     if vary is not None:
@@ -99,7 +109,7 @@ def command(
         judge(WorldModel.load(run_path, opened.spec, pick(device)), opened, run, quiet=quiet)
     if vary is not None:
         model = WorldModel.load(run_path, opened.spec, pick(device))
-        for line in judge_variation(model, opened, run, names, episodes or EPISODES, quiet=quiet):
+        for line in judge_variation(model, opened, run, names, episodes or EPISODES, plans, quiet=quiet):
             typer.echo(line)
     if video is None:
         show_summary(run_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,28 +33,35 @@ def judge_variation(
     run: Run,
     names: Sequence[str],
     episodes: int,
+    plans: int | None = None,
     *,
     quiet: bool = False,
     seed: int = 0,
 ) -> list[str]:
     """Judge a judged run under factors of variation (all for no name); returns the table as lines.
 
-    It is added to ``judge.json`` as ``variation``, to the pictures and the report; factors judged earlier with the same
-    numbers of episodes stay. Nothing is written before all is done. Raises ``TinyJEPAError`` for a world without
-    factors, an unknown name and what ``Examiner`` refuses.
+    ``episodes`` in each condition, of which ``plans`` are planned, by default a sixth as many.
+    Each factor is added to ``judge.json`` (``variation``) and the pictures when it is done, the report at the end;
+    factors judged earlier with the same numbers of episodes stay. Raises ``TinyJEPAError`` for a world without factors,
+    an unknown name and what ``Examiner`` refuses.
     """
-    started = time.monotonic()
     factors = chosen_factors(store.spec, names)
     _say(quiet, "fitting the probe on train episodes")
     examiner = Examiner(model, store, judged(run.path), Sizes(episodes, episodes // 3), seed)
-    planning = Planning(model, run.path, store, episodes // 6, seed)
-    found: dict[tuple[str, str], Reading] = {}
-    todo = conditions(store.spec, factors)
-    for number, condition in enumerate(todo, 1):
-        _say(quiet, f"condition {number} of {len(todo)}: {condition}")
-        found[condition.factor, condition.where] = _read(examiner, planning, condition)
-    setup = {"episodes": episodes, "steps": examiner.steps, "seed": seed, "seconds": round(time.monotonic() - started)}
-    _add(run, {factor.name: _figures(factor, store, found) for factor in factors}, setup, _strips(factors, found))
+    planning = Planning(model, run.path, store, episodes // 6 if plans is None else plans, seed)
+    setup = {"episodes": episodes, "plans": planning.episodes, "steps": examiner.steps, "seed": seed}
+    default, *todo = conditions(store.spec, factors)
+    count = 1 + len(todo)
+    _say(quiet, f"condition 1 of {count}: {default}")
+    usual = _read(examiner, planning, default)
+    for factor in factors:
+        readings: dict[str, Reading] = {"default": usual}
+        for number, condition in enumerate(todo, 2):
+            if condition.factor == factor.name:
+                _say(quiet, f"condition {number} of {count}: {condition}")
+                readings[condition.where] = _read(examiner, planning, condition)
+        _add(run, factor, store, readings, setup)
+    write_report(run.path, run.report)
     varied = judged(run.path).variation
     return table({factor.name: varied[factor.name] for factor in factors})
 
@@ -66,11 +72,10 @@ def _read(examiner: Examiner, planning: Planning, condition: Condition) -> Readi
     return Reading(reading.figures | plans, reading.frames)
 
 
-def _figures(factor: Factor, store: Store, found: Mapping[tuple[str, str], Reading]) -> dict[str, Any]:
+def _add(run: Run, factor: Factor, store: Store, readings: Mapping[str, Reading], setup: dict[str, Any]) -> None:
+    """A factor into the run's files; what was there of others stays where it was made in the same way."""
     options = store.spec.world_options
-    own = {where: one for (name, where), one in found.items() if name == factor.name}
-    readings = {"default": found["", "default"]} | own
-    return {
+    figures = {
         "unit": factor.unit,
         "training": factor.training,
         "allowed": factor.allowed,
@@ -78,29 +83,14 @@ def _figures(factor: Factor, store: Store, found: Mapping[tuple[str, str], Readi
         "trained": factor.name in {*options.get("vary", ()), *(options.get("factors") or {})},
         **{where: one.figures for where, one in readings.items()},
     }
-
-
-def _strips(factors: Sequence[Factor], found: Mapping[tuple[str, str], Reading]) -> dict[str, str]:
-    """An SVG by factor: the same moments of the same episodes, a row for each condition."""
-    drawn = {}
-    for factor in factors:
-        rows = {"default": found["", "default"].frames}
-        rows |= {where: one.frames for (name, where), one in found.items() if name == factor.name}
-        drawn[factor.name] = strip(rows)
-    return drawn
-
-
-def _add(run: Run, figures: Mapping[str, Any], setup: dict[str, Any], strips: Mapping[str, str]) -> None:
-    """Into the run's files; what was there of other factors stays where it was made in the same way."""
     whole = json.loads(run.judgement.read_text(encoding="utf-8"))
     pictures = judged_pictures(run.path)
     assert pictures is not None
-    before = whole.get("variation_setup", {})
-    same = all(before.get(key) == setup[key] for key in ("episodes", "steps", "seed"))
+    same = whole.get("variation_setup") == setup
     kept, drawn = (whole.get("variation", {}), pictures.get("variation", {})) if same else ({}, {})
-    write_whole(run.pictures, json.dumps(pictures | {"variation": {**drawn, **strips}}) + "\n")
-    keep(run, whole | {"variation": {**kept, **figures}, "variation_setup": setup})
-    write_report(run.path, run.report)
+    picture = strip({where: one.frames for where, one in readings.items()})
+    write_whole(run.pictures, json.dumps(pictures | {"variation": {**drawn, factor.name: picture}}) + "\n")
+    keep(run, whole | {"variation": {**kept, factor.name: figures}, "variation_setup": setup})
 
 
 def _say(quiet: bool, line: str) -> None:

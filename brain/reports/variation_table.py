@@ -37,9 +37,10 @@ def table(variation: Mapping[str, FactorFigures]) -> list[str]:
     """For a terminal: a heading for each factor, and a line for each figure."""
     lines = []
     for name, factor in variation.items():
-        note = ", also in training" if factor.trained else ""
         (low, high), (least, most) = factor.training, factor.allowed
-        lines.append(f"{name} ({factor.unit}): inside {low:g} to {high:g}, outside up to {least:g} and {most:g}{note}")
+        lines.append(f"{name}, {factor.unit}: inside {low:g} to {high:g}, outside in {least:g} to {most:g}")
+        if factor.trained:
+            lines.append("  the run's store varies or sets it")
         lines.append(f"  {'':32}" + "".join(f"{where:>12}" for where in factor.places))
         lines += [f"  {label:32}" + "".join(f"{text:>12}" for text in texts) for label, texts in rows(factor)]
     return lines

@@ -83,7 +83,7 @@ def test_one_table_in_the_terminal_the_file_and_the_report(logos: Path, capsys: 
     assert list(found) == names
     page = (logos / "report.html").read_text()
     for name, factor in found.items():
-        assert f"{name} (" in told and f"<h3>{name.replace('_', ' ')}</h3>" in page
+        assert f"{name}, {factor.unit}: inside" in told and f"<h3>{name.replace('_', ' ')}</h3>" in page
         assert list(factor.places) == ["default", "inside", "outside"]
         for one in factor.places.values():
             assert one.episodes == 8 and one.transitions and one.plans is None
@@ -111,7 +111,7 @@ def test_a_new_judgement_has_no_table_of_the_old_one(logos: Path) -> None:
     [
         (["--vary", "sped"], "unknown factor 'sped'. Did you mean 'speed'?"),
         (["--vary", "speed", "--video", "a.mp4"], "--vary and --video exclude each other"),
-        (["--episodes", "9"], "--episodes counts what --vary makes: add --vary"),
+        (["--episodes", "9"], "--episodes and --plans count what --vary makes: add --vary"),
         (["--vary", "speed", "--episodes", "2"], "--episodes"),
     ],
 )
@@ -121,13 +121,13 @@ def test_bad_input_is_one_line(made: Path, words: list[str], told: str, capsys: 
     assert told in error and error.count("\n") == 1
 
 
-def test_interrupted_it_writes_nothing(
+def test_interrupted_it_keeps_what_is_done_and_nothing_by_halves(
     logos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     read = Examiner.read
 
     def stop(self: Examiner, condition):  # type: ignore[no-untyped-def]
-        if condition.where == "outside":
+        if condition.where == "outside" and condition.factor != "logo_size":
             raise KeyboardInterrupt
         return read(self, condition)
 
@@ -135,7 +135,8 @@ def test_interrupted_it_writes_nothing(
     before = {file: (logos / file).read_bytes() for file in ("judge.json", "judge-pictures.json", "report.html")}
     assert vary(logos, "--episodes", "8", "--vary", "speed") == 130
     assert {file: (logos / file).read_bytes() for file in before} == before
-    assert list(logos.glob("*.partial")) == []
+    assert vary(logos, "--episodes", "8", "--vary", "logo_size,speed") == 130
+    assert list(judged(logos).variation) == ["logo_size"] and list(logos.glob("*.partial")) == []
 
 
 def test_a_condition_is_a_function_of_its_seed(made: Path) -> None:
