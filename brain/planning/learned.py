@@ -193,10 +193,12 @@ def learned(
     head, model = make(imagined), imagined.model
     store = setting.store
     facts: dict[str, Any] = {"step": steps, "latent_shape": list(imagined.latent_shape), **choices}
+    if suffix:
+        facts["seed"] = setting.seed  # a baseline's latents come from the seed and the store
     source = {} if store is None else {"store": str(store.address), "rows": store.rows}
     if path.exists():
         kept = checkpoint.read_facts(path)
-        wanted = facts | (source if setting.chosen else {})
+        wanted = facts | (source if setting.chosen or suffix else {})
         if store is None or all(kept.get(key) == value for key, value in wanted.items()):
             setting.fitted_to[kind] = str(kept["store"])
             checkpoint.restore(path, head, checkpoint.load(path)[0], "head")

@@ -116,6 +116,10 @@ def test_baselines_are_planned_with_in_place_of_the_model(kind: str, trained: Pa
     assert figures["dynamics"] == kind and of_model["dynamics"] == "model"
     assert figures["each"] == plan(trained, tmp_path / "again", "--dynamics", kind, *options)["each"]
     assert [one["seed"] for one in figures["each"]] == [one["seed"] for one in of_model["each"]]
+    head = trained / "run" / f"planning-inverse-{kind}.safetensors"
+    weights = head.read_bytes()
+    plan(trained, tmp_path / "seed", "--dynamics", kind, *options, "--seed", "1")
+    assert head.read_bytes() != weights, "other seeds make other latents"
     kept = {path.name for path in (trained / "run").glob("planning-*.safetensors")}
     assert {
         f"planning-{part}{suffix}.safetensors" for part in ("inverse", "goal-steps") for suffix in ("", f"-{kind}")
