@@ -92,7 +92,7 @@ def command(
       brain live --pretrained car-racing
       brain live --run runs/car-racing
       brain live --run runs/car-racing --run runs/bouncing-logo --port 0
-      brain live --pretrained two-room --planner tree   # who acts: the planner; click where to
+      brain live --pretrained two-room --planner tree   # click a goal
       brain live --run runs/car --planner prior --fit data/drivers
       brain live --run runs/car-racing --host 0.0.0.0   # prints a URL with a token
     """

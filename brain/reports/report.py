@@ -110,7 +110,7 @@ def parts(run: Record) -> list[Part]:
 def commands(run: Record) -> dict[str, str]:
     """The command line of every part; custom recipes are read from the run folder."""
     folder = shlex.quote(str(run.path))
-    stock = run.recipe.name in recipes.names() and recipes.load(run.recipe.name) == run.recipe
+    stock = run.recipe.name in recipes.names() and not changed(run)
     recipe = run.recipe.name if stock else shlex.quote(str(run.path / "recipe.toml"))
     store = shlex.quote(str(run.facts["store"]))
     train = f"brain train --store {store} --run {folder} --recipe {recipe} --seed {run.facts['seed']}"
@@ -125,6 +125,8 @@ def changed(run: Record) -> dict[str, Any]:
     if run.recipe.name not in recipes.names():
         return {}
     stock = recipes.load(run.recipe.name)
+    if not stock.world:  # a recipe for any world; a run knows its own
+        stock = stock.model_copy(update={"world": run.recipe.world})
     return {key: was for key, _, was in recipes.differences(run.recipe, stock)}
 
 

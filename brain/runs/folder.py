@@ -218,7 +218,7 @@ class Run:
 
     def forget(self, stage: str) -> list[str]:
         """Remove what was made with an earlier model of ``stage``; returns the files that were there."""
-        there = sorted({path.name for name in MADE_WITH[stage] for path in self.path.glob(name)})
+        there = [path.name for name in MADE_WITH[stage] for path in sorted(self.path.glob(name))]
         for name in there:
             (self.path / name).unlink()
         return there

@@ -251,7 +251,7 @@ def reseal(log: Path, change: dict[str, object], line: int) -> None:
         (1, {"rows": 15}, "cannot follow"),
         (1, {"files": {}}, "frame"),
         (1, {"files": {field: [1, -1] for field in FIELDS}}, "negative"),
-        (1, {"episodes": [[0, 0, "uniform", 3, 14, 0, 1]]}, "outside the committed rows"),
+        (1, {"episodes": [[0, 0, "uniform", 3, 14, 0, 1, None]]}, "outside the committed rows"),
         (1, {"episodes": [[0]]}, "shorter"),
         (4, {"rows": 41}, "closed with 41 rows"),
     ],
