@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -11,7 +12,7 @@ from brain.live.access import Access
 from brain.live.loaded import Loaded
 from brain.live.pilot import Acting
 from brain.live.server import Server
-from tests.support.chromium import BINARY, CHOOSE, Chromium, Page, chromium
+from tests.support.chromium import BINARY, CHOOSE, WAIT_SECONDS, Chromium, Page, chromium
 from tests.support.living import ENDLESS, EXACT, rooms
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="there is no Chromium here (chromium, google-chrome)")
@@ -61,6 +62,16 @@ async def green(page: Page, across: float, down: float) -> bool:
     return bool(alpha > 100 and full > red + 40 and full > blue)
 
 
+async def settles(page: Page, across: float, down: float, drawn: bool) -> bool:
+    """Whether the ring is there, or gone, after the next frames: a state is known before it is drawn."""
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        if await green(page, across, down) == drawn:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
 def test_a_person_points_and_the_planner_goes_there() -> None:
     async def visit(server: Server, browser: Chromium) -> None:
         page = await browser.page()
@@ -80,19 +91,19 @@ def test_a_person_points_and_the_planner_goes_there() -> None:
         for across, down in ((0.15, 0.75), (0.85, 0.2)):
             await point(page, across, down)
             await page.until("document.getElementById('plan').textContent.includes('steps ahead')")
-            assert await green(page, across, down)
-            assert not await green(page, across, 1 - down)
+            assert await settles(page, across, down, True)
+            assert await settles(page, across, 1 - down, False)
             await page.until(f"{AWAY} < 4.5")
         await page.do(CHOOSE.format(id="policy", value="random"))
         await page.until("!live.plan.acting")
-        assert not await green(page, 0.85, 0.2), "nobody plans, so nothing is drawn"
+        assert await settles(page, 0.85, 0.2, False), "nobody plans, so nothing is drawn"
 
         # on a phone a tap does it, and nothing is wider than the screen
         phone = await browser.page()
         await phone.open(server.url, 390, 844)
         await phone.until(READY)
         await point(phone, 0.2, 0.3, tap=True)
-        assert await green(phone, 0.2, 0.3)
+        assert await settles(phone, 0.2, 0.3, True)
         assert await phone.do("document.documentElement.scrollWidth") <= 390
         for one in (page, phone):
             assert one.problems == [] and await one.do("live.stats.errors.length") == 0
