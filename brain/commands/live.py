@@ -48,7 +48,7 @@ def command(
         typer.Option(
             metavar="NAME",
             autocompletion=planner_names,
-            show_default="tree, or cem in worlds without goals",
+            show_default="tree for goals; else prior where a policy was learned, or cem",
             rich_help_panel=PLANNING,
             help="The planner of brain plan that can act.",
         ),

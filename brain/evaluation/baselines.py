@@ -53,16 +53,21 @@ def pca_width(space: LatentSpace) -> int:
     return space.vector or 128
 
 
+def principal_components(flat: np.ndarray, width: int, seed: int) -> decomposition.PCA:
+    """Of observations (N, P), ``width`` of them, or fewer where there are fewer observations or numbers: by
+    scikit-learn's randomised SVD."""
+    return decomposition.PCA(min(width, *flat.shape), svd_solver="randomized", random_state=seed).fit(flat)
+
+
 class PCA:
-    """Principal components of raw stacked pixels (or coordinates), by scikit-learn's randomised SVD.
+    """Principal components of raw stacked pixels (or coordinates).
 
     Fitted on ``sample`` uint8 (N, stack, H, W, C); called, it maps (M, stack, H, W, C) to float32 (M, width), or fewer
     where the sample has fewer observations or numbers.
     """
 
     def __init__(self, sample: np.ndarray, width: int, seed: int) -> None:
-        pixels = self._flat(sample)
-        self._fit = decomposition.PCA(min(width, *pixels.shape), svd_solver="randomized", random_state=seed).fit(pixels)
+        self._fit = principal_components(self._flat(sample), width, seed)
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         projected: np.ndarray = self._fit.transform(self._flat(observations))

@@ -9,13 +9,12 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from sklearn import decomposition
 from torch import Tensor
 
 from brain.data.observations import stacked
 from brain.data.sampling import choose, strided
 from brain.data.windows import Timing
-from brain.evaluation.baselines import fit, pca_width, random_encoder
+from brain.evaluation.baselines import fit, pca_width, principal_components, random_encoder
 from brain.evaluation.samples import BASELINE_OBSERVATIONS, TRAIN_OBSERVATIONS
 from brain.models.encoders.base import Encoder, Frames
 from brain.models.latents import LatentTable, embed, encoder_of, sample_observations
@@ -34,8 +33,7 @@ class Components(Encoder):
 
     def __init__(self, sample: Tensor, frames: Frames, width: int, seed: int) -> None:
         torch.nn.Module.__init__(self)
-        flat = sample.flatten(1).numpy()
-        found = decomposition.PCA(min(width, *flat.shape), svd_solver="randomized", random_state=seed).fit(flat)
+        found = principal_components(sample.flatten(1).numpy(), width, seed)
         self.frames, self.space = frames, LatentSpace(len(found.components_))
         self.mean: Tensor
         self.components: Tensor
@@ -59,11 +57,12 @@ def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int) -
         raise TinyJEPAError(f"{store.path}: no training episode holds a model step: collect longer ones")
     table = LatentTable(store.spec, refs, timing, [strided(ref, timing, rng) for ref in refs])
     sample = sample_observations(store, table, BASELINE_OBSERVATIONS, rng)
-    other = random_encoder(recipe, store.spec, sample, seed, model.device)
-    if kind == "pca":
+    encoder: Encoder
+    if kind == "untrained":
+        encoder = random_encoder(recipe, store.spec, sample, seed, model.device).encoder
+    else:
         observations = stacked(torch.from_numpy(sample), timing.stack)
-        components = Components(observations, model.encoder.frames, pca_width(model.space), seed)
-        other = WorldModel(recipe, store.spec, components.to(model.device), other.dynamics)
-    embed(store, table, {kind: encoder_of(other)})
-    fitted = fit(table, table.latents[kind], recipe, seed, model.device, other.space)
-    return WorldModel(recipe, store.spec, other.encoder, fitted.dynamics).to(model.device).eval()
+        encoder = Components(observations, model.encoder.frames, pca_width(model.space), seed).to(model.device)
+    embed(store, table, {kind: encoder_of(WorldModel(recipe, store.spec, encoder, model.dynamics))})
+    fitted = fit(table, table.latents[kind], recipe, seed, model.device, encoder.space)
+    return WorldModel(recipe, store.spec, encoder, fitted.dynamics).to(model.device).eval()

@@ -78,8 +78,10 @@ class Job:
     def __post_init__(self) -> None:
         spec = self.model.spec
         side = picture_shape(spec)[0]
-        options = spec.world_options if self.choices.world_options is None else self.choices.world_options
-        self.world, other = (stored_world(spec.world, side, options, trust=self.choices.trust_world) for _ in range(2))
+        self.options = spec.world_options if self.choices.world_options is None else dict(self.choices.world_options)
+        self.world, other = (
+            stored_world(spec.world, side, self.options, trust=self.choices.trust_world) for _ in range(2)
+        )
         self.name, self.task = chosen_task(self.world, self.choices.task)
         self.task.check(self.world)
         stride = self.model.recipe.observation.stride
@@ -175,7 +177,7 @@ class Job:
         spec = self.model.spec
         figures: dict[str, Any] = {
             "world": spec.world,
-            "world_options": spec.world_options,
+            "world_options": self.options,
             "task": self.name,
             "summary": self.task.summary,
             "steps": self.task.steps,

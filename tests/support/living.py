@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +13,17 @@ import torch
 
 from brain import pretrained
 from brain.cli import cli as brain
+from brain.live.access import Access
 from brain.live.loaded import Loaded, load
 from brain.live.pilot import Acting
 from brain.live.scene import Scene
+from brain.live.server import Server
 from factory.cli import cli as factory
 from shared.cli.console import run
 from shared.store.reader import Store
+from tests.support.chromium import Chromium, chromium
+
+Visit = Callable[[Server, Chromium], Awaitable[None]]
 
 STEPS = ("--steps", "400", "--set", "objective.rollout=3", "--set", "prediction.rollout=3", "--quiet")
 
@@ -83,3 +90,18 @@ ENDLESS = replace(EXACT, options=("samples=400", "iterations=5000", "elites=8"))
 def rooms(acting: Acting) -> Loaded:
     """The two rooms, with a planner that may act."""
     return load(TWO_ROOM, None, torch.device("cpu"), acting=acting)
+
+
+def browse(runs: dict[str, Loaded], visit: Visit, token: str | None = None) -> None:
+    """Serve the runs by their keys, and visit the page with a browser."""
+
+    async def main() -> None:
+        server = Server(runs, Access.make("127.0.0.1", token))
+        await server.start(0)
+        try:
+            async with chromium() as browser:
+                await visit(server, browser)
+        finally:
+            await server.stop()
+
+    asyncio.run(main())

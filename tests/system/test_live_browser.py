@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from brain.live.access import Access
 from brain.live.server import Server
-from tests.support.chromium import BINARY, CHOOSE, Chromium, Page, chromium
-from tests.support.living import opened
+from tests.support.chromium import BINARY, CHOOSE, Chromium, Page
+from tests.support.living import Visit, browse, opened
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="there is no Chromium here (chromium, google-chrome)")
 
@@ -38,20 +36,8 @@ def bare(logo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def browse(
-    runs: dict[str, Path], store: Path, token: str | None, visit: Callable[[Server, Chromium], Awaitable[None]]
-) -> None:
-    async def main() -> None:
-        loaded = {key: opened(path, store) for key, path in runs.items()}
-        server = Server(loaded, Access.make("127.0.0.1", token))
-        await server.start(0)
-        try:
-            async with chromium() as browser:
-                await visit(server, browser)
-        finally:
-            await server.stop()
-
-    asyncio.run(main())
+def browse_runs(runs: dict[str, Path], store: Path, token: str | None, visit: Visit) -> None:
+    browse({key: opened(path, store) for key, path in runs.items()}, visit, token)
 
 
 def test_a_person_removes_the_car_and_reads_a_verdict(car: Path) -> None:
@@ -87,7 +73,7 @@ def test_a_person_removes_the_car_and_reads_a_verdict(car: Path) -> None:
         assert "Car vanishes" in await page.do("document.getElementById('events').innerText")
         assert not page.problems and not await page.do("live.stats.errors.length")
 
-    browse({"0": car}, car.parent / "store", None, visit)
+    browse_runs({"0": car}, car.parent / "store", None, visit)
 
 
 async def text(page: Page, name: str) -> str:
@@ -172,7 +158,7 @@ def test_the_page(logo: Path, bare: Path) -> None:
             )
         assert {"run", "play", "step", "restart", "teleport", "freeze", "reverse", "dream-go", "policy"} <= reached
 
-    browse({"0": logo, "1": bare}, logo.parent / "store", None, visit)
+    browse_runs({"0": logo, "1": bare}, logo.parent / "store", None, visit)
 
 
 def test_the_token(logo: Path) -> None:
@@ -186,4 +172,4 @@ def test_the_token(logo: Path) -> None:
         assert await stranger.do("location.search") == "", "no token stays in the address bar"
         assert stranger.problems == []
 
-    browse({"0": logo}, logo.parent / "store", "a-token-of-the-tests", visit)
+    browse_runs({"0": logo}, logo.parent / "store", "a-token-of-the-tests", visit)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 import pytest
 
-from brain.live.access import Access
-from brain.live.loaded import Loaded
 from brain.live.pilot import Acting
 from brain.live.server import Server
-from tests.support.chromium import BINARY, CHOOSE, WAIT_SECONDS, Chromium, Page, chromium
-from tests.support.living import ENDLESS, EXACT, rooms
+from tests.support.chromium import BINARY, CHOOSE, WAIT_SECONDS, Chromium, Page
+from tests.support.living import ENDLESS, EXACT, browse, rooms
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="there is no Chromium here (chromium, google-chrome)")
 
@@ -26,19 +23,6 @@ COLOUR = (
 """RGBA of what is drawn over the picture, ``radius`` pixels left of a place."""
 AWAY = "Math.hypot(live.plan.way[0][0] - live.plan.goal[0], live.plan.way[0][1] - live.plan.goal[1]) * 65"
 """Pixels of the world from where the dot was at the last decision to the goal."""
-
-
-def browse(runs: dict[str, Loaded], visit: Callable[[Server, Chromium], Awaitable[None]]) -> None:
-    async def main() -> None:
-        server = Server(runs, Access.make("127.0.0.1", None))
-        await server.start(0)
-        try:
-            async with chromium() as browser:
-                await visit(server, browser)
-        finally:
-            await server.stop()
-
-    asyncio.run(main())
 
 
 async def point(page: Page, across: float, down: float, *, tap: bool = False) -> None:

@@ -15,8 +15,9 @@ from brain.runs.folder import Run
 NEAR = 0.05
 """A teleport's AUC over some hundred transitions of 60 other episodes: this is many times its standard error."""
 
-SCORES = 100.0
-"""Of three tracks against a hundred, whose scores differ by about 15."""
+TRACKS, SCORES = 10, 100.0
+"""The mean of so many tracks against a hundred's. Scores differ by about 17; a car that spins, as on one track of a
+hundred, loses up to 500, which is 50 of the mean."""
 
 
 def test_the_logo_judged_on_fresh_episodes_gives_the_figures_of_its_card(tmp_path: Path) -> None:
@@ -40,7 +41,17 @@ def test_the_logo_judged_on_fresh_episodes_gives_the_figures_of_its_card(tmp_pat
 
 
 def test_the_car_drives_as_its_card_says_without_data(tmp_path: Path) -> None:
-    command = ["plan", "--pretrained", "car-racing", "--episodes", "3", "--shown", "1", "--no-baselines", "--quiet"]
+    command = [
+        "plan",
+        "--pretrained",
+        "car-racing",
+        "--episodes",
+        str(TRACKS),
+        "--shown",
+        "1",
+        "--no-baselines",
+        "--quiet",
+    ]
     planner = ["--planner", "prior", "--set", "noise=0.15"]
     line = [sys.executable, "-m", "brain.cli", *command, *planner, "--out", str(tmp_path / "out")]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
@@ -48,5 +59,5 @@ def test_the_car_drives_as_its_card_says_without_data(tmp_path: Path) -> None:
     card = json.loads((pretrained.folder("car-racing") / "plan.json").read_text())
     driven = json.loads((tmp_path / "out" / "plan.json").read_text())
     assert driven["planner"] == card["planner"] and driven["costs"] == card["costs"]
-    assert [one["seed"] for one in driven["each"]] == [one["seed"] for one in card["each"][:3]]
+    assert [one["seed"] for one in driven["each"]] == [one["seed"] for one in card["each"][:TRACKS]]
     assert abs(driven["score"]["mean"] - card["score"]["mean"]) < SCORES

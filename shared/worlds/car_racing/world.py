@@ -14,26 +14,20 @@ from gymnasium import spaces
 from gymnasium.envs.box2d import car_racing as reference
 
 from shared.errors import TinyJEPAError
-from shared.worlds.axes import Axis, Band
+from shared.worlds.axes import Axis
 from shared.worlds.base import Subset, World
+from shared.worlds.car_racing.axes import AXES
 from shared.worlds.car_racing.car import DT, Car
 from shared.worlds.car_racing.contacts import Contacts
 from shared.worlds.car_racing.factors import FACTORS, car_colour, colours
 from shared.worlds.car_racing.renderer import Renderer
-from shared.worlds.car_racing.road import DRIVING, ROAD_HALF_WIDTH
+from shared.worlds.car_racing.road import DRIVING
 from shared.worlds.car_racing.situations import Driver
 from shared.worlds.car_racing.track import CentreLine, Track
 from shared.worlds.car_racing.violations import VIOLATIONS
 from shared.worlds.factors import Factor, number
 from shared.worlds.tasks import Score, Task
 from shared.worlds.violations import Violation
-
-PLAYFIELD = 2000 / 6
-"""From the middle of the playfield to its border, units."""
-OFFSET_CELLS = (-24.0, -12.0, -6.7, -3.0, -1.0, 1.0, 3.0, 6.7, 12.0, 24.0)
-HEADING_CELLS = (-2.1, -1.05, -0.5, -0.2, -0.07, 0.07, 0.2, 0.5, 1.05, 2.1)
-SPEED_CELLS = (2.0, 6.0, 12.0, 18.0, 25.0, 32.0, 40.0, 48.0, 56.0, 65.0)
-"""Borders of the cells that data should reach: lateral offset, heading error, speed."""
 
 VELOCITY_SWEEPS, POSITION_SWEEPS = 6 * 30, 2 * 30
 
@@ -114,16 +108,7 @@ class CarRacing(World):
 
     @classmethod
     def axes(cls, frame_size: int) -> tuple[Axis, ...]:
-        return (
-            Axis("speed", "units/s", ("forward_speed", "lateral_speed"), 0, 80, SPEED_CELLS),
-            Axis(
-                "lateral_offset", "units", ("lateral_offset",), -30, 30, OFFSET_CELLS,
-                Band("on road", -ROAD_HALF_WIDTH, ROAD_HALF_WIDTH),
-            ),
-            Axis("heading_error", "rad", ("heading_error",), -math.pi, math.pi, HEADING_CELLS),
-            Axis("x", "units", ("x",), -PLAYFIELD, PLAYFIELD),
-            Axis("y", "units", ("y",), -PLAYFIELD, PLAYFIELD),
-        )  # fmt: skip
+        return AXES
 
     def __init__(
         self,
