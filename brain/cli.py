@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from typing import Any
 
 from shared.cli.console import command_line, run
 from shared.registry import Registry
@@ -35,8 +38,22 @@ cli = command_line(COMMANDS, HELP)
 
 
 def main() -> None:
-    """Entry point of the ``brain`` script."""
-    sys.exit(run(cli, "brain"))
+    """Entry point of the ``brain`` script.
+
+    One of several processes that train together ends without tearing the interpreter down: gloo's threads still run
+    then, and have aborted a finished training.
+    """
+    code: Any
+    try:
+        code = run(cli, "brain")
+    except SystemExit as ending:
+        code = ending.code
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and isinstance(code, int):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads them any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

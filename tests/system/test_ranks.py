@@ -160,6 +160,20 @@ def test_three_ranks_killed_and_resumed_end_with_the_same_weights(dots: Path, tm
     assert not [name for name in expected if not torch.equal(expected[name], got[name])]
 
 
+@pytest.mark.parametrize(("ranks", "torn_down"), [("1", True), ("2", False)])
+@pytest.mark.parametrize(("words", "code"), [(["recipes"], 0), (["recipes", "tiny"], 2)])
+def test_a_rank_ends_without_tearing_down_what_threads_still_use(
+    words: list[str], code: int, ranks: str, torn_down: bool
+) -> None:
+    script = "import atexit; from brain.cli import main; atexit.register(print, 'torn down'); main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        cwd=ROOT, env=ENVIRONMENT | {"WORLD_SIZE": ranks}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == code and ("torn down" in done.stdout) == torn_down, done
+    assert "tiny-jepa" in done.stdout + done.stderr
+
+
 def test_ctrl_c_ends_all_ranks_after_one_step(dots: Path, tmp_path: Path) -> None:
     process = begin(command(dots, tmp_path / "run", 2, "--steps", "100000"), tmp_path / "run", 3)
     ranks = children(process)
