@@ -17,7 +17,7 @@ from brain.commands.common import (
     open_store,
     open_store_if_there,
 )
-from brain.commands.plan import PLANNING, Costs, PlannerSettings, planner_names
+from brain.commands.plan import DEFAULT_PLANNER, PLANNING, Costs, PlannerSettings, planner_names
 from brain.pretrained import names
 from shared.errors import TinyJEPAError
 
@@ -48,7 +48,7 @@ def command(
         typer.Option(
             metavar="NAME",
             autocompletion=planner_names,
-            show_default="tree for goals; else prior where a policy was learned, or cem",
+            show_default=DEFAULT_PLANNER,
             rich_help_panel=PLANNING,
             help="The planner of brain plan that can act.",
         ),

@@ -23,6 +23,7 @@ from shared.cli.options import Quiet, local_path
 from shared.errors import TinyJEPAError
 
 PLANNING, LEARNED = "Planning", "Learned parts"
+DEFAULT_PLANNER = "tree for goals; else prior where the run has learned a policy, or cem; cem on the true state"
 
 
 def planner_names() -> list[str]:
@@ -55,15 +56,16 @@ def command(
         typer.Option(metavar="NAME", show_default="the world's first", help="Task of the world; `reward` fits any."),
     ] = None,
     planner: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             autocompletion=planner_names,
+            show_default=DEFAULT_PLANNER,
             rich_help_panel=PLANNING,
             help="cem, icem, mppi, gradient, shooting, tree (finds detours), inverse (learned, no search), "
             "guided (inverse, then search), policy (goal-free, no search) or prior (policy, then search).",
         ),
-    ] = "cem",
+    ] = None,
     overrides: PlannerSettings = None,
     costs: Costs = None,
     dynamics: Annotated[
@@ -113,7 +115,7 @@ def command(
     intervals; seconds and predictor steps per decision; a video of what happened and what was imagined.
 
     Examples:
-      brain plan --pretrained two-room
+      brain plan --pretrained two-room --episodes 4
       brain plan --run runs/two-room
       brain plan --run runs/two-room --planner inverse --fit data/two-room-expert
       brain plan --run runs/two-room --planner mppi --set horizon=40 --set block=4

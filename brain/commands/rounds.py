@@ -35,11 +35,15 @@ def command(
         typer.Option(metavar="NAME", show_default="the world's first", rich_help_panel=PLANNING, help="Task."),
     ] = None,
     planner: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="NAME", autocompletion=planner_names, rich_help_panel=PLANNING, help="Planner of brain plan."
+            metavar="NAME",
+            autocompletion=planner_names,
+            show_default="that of brain plan",
+            rich_help_panel=PLANNING,
+            help="Planner of brain plan.",
         ),
-    ] = "cem",
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", rich_help_panel=PLANNING, help="Option of the planner. Repeatable."),
@@ -70,7 +74,7 @@ def command(
     new model is trained on all of it with the same recipe, and plays the fixed list. Rerun the command to resume.
 
     Examples:
-      brain rounds --run runs/two-room --store data/two-room --planner tree
+      brain rounds --run runs/two-room --store data/two-room
       brain rounds --run runs/lander --store data/lander --task reward
     """
     if steps and budget:
@@ -78,7 +82,7 @@ def command(
     need_torch()
     from brain.planning.rounds import Rounds
 
-    acting = ["--planner", planner, *(["--task", task] if task else [])]
+    acting = ["--task", task] if task else []
     acting += [word for text in overrides or () for word in ("--set", text)]
     acting += [word for text in costs or () for word in ("--cost", text)]
     training = ["--steps", str(steps)] if steps else ["--budget", budget, "--clock", clock] if budget else []

@@ -17,7 +17,7 @@ from brain.live.places import Places
 from brain.planning.agent import Agent
 from brain.planning.costs.base import Goal
 from brain.planning.dynamics import Counted, Imagined
-from brain.planning.job import Choices, Job, cost_options, planner_options
+from brain.planning.job import DEFAULTS, Choices, Job, cost_options, default_planner, planner_options
 from shared.errors import TinyJEPAError
 from shared.worlds.tasks import Case, Reach, Task
 
@@ -29,10 +29,6 @@ CELLS = 32
 """The picture is so many cells wide and high: of the imagined paths that end in the same cell one is drawn."""
 SOME = 8
 """A decision that imagined fewer paths follows an earlier one, whose paths stay in the picture."""
-
-
-DEFAULTS = ("tree", "prior", "cem")
-"""Planners where the world's first task has a goal, where it has none but the run a learned policy, and elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +55,7 @@ class Acting:
             cost_options(text)
 
     def choices(self, task: Task, run: Path, trust_world: bool) -> Choices:
-        knows = (run / "planning-policy.safetensors").exists()
-        planner = self.planner or DEFAULTS[0 if isinstance(task, Reach) else 1 if knows else 2]
+        planner = self.planner or default_planner(task, run)
         return Choices(None, planner, self.options, self.costs, self.dynamics, trust_world=trust_world)
 
 

@@ -33,6 +33,8 @@ from shared.worlds.base import World
 from shared.worlds.tasks import Case, Reach, Task, fingerprint, tasks
 
 TRUE = "true"
+DEFAULTS = ("tree", "prior", "cem")
+"""Planners for a task with a goal, for one without where the run has learned a policy, and elsewhere."""
 PRACTICE = 0x5EED
 """Added to the seed of episodes that are recorded: they are none of the fixed list."""
 
@@ -43,7 +45,8 @@ class Choices:
 
     task: str | None = None
     """None: the world's first"""
-    planner: str = "cem"
+    planner: str | None = None
+    """None: one of ``DEFAULTS``"""
     options: tuple[str, ...] = ()
     """``KEY=VALUE`` of the planner"""
     costs: tuple[str, ...] = ()
@@ -84,9 +87,10 @@ class Job:
         )
         self.name, self.task = chosen_task(self.world, self.choices.task)
         self.task.check(self.world)
+        kind = self.choices.planner or default_planner(self.task, self.run, self.choices.dynamics)
         stride = self.model.recipe.observation.stride
         scale = self.store.scale if isinstance(self.store, StateStore) else None
-        self.planner_options = planner_options(self.choices.planner, self.choices.options)
+        self.planner_options = planner_options(kind, self.choices.options)
         planner = self.planner_options.part()
         made_by = self.choices.dynamics if self.choices.dynamics in BASELINES else "model"
         if self.choices.dynamics in BASELINES:
@@ -103,7 +107,7 @@ class Job:
         self.cost_options = [] if planner.costless else self._costs(isinstance(inner, Copies))
         if not isinstance(self.task, Reach):
             wanting = [f"cost {options.kind}" for options in self.cost_options if options.part().needs_goal]
-            wanting = [f"planner {self.choices.planner}"] * planner.needs_goal + wanting
+            wanting = [f"planner {kind}"] * planner.needs_goal + wanting
             if wanting:
                 raise TinyJEPAError(
                     f"{wanting[0]} needs a goal, and task {self.name} has none: "
@@ -213,7 +217,7 @@ class Keeper:
 
     def __init__(self, path: Path, job: Job) -> None:
         spec = job.model.spec
-        self._run = RunSpec(job.choices.seed, f"plan-{job.choices.planner}", job.task.steps)
+        self._run = RunSpec(job.choices.seed, f"plan-{job.planner_options.kind}", job.task.steps)
         spec = create_store(path, stored_spec(spec))
         self._path, self._spec = path, spec
         self._writer: StreamWriter | None = None
@@ -247,6 +251,14 @@ def chosen_task(world: World, name: str | None) -> tuple[str, Task]:
         raise TinyJEPAError(closest(name, list(known), "task"))
     name = name or next(iter(known))
     return name, known[name]
+
+
+def default_planner(task: Task, run: Path, dynamics: str = "model") -> str:
+    """The planner of ``DEFAULTS`` for a task; on the true state CEM, which needs no model of what is near what."""
+    if dynamics == TRUE:
+        return DEFAULTS[2]
+    learned = (run / "planning-policy.safetensors").exists()
+    return DEFAULTS[0 if isinstance(task, Reach) else 1 if learned else 2]
 
 
 def planner_options(kind: str, texts: Sequence[str]) -> PlannerOptions:

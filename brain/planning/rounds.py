@@ -34,10 +34,11 @@ class Rounds:
     evaluated: int | None
     """episodes of the task's fixed list that each model plays; None: all"""
     acting: Sequence[str] = ()
-    """arguments of ``brain plan``: planner, options, costs, task"""
+    """arguments of ``brain plan``: options, costs, task"""
     training: Sequence[str] = ()
     """arguments of ``brain train``: ``--steps`` or ``--budget``"""
-    planner: str = "cem"
+    planner: str | None = None
+    """None: the one that ``brain plan`` takes for the first run, in every round"""
 
     def play(self, say: Callable[[str], None]) -> list[dict[str, Any]]:
         """Do what is missing, and return the rounds' lines, which are written to ``rounds.json`` too.
@@ -60,7 +61,7 @@ class Rounds:
                 say(f"round {number}: plays the fixed list")
                 count = [] if self.evaluated is None else ["--episodes", str(self.evaluated)]
                 where = ["--out", str(folder), "--no-baselines", *count]
-                self._brain("plan", self._run(number), *where, *self.acting)
+                self._brain("plan", self._run(number), *where, *self._acting())
             lines.append(self._line(number, folder))
             write_whole(self.out / "rounds.json", json.dumps(lines, indent=1) + "\n")
         return lines
@@ -71,11 +72,23 @@ class Rounds:
     def _record(self, number: int) -> None:
         where = ["--record", str(self.store), "--out", str(self.out / f"recorded-{number}"), "--shown", "0"]
         drawn = ["--episodes", str(self.episodes), "--seed", str(number)]
-        self._brain("plan", self._run(number - 1), *where, *drawn, *self.acting)
+        self._brain("plan", self._run(number - 1), *where, *drawn, *self._acting())
+
+    def _acting(self) -> list[str]:
+        planner = self._planner()
+        return [*(["--planner", planner] if planner else []), *self.acting]
+
+    def _planner(self) -> str | None:
+        """The one chosen, or that round 0 was played with; None before it."""
+        played = self.out / "round-0" / "plan.json"
+        if self.planner is None and played.exists():
+            kind: str = json.loads(played.read_text(encoding="utf-8"))["planner"]["kind"]
+            return kind
+        return self.planner
 
     def _recorded(self, number: int) -> int:
         """Episodes that the store holds of a round."""
-        name = f"plan-{self.planner}"
+        name = f"plan-{self._planner()}"
         return sum(ref.run.policy == name and ref.run.seed == number for ref in Store(self.store).episodes)
 
     def _line(self, number: int, folder: Path) -> dict[str, Any]:

@@ -52,8 +52,7 @@ def test_the_car_drives_as_its_card_says_without_data(tmp_path: Path) -> None:
         "--no-baselines",
         "--quiet",
     ]
-    planner = ["--planner", "prior", "--set", "noise=0.15"]
-    line = [sys.executable, "-m", "brain.cli", *command, *planner, "--out", str(tmp_path / "out")]
+    line = [sys.executable, "-m", "brain.cli", *command, "--out", str(tmp_path / "out")]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     card = json.loads((pretrained.folder("car-racing") / "plan.json").read_text())

@@ -17,7 +17,7 @@ from brain.planning.planners.policy import BehaviourPolicy, PolicyOptions
 class PriorOptions(PolicyOptions):
     horizon: int = Field(8, ge=1, le=512, description="model steps that are imagined")
     samples: int = Field(48, ge=2, description="courses of the policy, the first without noise")
-    noise: float = Field(0.3, ge=0, description="on the policy's actions, in typical deviations")
+    noise: float = Field(0.15, ge=0, description="on the policy's actions, in typical deviations")
     persistence: float = Field(0.8, ge=0, lt=1, description="share of a step's noise that the next step keeps")
     temperature: float = Field(0.5, gt=0, description="of the weights, in standard deviations of the courses' costs")
 

@@ -19,7 +19,7 @@ from brain.planning.actions import ActionSpace
 from brain.planning.costs.base import WeightedSum
 from brain.planning.dynamics import Copies, Counted, TrueState, true_dynamics
 from brain.planning.evaluation import Evaluation, light
-from brain.planning.job import Choices, Job, Keeper
+from brain.planning.job import Choices, Job, Keeper, default_planner
 from factory.cli import cli as factory
 from shared.cli.console import run
 from shared.errors import TinyJEPAError
@@ -71,7 +71,7 @@ def test_planning_on_the_true_state_reaches_what_chance_does_not(trained: Path, 
     for name, most in (("random", 0.2), ("straight", 0.5)):
         assert figures["baselines"][name]["success"]["at_end"]["rate"] <= most
     assert figures["baselines"]["expert"]["success"]["held"]["rate"] == 1
-    assert figures["imagined"]["impossible"]["count"] == 0
+    assert figures["imagined"]["impossible"]["count"] == 0 and figures["planner"]["kind"] == "cem"
     assert figures["decision"]["decisions"] == 6 * 200 / 4
     assert figures["decision"]["predictor_steps"]["mean"] == 24 * 2 * 12 + 12
     assert set(figures["groups"]) == {"seen", "unseen"} and figures["groups"]["seen"]["1.41"]["ever"]["episodes"] == 3
@@ -96,7 +96,7 @@ def test_a_model_plans_and_everything_is_written(kind: str, trained: Path, tmp_p
 def test_costs_are_added_up_and_learned_ones_are_fitted_once(trained: Path, tmp_path: Path) -> None:
     quick = ["--set", "horizon=2", "--set", "samples=4", "--set", "iterations=1", "--set", "elites=2"]
     costs = ["--cost", "goal-steps:fit_steps=3,when=last", "--cost", "control:weight=0.5", "--cost", "surprise"]
-    common = ["--task", "lewm", "--episodes", "1", "--shown", "0", "--no-baselines", *quick, *costs]
+    common = ["--task", "lewm", "--planner", "cem", "--episodes", "1", "--shown", "0", "--no-baselines", *quick, *costs]
     first = plan(trained, tmp_path / "a", *common)
     head = trained / "run" / "planning-goal-steps.safetensors"
     made = head.stat().st_mtime_ns
@@ -104,6 +104,17 @@ def test_costs_are_added_up_and_learned_ones_are_fitted_once(trained: Path, tmp_
     assert head.stat().st_mtime_ns == made
     assert [one["kind"] for one in first["costs"]] == ["goal-steps", "control", "surprise"]
     assert first["costs"][1]["weight"] == 0.5 and first["each"] == second["each"]
+
+
+def test_the_planner_that_suits_the_task(trained: Path, tmp_path: Path) -> None:
+    world = make_world("two-room")
+    goal, score = tasks(world)["ours"], tasks(world)["reward"]
+    assert [default_planner(task, tmp_path) for task in (goal, score)] == ["tree", "cem"]
+    (tmp_path / "planning-policy.safetensors").touch()
+    assert [default_planner(task, tmp_path) for task in (goal, score)] == ["tree", "prior"]
+    assert [default_planner(task, tmp_path, "true") for task in (goal, score)] == ["cem", "cem"]
+    short = ["--episodes", "1", "--shown", "0", "--no-baselines", "--set", "nodes=4", "--set", "receding=4"]
+    assert plan(trained, tmp_path / "out", "--task", "lewm", *short)["planner"]["kind"] == "tree"
 
 
 @pytest.mark.parametrize("kind", ["untrained", "pca"])
@@ -169,7 +180,7 @@ def test_recorded_episodes_are_learned_from(trained: Path, tmp_path: Path) -> No
         (["--task", "ourss"], "unknown task 'ourss'. Did you mean 'ours'?"),
         (["--planner", "cme"], "unknown planner 'cme'. Did you mean 'cem'?"),
         (["--set", "horizn=3"], "Did you mean 'horizon'?"),
-        (["--set", "horizon=0"], "planner cem, horizon"),
+        (["--set", "horizon=0"], "planner tree, horizon"),
         (["--set", "horizon"], "is no KEY=VALUE"),
         (["--cost", "goal-distanze"], "unknown cost 'goal-distanze'. Did you mean 'goal-distance'?"),
         (["--cost", "true-distance"], "use it with --dynamics true"),

@@ -16,7 +16,10 @@ TINY = [
     "--set", "encoder.width=8", "--set", "encoder.dim=8", "--set", "objective.batch=8", "--set", "prediction.batch=16",
     "--set", "energy.anchors=50",
 ]  # fmt: skip
-PLANS = ["--task", "lewm", "--set", "horizon=3", "--set", "samples=4", "--set", "iterations=1", "--set", "elites=2"]
+PLANS = [
+    "--task", "lewm", "--planner", "cem", "--set", "horizon=3", "--set", "samples=4", "--set", "iterations=1",
+    "--set", "elites=2",
+]  # fmt: skip
 
 
 def test_rounds_record_train_and_play_and_are_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
