@@ -67,6 +67,7 @@ class Anywhere(World):
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(boxes(), others()), st.integers(0, 2**32))
+@example(spaces.Box(0.0, -0.0, (1,), np.float32), 0)
 @example(spaces.Box(5, np.inf, (2,), np.float32), 0)
 @example(spaces.Box(-np.inf, -5, (2,), np.float32), 0)
 @example(spaces.Box(-LARGEST[np.float32], LARGEST[np.float32], (2,), np.float32), 0)
