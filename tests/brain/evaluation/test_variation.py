@@ -26,7 +26,8 @@ from shared.worlds import world_class
 
 TINY = [
     "--steps", "2", "--set", "encoder.width=8", "--set", "encoder.dim=8", "--set", "objective.batch=8",
-    "--set", "prediction.batch=16", "--set", "energy.anchors=80", "--set", "energy.violation_pairs=6",
+    "--set", "prediction.batch=16", "--set", "prediction.steps=2", "--set", "energy.anchors=80",
+    "--set", "energy.violation_pairs=6",
 ]  # fmt: skip
 
 

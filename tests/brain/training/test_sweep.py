@@ -18,7 +18,10 @@ from brain.training.sweep import combined, product, read_settings, split_values
 from shared.cli.console import run
 from shared.errors import TinyJEPAError
 
-SMALL = ["--set", "encoder.dim=16", "--set", "encoder.width=8", "--set", "objective.batch=32", "--steps", "6"]
+SMALL = [
+    "--set", "encoder.dim=16", "--set", "encoder.width=8", "--set", "objective.batch=32", "--set", "prediction.steps=6",
+    "--set", "energy.anchors=100", "--steps", "6",
+]  # fmt: skip
 
 
 def test_values_are_parted_at_commas_that_part() -> None:

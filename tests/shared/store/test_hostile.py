@@ -34,7 +34,7 @@ from tests.support.stores import Body, rewrite_log
 FIELDS = ("frame", "action", "reward", "flags", "episode", "state")
 TINY = [
     "--steps", "2", "--set", "encoder.width=8", "--set", "encoder.dim=8", "--set", "objective.batch=8",
-    "--set", "prediction.batch=16", "--set", "energy.anchors=50",
+    "--set", "prediction.batch=16", "--set", "prediction.steps=2", "--set", "energy.anchors=50",
 ]  # fmt: skip
 DEEP = "[" * 100_000 + "]" * 100_000
 
