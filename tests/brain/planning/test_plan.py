@@ -31,7 +31,7 @@ from tests.support.planning import cost, planner, setting
 
 TINY = [
     "--steps", "2", "--set", "encoder.width=8", "--set", "encoder.dim=8", "--set", "objective.batch=8",
-    "--set", "prediction.batch=16", "--set", "energy.anchors=50",
+    "--set", "prediction.batch=16", "--set", "energy.anchors=50", "--set", "energy.violation_pairs=0",
 ]  # fmt: skip
 FAST = [
     "--set",

@@ -14,7 +14,7 @@ from shared.store.reader import Store
 
 TINY = [
     "--set", "encoder.width=8", "--set", "encoder.dim=8", "--set", "objective.batch=8", "--set", "prediction.batch=16",
-    "--set", "energy.anchors=50",
+    "--set", "energy.anchors=50", "--set", "energy.violation_pairs=0",
 ]  # fmt: skip
 PLANS = [
     "--task", "lewm", "--planner", "cem", "--set", "horizon=3", "--set", "samples=4", "--set", "iterations=1",
