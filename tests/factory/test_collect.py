@@ -233,6 +233,7 @@ class Killer(Quiet):
             self.killed.append(ready[0])
 
 
+@pytest.mark.system
 def test_killed_simulators_cost_nothing_but_time(ray_here: None, tmp_path: Path, undisturbed: Path) -> None:
     path = tmp_path / "store"
     killer = Killer(path, victims=3)
@@ -248,6 +249,7 @@ def test_killed_simulators_cost_nothing_but_time(ray_here: None, tmp_path: Path,
     assert_same_episodes(path, undisturbed)
 
 
+@pytest.mark.system
 def test_an_episode_that_kills_its_simulator_again_and_again_ends_the_collection(
     ray_here: None, tmp_path: Path
 ) -> None:
@@ -275,6 +277,7 @@ def test_an_error_in_an_actor_is_one_line_too(ray_here: None, tmp_path: Path) ->
 # Processes of their own
 
 
+@pytest.mark.system
 def test_a_killed_head_start_costs_nothing_but_time(tmp_path: Path, undisturbed: Path) -> None:
     """The plain process that simulates while Ray starts dies in the middle of its work."""
     path = tmp_path / "store"
@@ -290,6 +293,7 @@ def test_a_killed_head_start_costs_nothing_but_time(tmp_path: Path, undisturbed:
     assert sum(not stream.closed for stream in Store(path).streams.values()) == 1
 
 
+@pytest.mark.system
 def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, undisturbed: Path) -> None:
     path = tmp_path / "store"
     command = [sys.executable, "-m", "tests.support.collecting", str(path), "100000", "2"]
@@ -306,6 +310,7 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path, undisturbed: Path)
         assert np.array_equal(Store(path).read_episode(ref, "frame")["frame"], episode.frame)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGTERM), ("2", signal.SIGINT)])
 def test_ctrl_c_commits_what_is_there_and_the_next_run_goes_on(
     tmp_path: Path, workers: str, number: signal.Signals

@@ -41,6 +41,7 @@ def ended(process: subprocess.Popen[bytes]) -> bytes:
     return output
 
 
+@pytest.mark.system
 def test_a_killed_reader_of_a_growing_store_goes_on_exactly(tmp_path: Path) -> None:
     """Collectors write; the reader is killed twice. No batch is ever drawn in two ways, none is left out."""
     store = tmp_path / "store"

@@ -25,7 +25,6 @@ from tests.support.dots import RUN, dot_episode, dot_spec
 
 SMALL = ["encoder.dim=8", "encoder.width=8", "objective.batch=16", "prediction.batch=32", "objective.rollout=2"]
 SMALL += ["objective.predictor.width=16", "prediction.predictor.width=16", "prediction.rollout=2", "energy.anchors=100"]
-SMALL += ["prediction.steps=30"]
 PLAIN = ["train", "--recipe", "double-pendulum-state", "--device", "cpu", "--quiet"]
 TRAIN = PLAIN + [word for change in SMALL for word in ("--set", change)]
 

@@ -110,6 +110,7 @@ def test_runs_that_fail_are_named(dots: Path, tmp_path: Path, capsys: pytest.Cap
     assert [bool(entry["failure"]) for entry in json.loads((tmp_path / "sweep.json").read_text())] == [True, True]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_sweep_leaves_checkpoints_and_no_orphans(dots: Path, tmp_path: Path, stop: signal.Signals) -> None:
     command = [sys.executable, "-m", "brain.cli", "sweep", "--store", str(dots), "--out", str(tmp_path), *SMALL[:-1]]

@@ -104,6 +104,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_made(tmp_path: Path, capsys
         merge([tmp_path / "a"], tmp_path / "a")
 
 
+@pytest.mark.system
 def test_a_killed_merge_leaves_a_store_and_is_made_again(tmp_path: Path) -> None:
     for index in range(30):
         fill(tmp_path / "a", range(index, index + 1))
