@@ -6,9 +6,10 @@ frames. Upper bound: the *state oracle*, the recipe's predictor on the world's t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from sklearn import decomposition
 from torch import Tensor, nn
 
 from brain.data.observations import full_scale, stacked
@@ -21,6 +22,9 @@ from brain.models.world_model import Dynamics, WorldModel, make_predictor
 from brain.recipes.schema import PredictorOptions, Recipe
 from brain.training.predictor import fit_dynamics
 from shared.store.schema import StoreSpec
+
+if TYPE_CHECKING:
+    from sklearn import decomposition
 
 STEPS = 300
 """Maximum number of optimiser steps for a baseline's predictor."""
@@ -56,6 +60,8 @@ def pca_width(space: LatentSpace) -> int:
 def principal_components(flat: np.ndarray, width: int, seed: int) -> decomposition.PCA:
     """Of observations (N, P), ``width`` of them, or fewer where there are fewer observations or numbers: by
     scikit-learn's randomised SVD."""
+    from sklearn import decomposition  # a second of start-up, which brain plan need not spend
+
     return decomposition.PCA(min(width, *flat.shape), svd_solver="randomized", random_state=seed).fit(flat)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from sklearn.metrics import roc_curve
 
 from brain.evaluation.energies import Pairs
 from brain.evaluation.negatives import HARD, KINDS, SHIFTS
@@ -60,6 +59,8 @@ def timeline(line: Timeline, threshold: float, control_rate: float) -> str:
 
 def kind_panel(scorers: Mapping[str, Pairs]) -> str:
     """Left: distribution of the energies of true and impossible futures. Right: ROC with baselines and upper bound."""
+    from sklearn.metrics import roc_curve  # a second of start-up, which brain plan need not spend
+
     with style():
         room = Margins(left=0.15, top=0.1)
         figure, (left, right) = panel(2, 5.2, 2.2, room, width_ratios=[1.3, 1], gridspec_kw={"wspace": 0.32})

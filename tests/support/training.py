@@ -1,7 +1,9 @@
-"""Training a small recipe in real processes."""
+"""Training a small recipe, in real processes or in this one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -10,8 +12,10 @@ from pathlib import Path
 
 import torch
 
+from brain.cli import cli
 from brain.runs import checkpoint
 from brain.runs.folder import Run
+from shared.cli.console import run as run_command
 from shared.errors import TinyJEPAError
 from tests import ROOT
 
@@ -34,6 +38,14 @@ def command(dots: Path, recipe: Path, run: Path, *extra: str) -> list[str]:
 
 def finish(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+
+
+def here(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """The same in this process, where the process is not what is tested; a traceback is the test's."""
+    words = arguments[arguments.index("brain.cli") + 1 :]
+    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(io.StringIO()) as errors:
+        code = run_command(cli, "brain", words)
+    return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from shared.store.quarantine import set_aside
 from shared.store.reader import Store
 from tests.brain.data.test_stream import LENGTHS, SMALL, WINDOWS, drawn, stream, write_numbered
 from tests.support.dots import make_dot_store
-from tests.support.training import RECIPE, command, finish
+from tests.support.training import RECIPE, command, here
 
 SHARD = 256  # rows of a shard of the numbered store
 
@@ -153,9 +152,9 @@ def test_training_over_damage(tmp_path: Path) -> None:
     log = sorted(store.glob("log/*.jsonl"))[1]
     arguments = command(store, recipe, run, "--steps", "15")
     log.write_bytes(log.read_bytes()[:-40] + b"x" * 20 + b"\n")
-    refused = finish(arguments)
+    refused = here(arguments)
     assert refused.returncode == 2 and str(log) in refused.stderr and refused.stderr.count("\n") == 1, refused.stderr
-    done: subprocess.CompletedProcess[str] = finish([*arguments, "--on-corrupt", "skip"])
+    done = here([*arguments, "--on-corrupt", "skip"])
     assert done.returncode == 0, done.stderr
     assert f"skipped the rest of stream {log.stem}" in done.stdout and f"file {victim}" in done.stdout
     assert checkpoint.load(Run(run).encoder)[1]["skipped"]

@@ -1,4 +1,4 @@
-"""Training in real processes."""
+"""``brain train``: a finished run, what belongs to it, and what refuses it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.support.once import once
 from tests.support.training import (
     command,
     finish,
+    here,
     make_undisturbed,
     weights_of,
 )
@@ -33,7 +34,7 @@ def recipe(undisturbed: Path) -> Path:
 
 def test_finished_stages_are_reused(dots: Path, recipe: Path, undisturbed: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (Run(undisturbed).encoder, Run(undisturbed).predictor)}
-    done = finish(command(dots, recipe, undisturbed, "--steps", "120", "--stage", "predictor"))
+    done = here(command(dots, recipe, undisturbed, "--steps", "120", "--stage", "predictor"))
     assert done.returncode == 0 and done.stdout.count("finished before") == 2
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -45,7 +46,7 @@ def test_what_was_made_with_an_earlier_encoder_goes_with_it(
     shutil.copytree(undisturbed, run)
     Run(run).judgement.write_text("{}")
     Run(run).encoder.unlink()
-    done = finish(command(dots, recipe, run, "--steps", "5", "--stage", "encoder"))
+    done = here(command(dots, recipe, run, "--steps", "5", "--stage", "encoder"))
     assert done.returncode == 0, done.stderr
     assert "note: predictor.safetensors, judge.json were made with an earlier encoder: removed" in done.stdout
     assert Run(run).encoder.exists() and not Run(run).predictor.exists() and not Run(run).judgement.exists()
@@ -55,9 +56,10 @@ def test_a_time_budget_ends_on_time(dots: Path, recipe: Path, tmp_path: Path) ->
     done = finish(command(dots, recipe, tmp_path / "run", "--budget", "2s", "--stage", "encoder"))
     assert done.returncode == 0, done.stderr
     facts = checkpoint.load(Run(tmp_path / "run").encoder)[1]
-    assert 2 <= facts["elapsed"] < 4 and facts["step"] > 1
+    assert facts["elapsed"] >= 2 and facts["step"] >= 1
     assert facts["cpu_seconds"] > 0
     entries = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(entry["seconds"] < 2 for entry in entries), "a step began after the end"
     assert {"loss", "prediction", "variance", "covariance", "embedding_std", "effective_rank", "lr"} <= entries[
         0
     ].keys()
@@ -75,12 +77,12 @@ def test_a_run_belongs_to_one_recipe_and_seed(dots: Path, recipe: Path, undistur
         (["--set", "objective.covariance=0.7"], "objective.covariance is 0.1, not 0.7"),
         (["--seed", "3"], "trained with seed 0, not 3"),
     ):
-        done = finish(command(dots, recipe, undisturbed, *extra))
+        done = here(command(dots, recipe, undisturbed, *extra))
         assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
 def test_the_predictor_needs_an_encoder(dots: Path, recipe: Path, tmp_path: Path) -> None:
-    done = finish(command(dots, recipe, tmp_path / "run", "--stage", "predictor"))
+    done = here(command(dots, recipe, tmp_path / "run", "--stage", "predictor"))
     assert done.returncode == 2 and "encoder.safetensors" in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -104,7 +106,7 @@ def test_a_damaged_checkpoint_is_one_line_and_stays(
     else:
         checkpoint.save(encoder, {"model.head.weight": torch.zeros(3)}, {"step": 1, "elapsed": 1.0})
     content = encoder.read_bytes()
-    done = finish(command(dots, recipe, run))
+    done = here(command(dots, recipe, run))
     assert done.returncode == 2 and "encoder.safetensors" in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert encoder.read_bytes() == content
 
@@ -112,13 +114,13 @@ def test_a_damaged_checkpoint_is_one_line_and_stays(
 def test_the_precision_and_threads_belong_to_the_run(dots: Path, recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     steps = ("--steps", "3", "--stage", "encoder")
-    assert finish(command(dots, recipe, run, *steps, "--precision", "bfloat16")).returncode == 0
+    assert here(command(dots, recipe, run, *steps, "--precision", "bfloat16")).returncode == 0
     assert Run(run).compute() == Compute("bfloat16", 1)
-    done = finish(command(dots, recipe, run, *steps, "--precision", "float32"))
+    done = here(command(dots, recipe, run, *steps, "--precision", "float32"))
     assert done.returncode == 2 and "was trained in bfloat16, not float32" in done.stderr
-    assert finish(command(dots, recipe, run, *steps)).returncode == 0, "auto is the run's own"
+    assert here(command(dots, recipe, run, *steps)).returncode == 0, "auto is the run's own"
 
-    done = finish(command(dots, recipe, tmp_path / "other", *steps))
+    done = here(command(dots, recipe, tmp_path / "other", *steps))
     assert done.returncode == 0 and Run(tmp_path / "other").compute() == Compute("float32", 1), "on every CPU"
     changed = weights_of(Run(run).encoder), weights_of(Run(tmp_path / "other").encoder)
     assert any(not torch.equal(changed[0][name], tensor) for name, tensor in changed[1].items())
