@@ -38,7 +38,7 @@ demo: $(VENV)/.installed-all
 results-quick: $(VENV)/.installed-all
 	$(BIN)/python -m benchmarks.results_logo
 
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: lint types
 	$(TESTS) -m "not system"

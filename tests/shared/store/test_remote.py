@@ -20,10 +20,9 @@ import torch
 from brain.data.loader import Stream
 from shared.errors import DamageError, StoreError, TinyJEPAError
 from shared.store.reader import Store
-from tests import ROOT
 from tests.support.dots import RUN, dot_episode, make_dot_store
 from tests.support.stores import FIELDS
-from tests.support.training import RECIPE, command, finish
+from tests.support.training import RECIPE, command, here
 
 pytest.importorskip("obstore")
 boto3 = pytest.importorskip("boto3")  # comes with moto
@@ -160,8 +159,7 @@ def test_training_reads_from_a_bucket(url: str, local: Path, tmp_path: Path) -> 
     recipe.write_text(RECIPE)
     arguments = command(Path("x"), recipe, tmp_path / "run", "--steps", "10", "--stage", "encoder")
     arguments[arguments.index("x")] = url
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    done = here(arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("encoder: trained (10 steps") and url in (tmp_path / "run" / "run.json").read_text()
 
@@ -210,5 +208,5 @@ def test_what_cannot_be_read_is_one_line(
 def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
     arguments = command(Path("x"), Path("car-racing"), tmp_path / "run")
     arguments[arguments.index("x")] = "s3://no-such-bucket/dots"
-    done = finish(arguments)
+    done = here(arguments)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
