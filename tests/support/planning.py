@@ -22,15 +22,8 @@ from shared.worlds.base import World
 from shared.worlds.tasks import Score, Task
 
 SMALL = {
-    "samples": 12,
-    "iterations": 2,
-    "elites": 4,
-    "horizon": 5,
-    "block": 2,
-    "receding": 1,
-    "fit_steps": 2,
-    "nodes": 60,
-}
+    "samples": 12, "iterations": 2, "elites": 4, "horizon": 5, "block": 2, "receding": 1, "fit_steps": 2, "nodes": 60,
+}  # fmt: skip
 """Of every planner that has such options."""
 RECIPE = [
     "observation.stack=2", "observation.stride=2", "encoder.dim=8", "encoder.width=8", "prediction.predictor.width=8",
