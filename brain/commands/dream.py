@@ -24,7 +24,8 @@ def command(
     """Show decoded forecasts beside the true frames of test episodes.
 
     The first call trains a decoder on the frozen encoder; the model itself does not change. Writes forecast.mp4,
-    reconstruction.png, dream.png (error over time) and dream.json into the run folder.
+    reconstruction.png, dream.png (error over time) and dream.json into the run folder. Prints PSNR by horizon: of the
+    forecast, of the reconstruction (the decoder on the true future latent: the upper bound), and of persistence.
 
     Examples:
       brain dream --run runs/car-racing
@@ -33,7 +34,7 @@ def command(
     need_torch()
     run_path = chosen_run(given, name)
     from brain.device import pick
-    from brain.evaluation.dream import dreams, long_enough, write_figures
+    from brain.evaluation.dream import dreams, long_enough, psnr, write_figures
     from brain.models.world_model import WorldModel
     from brain.reports.dream import draw_dreams
     from brain.runs import checkpoint
@@ -52,10 +53,13 @@ def command(
     seconds = model.recipe.observation.stride / opened.spec.control_rate
     files = draw_dreams(run, found, seconds, shown)
     facts = write_figures(run, found, seconds)
-    typer.echo(f"{len(found)} test episodes, {steps} model steps of {seconds:g} s each; mean squared pixel error:")
+    typer.echo(
+        f"{len(found)} test episodes, {steps} model steps of {seconds:g} s each; PSNR in dB (mean squared error):"
+    )
     for k in sorted({1, 2, 4, 8, 16, steps} & set(range(1, steps + 1))):
-        values = [facts[f"{name}_mse"][k - 1] for name in ("forecast", "reconstruction", "persistence")]
-        typer.echo("  step {:3}: forecast {:.5f}, reconstruction {:.5f}, persistence {:.5f}".format(k, *values))
+        errors = [(name, facts[f"{name}_mse"][k - 1]) for name in ("forecast", "reconstruction", "persistence")]
+        line = ", ".join(f"{name} {psnr(error):.1f} ({error:.5f})" for name, error in errors)
+        typer.echo(f"  step {k:3}: {line}")
     typer.echo(f"reconstruction PSNR: {facts['reconstruction_psnr_db']:.1f} dB")
     for file in (*files, run_path / "dream.json"):
         typer.echo(str(file.resolve()))

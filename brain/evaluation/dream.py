@@ -87,13 +87,18 @@ def mean_errors(found: list[Dream]) -> dict[str, np.ndarray]:
     return {name: np.mean([one.errors()[name] for one in found], 0) for name in found[0].errors()}
 
 
+def psnr(mse: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error of pixels in [0, 1]; at most 120."""
+    return -10 * math.log10(max(mse, 1e-12))
+
+
 def write_figures(run: Run, found: list[Dream], step_seconds: float) -> dict[str, Any]:
-    """Write ``dream.json`` (mean squared errors, PSNR of the reconstruction in dB) and return its content."""
+    """Write ``dream.json`` (mean squared errors by step, PSNR of the reconstruction in dB) and return its content."""
     errors = mean_errors(found)
     facts: dict[str, Any] = {
         "episodes": len(found),
         "seconds_per_step": step_seconds,
-        "reconstruction_psnr_db": -10 * math.log10(max(float(errors["reconstruction"].mean()), 1e-12)),
+        "reconstruction_psnr_db": psnr(float(errors["reconstruction"].mean())),
         **{f"{name}_mse": [round(float(value), 8) for value in values] for name, values in errors.items()},
     }
     write_whole(run.path / "dream.json", json.dumps(facts, indent=1) + "\n")

@@ -42,8 +42,14 @@ def test_dream_writes_what_can_be_looked_at(dots: Path, tmp_path: Path, capsys: 
     assert not (folder / "decoder.safetensors").exists(), "refused before a decoder is trained"
     command = ["dream", "--run", str(folder), "--steps", "5", "--decoder-steps", "150", "--quiet"]
     assert run(cli, "brain", command) == 0
-    assert "forecast.mp4" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "forecast.mp4" in printed
     facts = json.loads((folder / "dream.json").read_text())
+    lines = [line for line in printed.splitlines() if line.startswith("  step")]
+    assert len(lines) == 4, "steps 1, 2, 4 and 5"
+    for name in ("forecast", "reconstruction", "persistence"):
+        error = facts[f"{name}_mse"][-1]
+        assert f"{name} {-10 * np.log10(error):.1f} ({error:.5f})" in lines[-1]
     assert [len(facts[f"{name}_mse"]) for name in ("forecast", "reconstruction", "persistence")] == [5, 5, 5]
     assert facts["reconstruction_psnr_db"] > 8
     with av.open(str(folder / "forecast.mp4")) as video:
