@@ -111,7 +111,7 @@ def _begin(
 ) -> tuple[dict[str, Any], list[str]]:
     """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed."""
     wanted = _compute(effort, target)
-    run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags)
+    run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags, describe(target))
     begun(run.path)
     compute, notes = _settle(run, effort, wanted)
     before, moved = run.facts()["store"], remember(run, feed.store)
