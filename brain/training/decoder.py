@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from brain.data.loader import Stream
 from brain.data.state_mode import StateStore, picture_shape, pictures
 from brain.data.windows import Timing
-from brain.models.decoders.trained import load_decoder, make_decoder
+from brain.models.decoders.trained import decoder_kind, load_decoder, make_decoder
 from brain.models.world_model import WorldModel
 from brain.runs import checkpoint
 from brain.runs.folder import Run
@@ -18,6 +18,8 @@ from brain.training.loop import Budget, Loop
 from shared.store.reader import Store
 
 BATCH = 32
+MEAN_BATCHES = 30
+"""Batches whose mean frame a decoder starts from."""
 PICTURES = 6000
 """Number of frames on which a decoder is trained if the encoder sees states."""
 
@@ -31,12 +33,20 @@ def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: i
     if run.decoder.exists():
         return load_decoder(run, model)
     torch.manual_seed(seed)
-    decoder = make_decoder(model.space, picture_shape(model.spec)).to(model.device)
+    shape = picture_shape(model.spec)
+    kind = decoder_kind(model.space, shape)
+    decoder = make_decoder(model.space, shape, kind).to(model.device)
     peak = decoder.LEARNING_RATE
     optimizer = torch.optim.AdamW(decoder.parameters(), peak, weight_decay=0)
     examples: _Sampled | _Streamed
     examples = _Sampled(model, store, seed) if isinstance(store, StateStore) else _Streamed(model, store, seed)
-    loop = Loop(run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=peak, quiet=quiet)
+    loop = Loop(
+        run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=peak, quiet=quiet,
+        extra=lambda step: {"decoder": kind},
+    )  # fmt: skip
+    if loop.step == 0:
+        batches = [examples.batch(number)[1].float().mean(0) for number in range(MEAN_BATCHES)]
+        decoder.begin(torch.stack(batches).mean(0) / 255)
     for step in loop:
         z, shown = examples.batch(step)
         loss = drawing_loss(decoder(z), shown.float() / 255)

@@ -18,19 +18,28 @@ SMALL_FRAME = 32 * 32
 """Largest frame, in pixels, for which the decoder is an MLP."""
 
 
-def make_decoder(space: LatentSpace, frame_shape: tuple[int, int, int]) -> Decoder:
-    """Standardised latents (N, *space.shape) to frames (N, H, W, C) in [0, 1]."""
-    kind = "mlp" if frame_shape[0] * frame_shape[1] <= SMALL_FRAME else "conv"
+def decoder_kind(space: LatentSpace, frame_shape: tuple[int, int, int]) -> str:
+    """The registered decoder that is trained for such latents and frames."""
     if space.grid is not None:
-        kind = "grid"
-    decoder: Decoder = DECODERS.get(kind)(space, frame_shape)
+        return "grid"
+    return "mlp" if frame_shape[0] * frame_shape[1] <= SMALL_FRAME else "sub-pixel"
+
+
+def make_decoder(space: LatentSpace, frame_shape: tuple[int, int, int], kind: str | None = None) -> Decoder:
+    """Standardised latents (N, *space.shape) to frames (N, H, W, C) in [0, 1]; ``kind`` in place of the usual one."""
+    decoder: Decoder = DECODERS.get(kind or decoder_kind(space, frame_shape))(space, frame_shape)
     return decoder
 
 
 def load_decoder(run: Run, model: WorldModel) -> nn.Module:
-    """The run's trained decoder. Raises ``TinyJEPAError`` if there is none."""
-    decoder = make_decoder(model.space, picture_shape(model.spec)).to(model.device)
-    tensors, _ = checkpoint.load(run.decoder)
+    """The run's trained decoder. Raises ``TinyJEPAError`` if there is none.
+
+    Its file names its kind; earlier ones do not, where ``conv`` was the decoder of vectors and large frames.
+    """
+    tensors, facts = checkpoint.load(run.decoder)
+    shape = picture_shape(model.spec)
+    kind = facts.get("decoder") or decoder_kind(model.space, shape).replace("sub-pixel", "conv")
+    decoder = make_decoder(model.space, shape, kind).to(model.device)
     checkpoint.restore(run.decoder, decoder, tensors, "model")
     return decoder.eval()
 
