@@ -70,9 +70,8 @@ class RandomActions:
         if not isinstance(self._space, gym.spaces.Box):
             return
         self._actions = Actions(self._space)
-        self._low, self._high = (
-            bound.astype(np.float64) + 0.0 for bound in (self._space.low, self._space.high)
-        )  # no -0.0
+        bounds = self._space.low, self._space.high
+        self._low, self._high = (bound.astype(np.float64) + 0.0 for bound in bounds)  # without -0.0
         self._below, self._above = has_bounds(self._space)
         self._bounded = bool(np.all(self._below & self._above)) and self._space.dtype == np.float32
         self._whole = not np.issubdtype(self._space.dtype, np.floating)
