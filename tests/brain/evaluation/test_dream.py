@@ -13,7 +13,7 @@ import torch
 
 from brain import recipes
 from brain.cli import cli
-from brain.models.decoders.trained import decoder_kind, load_decoder, make_decoder
+from brain.models.decoders.trained import decoder_kind, kind_of_run, load_decoder, make_decoder
 from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
 from brain.parts import DECODERS
@@ -82,6 +82,14 @@ def test_dream_writes_what_can_be_looked_at(dots: Path, tmp_path: Path, capsys: 
     decoder = (folder / "decoder.safetensors").read_bytes()
     assert run(cli, "brain", [*command, "--decoder-steps", "9"]) == 0
     assert (folder / "decoder.safetensors").read_bytes() == decoder, "trained once"
+    capsys.readouterr()
+    for kind, problem in (("conv", "is a decoder mlp, not conv: delete it"), ("grid", "does not read the latents")):
+        assert run(cli, "brain", [*command, "--decoder", kind]) == 2
+        error = capsys.readouterr().err
+        assert problem in error and error.count("\n") == 1
+    (folder / "decoder.safetensors").unlink()
+    assert run(cli, "brain", [*command, "--decoder", "conv", "--decoder-steps", "1"]) == 0
+    assert checkpoint.read_facts(folder / "decoder.safetensors")["decoder"] == "conv"
 
 
 def test_a_decoder_of_an_earlier_version_is_read(tmp_path: Path) -> None:
@@ -94,5 +102,10 @@ def test_a_decoder_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         decoder = make_decoder(model.space, spec.frame_shape, kind).eval()
         checkpoint.save(folder.decoder, checkpoint.state(model=decoder), facts)
         assert torch.equal(load_decoder(folder, model)(z), decoder(z))
-    assert decoder_kind(model.space, spec.frame_shape) == "sub-pixel"
+    folder.decoder.unlink()
+    decoder = make_decoder(model.space, spec.frame_shape, "conv")
+    checkpoint.save(folder.checkpoint("decoder"), checkpoint.state(model=decoder), {"step": 3})
+    assert kind_of_run(folder, model, None) == "conv", "half trained by an earlier version, it resumes"
+    folder.checkpoint("decoder").unlink()
+    assert kind_of_run(folder, model, None) == decoder_kind(model.space, spec.frame_shape) == "sub-pixel"
     assert decoder_kind(model.space, (16, 16, 1)) == "mlp"
