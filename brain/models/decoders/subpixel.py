@@ -23,15 +23,15 @@ class SubPixelDecoder(Decoder):
     WIDTH = 64
     CELLS = 8
     DEPTH = 2
-    HALF = 8
+    MIDDLE = 8
     """Channels of the picture of half the size."""
     LEARNING_RATE = 4e-3
 
     def __init__(self, space: LatentSpace, frame_shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.frame_shape = height, width, channels = frame_shape
-        self.half = -(-height // 2), -(-width // 2)
-        self.scale = -(-max(self.half) // self.CELLS)
+        self.middle = -(-height // 2), -(-width // 2)
+        self.scale = -(-max(self.middle) // self.CELLS)
         self.spread = nn.Sequential(
             nn.Linear(space.dim, self.HIDDEN), nn.SiLU(), nn.Linear(self.HIDDEN, self.WIDTH * self.CELLS**2)
         )
@@ -41,8 +41,8 @@ class SubPixelDecoder(Decoder):
             )
             for _ in range(self.DEPTH)
         )
-        self.enlarge = nn.Conv2d(self.WIDTH, self.HALF * self.scale**2, 3, padding=1)
-        self.pixels = nn.Conv2d(self.HALF, channels * 4, 3, padding=1)
+        self.enlarge = nn.Conv2d(self.WIDTH, self.MIDDLE * self.scale**2, 3, padding=1)
+        self.pixels = nn.Conv2d(self.MIDDLE, channels * 4, 3, padding=1)
         self.still = nn.Parameter(self.pixels.weight.new_zeros(channels, height, width))
 
     def begin(self, mean: Tensor) -> None:
@@ -53,6 +53,6 @@ class SubPixelDecoder(Decoder):
         hidden = F.silu(self.spread(z).unflatten(1, (self.WIDTH, self.CELLS, self.CELLS)))
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        half = F.silu(F.pixel_shuffle(self.enlarge(hidden), self.scale)[:, :, : self.half[0], : self.half[1]])
-        drawn = F.pixel_shuffle(self.pixels(half), 2)[:, :, :height, :width]
+        middle = F.silu(F.pixel_shuffle(self.enlarge(hidden), self.scale)[:, :, : self.middle[0], : self.middle[1]])
+        drawn = F.pixel_shuffle(self.pixels(middle), 2)[:, :, :height, :width]
         return (drawn + self.still).sigmoid().permute(0, 2, 3, 1)
