@@ -5,7 +5,7 @@
     python -m benchmarks.pretrained two-room --packed-from runs/two-room   # a run that is judged already
 
 Stores go to ``data/WORLD`` and runs to ``runs/WORLD``, as the commands on the card say; what is there is resumed.
-CarRacing's needs a GPU, or a night: its steps are 6,900 of 640 images.
+CarRacing's needs a GPU, or a night: its 6,920 steps see 640 images each.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ PLANS = {
     "car-racing": Plan(
         "car-racing-grid-vector",
         "--policy mixed-driving --episodes 2500 --seed 77",
-        "--memory 14 --set objective.batch=128 --set objective.steps=6900 --set prediction.batch=128"
-        " --set prediction.steps=1150 --set prediction.max_latents=60000",
+        "--memory 14 --set objective.batch=128 --set objective.steps=6920 --set prediction.batch=128"
+        " --set prediction.steps=1066 --set prediction.max_latents=60000",
         drive="--policy pursuit-race --frames 120000 --max-episode-steps 1000 --seed 40",
         planner="--planner prior --set noise=0.15",
     ),
