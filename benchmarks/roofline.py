@@ -27,7 +27,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_steps import EncoderTraining, rows_of, spread
 from brain import recipes
-from brain.training.predictor import DynamicsCriterion, make_optimizer
+from brain.device import adamw
+from brain.training.predictor import DynamicsCriterion
 from shared.store.schema import StoreSpec
 
 SPEC = StoreSpec(
@@ -100,7 +101,8 @@ def _stage_1(recipe: recipes.Recipe) -> Step:
 def _stage_2(recipe: recipes.Recipe) -> Step:
     section = recipe.prediction
     model = EncoderTraining(recipe, SPEC, torch.device("cpu")).model
-    criterion, optimizer = DynamicsCriterion(model.dynamics, section.cells), make_optimizer(model.dynamics, section)
+    criterion = DynamicsCriterion(model.dynamics, section.cells)
+    optimizer = adamw(model.dynamics.parameters(), section.learning_rate, section.weight_decay)
     z = torch.randn(section.batch, section.rollout + 1, *model.latent_shape)
     actions = torch.randn(section.batch, section.rollout, model.action_dim)
 

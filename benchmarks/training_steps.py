@@ -9,14 +9,14 @@ from statistics import median
 
 import numpy as np
 import torch
-from torch import nn
 
 from brain.data.windows import Batch
-from brain.device import adamw, pick_precision
+from brain.device import pick_precision
 from brain.models.world_model import WorldModel
-from brain.objectives.base import make_objective
+from brain.objectives.base import Terms, make_objective
 from brain.recipes.schema import Recipe
-from brain.training.encoder import Criterion, backward
+from brain.runs.folder import Compute
+from brain.training.encoder import EncoderStep
 from shared.store.dataset import create_store
 from shared.store.schema import Episode, RunSpec, StoreSpec
 from shared.store.writer import StreamWriter
@@ -29,34 +29,32 @@ from shared.worlds.policy import Held
 class EncoderTraining:
     """Stage 1 of a recipe, a step at a time, as ``brain train`` does it, without its data and log."""
 
-    def __init__(self, recipe: Recipe, spec: StoreSpec, device: torch.device, seed: int = 0) -> None:
+    def __init__(
+        self, recipe: Recipe, spec: StoreSpec, device: torch.device, seed: int = 0, *,
+        graphs: bool = True, compiled: bool = False,
+    ) -> None:  # fmt: skip
         torch.manual_seed(seed)
         self.recipe, self.device = recipe, device
         self.model = WorldModel(recipe, spec).to(device)
         self.objective = make_objective(recipe, self.model.encoder, self.model.action_dim).to(device)
         self.objective.begin(self.model.encoder)
-        self.criterion: nn.Module = Criterion(self.model.encoder, self.objective)
-        self.parameters = [p for p in self.criterion.parameters() if p.requires_grad]
-        self.optimizer = adamw(self.parameters, recipe.objective.learning_rate, recipe.objective.weight_decay)
         self.precision = pick_precision("auto", device)
-        self.criterion.train()
+        compute = Compute(self.precision, compiled=compiled)
+        self.step_of = EncoderStep(self.model.encoder, self.objective, compute, device, graphs=graphs)
+        self.model.encoder.train()
+        self.objective.train()
 
     @property
     def images(self) -> int:
         """Observations of a batch."""
         return self.recipe.objective.batch * (self.objective.steps + 1)
 
-    def step(self, batch: Batch, number: int) -> None:
-        """One optimiser step."""
-        options = self.recipe.objective
-        generator = torch.Generator().manual_seed(number)
+    def step(self, batch: Batch, number: int) -> Terms:
+        """One optimiser step; its terms are overwritten by the next."""
         self.objective.before_step(0.5)
-        self.optimizer.zero_grad(set_to_none=True)
-        backward(self.criterion, batch, generator, self.precision, options.accumulate)
-        if options.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters, options.gradient_clip)
-        self.optimizer.step()
+        terms = self.step_of(batch, number)
         self.objective.after_step(self.model.encoder, 0.5)
+        return terms
 
     def random_batch(self, spec: StoreSpec) -> Batch:
         """A batch of noise on the device."""
@@ -100,7 +98,7 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def rate(step: Callable[[int], None], device: torch.device, seconds: float, warm: int = 3) -> float:
+def rate(step: Callable[[int], object], device: torch.device, seconds: float, warm: int = 3) -> float:
     """Steps per second, over at least ``seconds`` after ``warm`` steps; the device has finished at both ends."""
     for number in range(warm):
         step(number)

@@ -106,10 +106,21 @@ def compiled(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW; on a GPU one kernel for all parameters."""
+    """AdamW; on a GPU one kernel for all parameters, with the rate in a tensor there (``set_rate``)."""
     trained = list(parameters)
-    fused = all(parameter.device.type == "cuda" for parameter in trained) or None
-    return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay, fused=fused)
+    if not all(parameter.device.type == "cuda" for parameter in trained):
+        return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay)
+    rate = torch.tensor(learning_rate, device=trained[0].device)
+    return torch.optim.AdamW(trained, lr=rate, weight_decay=weight_decay, fused=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all groups; in place where it is a tensor, which a CUDA graph of the step reads."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 @contextlib.contextmanager

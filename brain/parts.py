@@ -47,6 +47,9 @@ PREDICTORS.register(
 DECODERS = Registry("decoder")
 DECODERS.register("mlp", "brain.models.decoders.mlp:MLPDecoder", "two hidden layers, for small frames")
 DECODERS.register("conv", "brain.models.decoders.conv:ConvDecoder", "resize and convolve, four times")
+DECODERS.register(
+    "sub-pixel", "brain.models.decoders.subpixel:SubPixelDecoder", "convolve 8x8 cells, blocks of pixels from each"
+)
 DECODERS.register("grid", "brain.models.decoders.grid:GridDecoder", "resize and convolve a grid of cells")
 
 OBJECTIVES = Registry("views")

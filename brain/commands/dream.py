@@ -18,6 +18,10 @@ def command(
     episodes: Annotated[int, typer.Option(min=1, metavar="N", help="Test episodes to measure.")] = 20,
     shown: Annotated[int, typer.Option(min=1, max=8, metavar="N", help="Episodes in video and picture.")] = 3,
     decoder_steps: Annotated[int, typer.Option(min=1, metavar="N", help="Training steps of the decoder.")] = 600,
+    decoder_kind: Annotated[
+        str | None,
+        typer.Option("--decoder", metavar="KIND", help="Kind of decoder, such as conv: the usual one, if not given."),
+    ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -35,6 +39,7 @@ def command(
     run_path = chosen_run(given, name)
     from brain.device import pick
     from brain.evaluation.dream import dreams, long_enough, psnr, write_figures
+    from brain.models.decoders.trained import kind_of_run
     from brain.models.world_model import WorldModel
     from brain.reports.dream import draw_dreams
     from brain.runs import checkpoint
@@ -45,10 +50,11 @@ def command(
     opened = open_store(run, store)
     model = WorldModel.load(run_path, opened.spec, pick(device))
     long_enough(model, opened, steps)
+    kind = kind_of_run(run, model, decoder_kind)
     if run.decoder.exists() and not quiet:
         made = checkpoint.read_facts(run.decoder).get("step", 0)
-        typer.echo(f"using the decoder of {made:,} steps; delete {run.decoder} to train another", err=True)
-    decoder = train_decoder(run, model, opened, decoder_steps, int(run.facts()["seed"]), quiet=quiet)
+        typer.echo(f"using the {kind} decoder of {made:,} steps; delete {run.decoder} to train another", err=True)
+    decoder = train_decoder(run, model, opened, decoder_steps, int(run.facts()["seed"]), kind, quiet=quiet)
     found = dreams(model, decoder, opened, episodes, steps)
     seconds = model.recipe.observation.stride / opened.spec.control_rate
     files = draw_dreams(run, found, seconds, shown)

@@ -170,6 +170,14 @@ def command(
             help="torch.compile the encoder's training step: minutes at the start, then perhaps faster.",
         ),
     ] = False,
+    cuda_graphs: Annotated[
+        bool,
+        typer.Option(
+            "--cuda-graphs/--no-cuda-graphs",
+            rich_help_panel=HARDWARE,
+            help="Replay training steps on a GPU instead of starting their kernels one by one.",
+        ),
+    ] = True,
     pool_device: Annotated[
         str,
         typer.Option(
@@ -252,7 +260,7 @@ def command(
                 memory=int(memory * (1 << 30)),
                 pool=pool_device,
             ),
-            effort=Effort(stage, steps, budget, clock, precision, threads, compiled),
+            effort=Effort(stage, steps, budget, clock, precision, threads, compiled, cuda_graphs),
             seed=seed,
             device=device,
             checkpoint_seconds=checkpoint_every,

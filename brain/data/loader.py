@@ -23,7 +23,7 @@ class Stream:
 
     ``memory`` bounds the frames held, in bytes. What fits is read once and perfectly shuffled; otherwise there are two
     pools of half that size, one in use and one being loaded, and so it is for a store that is followed. ``pool`` says
-    where they lie: in host memory, or on the GPU, which then gathers (never run on a GPU so far). Of ``world_size``
+    where they lie: in host memory, or on the GPU, which then gathers. Of ``world_size``
     processes each gives its ``rank``, has all pools, and gathers every ``world_size``-th window of each batch.
 
     ``state`` is what ``state()`` of an interrupted stream returned. Raises ``TinyJEPAError`` when the episodes hold

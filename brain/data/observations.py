@@ -44,7 +44,8 @@ def video(frames: Tensor) -> Tensor:
 
 def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generator) -> Tensor:
     """One random view per observation; all frames of a stack get the same change.
-    Of several processes each draws for all, and uses its own.
+    ``generator`` may be on the host or on the observations' device. Of several processes each draws for all, and uses
+    its own.
 
     float (N, C, H, W) in [-1, 1] to the same; ``kinds`` of crop (area 50 to 100 %, resized back), flip (left-right),
     colour (brightness, contrast and channel gains within 30 %), noise (std 0.05), cutout (a quarter of the side).
@@ -52,7 +53,8 @@ def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generato
     n, channels, height, width = observation.shape
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        values = torch.rand((shape[0] * world_size(), *shape[1:]), generator=generator).mul_(high - low).add_(low)
+        drawn = (shape[0] * world_size(), *shape[1:])
+        values = torch.rand(drawn, generator=generator, device=generator.device).mul_(high - low).add_(low)
         return to_device(mine(values), observation.device)
 
     if "crop" in kinds or "flip" in kinds:
@@ -68,7 +70,8 @@ def augment(observation: Tensor, kinds: Sequence[str], generator: torch.Generato
         observation = observation * (gain if channels % 3 == 0 else uniform(0.7, 1.3, n, 1, 1, 1))
         observation = (observation + uniform(-0.3, 0.3, n, 1, 1, 1)).clamp(-1, 1)
     if "noise" in kinds:
-        noise = torch.randn((n * world_size(), *observation.shape[1:]), generator=generator)
+        drawn = (n * world_size(), *observation.shape[1:])
+        noise = torch.randn(drawn, generator=generator, device=generator.device)
         observation = (observation + 0.05 * to_device(mine(noise), observation.device)).clamp(-1, 1)
     if "cutout" in kinds:
         side_y, side_x = height // 4, width // 4

@@ -70,6 +70,7 @@ class Loader:
         self._staging = threading.local()
         self._lock = threading.Lock()
         self._with_actions = window.steps > 0
+        self._frames, self._actions = (torch.from_numpy(rows).to(device) for rows in (window.frames, window.actions))
         self._buffers = Buffers()
         self._spare: list[tuple[Tensor, Tensor]] = []
         self.damaged: dict[tuple[str, int], tuple[int, int]] = {}
@@ -110,13 +111,13 @@ class Loader:
         batch = len(starts)
         width = self._store.spec.action_dim * self._window.stride
         shape = (batch, -1, *self._store.spec.frame_shape)
-        frames = self._take(pool.frames, starts, self._window.frames, device).view(shape)
-        actions = self._take(pool.actions, starts, self._window.actions, device)
+        frames = self._take(pool.frames, starts, self._frames, device).view(shape)
+        actions = self._take(pool.actions, starts, self._actions, device)
         return Batch(frames, actions.reshape(batch, self._window.steps, width))
 
-    def _take(self, rows: Tensor, starts: Tensor, offsets: np.ndarray, device: torch.device) -> Tensor:
+    def _take(self, rows: Tensor, starts: Tensor, offsets: Tensor, device: torch.device) -> Tensor:
         """``rows`` at every start plus every offset: (B * offsets, ...), on ``device``."""
-        index = (starts[:, None] + torch.from_numpy(offsets).to(starts.device)).flatten()
+        index = (starts[:, None] + offsets).flatten()
         pin = device.type == "cuda" and self._device.type == "cpu"
         if device.type == "cpu" and rows.shape[1]:
             out = self._buffers.empty(len(index), rows.shape[1], rows.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -42,7 +43,15 @@ class Objective(nn.Module):
     """Whether ``kept`` has a ``predictor`` of latents, of the section ``objective.predictor``."""
     takes: ClassVar[tuple[Kind, ...]] = ("vector", "grid")
     """The kinds of latents that it trains."""
+    replayable: ClassVar[bool] = True
+    """Whether ``forward`` does the same for every batch of a ``phase`` (``brain.training.graph``): it reads no values
+    from the device, and none of its draws decides what is computed. Its generator is then on the device."""
     steps: int
+
+    @property
+    def phase(self) -> Hashable:
+        """What ``before_step`` has changed in the computation of a step; None where it changes nothing."""
+        return None
 
     def __init__(self, options: Any, encoder: Encoder, action_dim: int) -> None:
         """``encoder`` is the one to be trained, not kept here; ``action_dim`` the width of a model step's actions."""
@@ -88,7 +97,8 @@ class Objective(nn.Module):
         return {"model": encoder}
 
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
-        """``generator`` (CPU) supplies all randomness beyond the batch, such as augmentations.
+        """``generator`` supplies all randomness beyond the batch, such as augmentations. It is on the host, or on the
+        device of the batch if ``replayable``.
 
         Of several processes each draws what the whole batch needs and takes its own (``brain.distributed.mine``), so
         that all generators stay alike. What is computed over a batch goes through ``brain.distributed.gathered``.

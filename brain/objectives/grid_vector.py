@@ -66,6 +66,10 @@ class GridVectorObjective(Objective):
     def unused(cls, options: Any, action_dim: int) -> list[str]:
         return ["inverse_dynamics"] if options.inverse_dynamics and not action_dim else []
 
+    @property
+    def phase(self) -> int:
+        return self.length
+
     def before_step(self, fraction: float) -> None:
         lengths = [*self.lengths, self.steps]
         self.length = lengths[min(int(2 * fraction * (len(lengths) - 1)), len(lengths) - 1)]

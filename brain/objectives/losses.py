@@ -143,8 +143,9 @@ class SIGReg(nn.Module):
             self.register_buffer(name, values, persistent=False)
 
     def draw(self, dim: int, generator: torch.Generator) -> Tensor:
-        """Columns uniform on the unit sphere, from a generator on the CPU: float32 (dim, directions)."""
-        return F.normalize(torch.randn(dim, self.directions, generator=generator), dim=0)
+        """Columns uniform on the unit sphere, on the generator's device: float32 (dim, directions)."""
+        drawn = torch.randn(dim, self.directions, generator=generator, device=generator.device)
+        return F.normalize(drawn, dim=0)
 
     def forward(self, z: Tensor, generator: torch.Generator) -> Tensor:
         with without_autocast(z.device):

@@ -129,10 +129,12 @@ class Run:
         seed: int,
         compute: Compute | None = None,
         flags: Sequence[str] = (),
+        device: str = "",
     ) -> None:
         """Create the folder, or check that an earlier run in it was this one.
 
-        ``flags`` are those of the first ``brain train`` that nothing else in ``run.json`` says.
+        ``flags`` are those of the first ``brain train`` that nothing else in ``run.json`` says, and ``device`` what it
+        runs on, as text.
         """
         facts = {
             "store": store,
@@ -142,6 +144,7 @@ class Run:
             "seed": seed,
             "compute": asdict(compute or Compute()),
             "flags": list(flags),
+            "device": device,
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,

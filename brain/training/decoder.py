@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from brain.data.loader import Stream
 from brain.data.state_mode import StateStore, picture_shape, pictures
 from brain.data.windows import Timing
-from brain.models.decoders.trained import load_decoder, make_decoder
+from brain.models.decoders.trained import kind_of_run, load_decoder, make_decoder
 from brain.models.world_model import WorldModel
 from brain.runs import checkpoint
 from brain.runs.folder import Run
@@ -18,25 +18,37 @@ from brain.training.loop import Budget, Loop
 from shared.store.reader import Store
 
 BATCH = 32
+MEAN_BATCHES = 30
+"""Batches whose mean frame a decoder starts from."""
 PICTURES = 6000
 """Number of frames on which a decoder is trained if the encoder sees states."""
 
 
-def train_decoder(run: Run, model: WorldModel, store: Store, steps: int, seed: int, *, quiet: bool) -> nn.Module:
+def train_decoder(
+    run: Run, model: WorldModel, store: Store, steps: int, seed: int, kind: str | None = None, *, quiet: bool
+) -> nn.Module:
     """Fit a decoder to the frozen latents of training episodes, and write ``decoder.safetensors``.
 
     It draws the picture at the newest frame of an observation, in mode state too. Resumes from its checkpoint; one
-    that is finished is reused.
+    that is finished is reused. ``kind`` is a registered decoder, None: the usual one (``decoder_kind``). Raises
+    ``TinyJEPAError`` where it reads no such latents, or where the run has one of another kind.
     """
+    kind = kind_of_run(run, model, kind)
     if run.decoder.exists():
         return load_decoder(run, model)
     torch.manual_seed(seed)
-    decoder = make_decoder(model.space, picture_shape(model.spec)).to(model.device)
+    decoder = make_decoder(model.space, picture_shape(model.spec), kind).to(model.device)
     peak = decoder.LEARNING_RATE
     optimizer = torch.optim.AdamW(decoder.parameters(), peak, weight_decay=0)
     examples: _Sampled | _Streamed
     examples = _Sampled(model, store, seed) if isinstance(store, StateStore) else _Streamed(model, store, seed)
-    loop = Loop(run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=peak, quiet=quiet)
+    loop = Loop(
+        run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=peak, quiet=quiet,
+        extra=lambda step: {"decoder": kind},
+    )  # fmt: skip
+    if loop.step == 0:
+        batches = [examples.batch(number)[1].float().mean(0) for number in range(MEAN_BATCHES)]
+        decoder.begin(torch.stack(batches).mean(0) / 255)
     for step in loop:
         z, shown = examples.batch(step)
         loss = drawing_loss(decoder(z), shown.float() / 255)

@@ -16,6 +16,7 @@ from brain.objectives.collapse import effective_rank, embedding_std
 from brain.recipes.schema import ObjectiveOptions
 from brain.runs import checkpoint
 from brain.runs.folder import Compute, Run
+from brain.training.graph import StepGraph
 from brain.training.loop import Budget, Loop, OpenBudget, progress
 from brain.training.threads import Threads
 from shared.errors import TinyJEPAError
@@ -31,12 +32,14 @@ def train_encoder(
     seed: int,
     checkpoint_seconds: float,
     quiet: bool,
+    graphs: bool = True,
 ) -> None:
     """Train ``model.encoder`` on windows of the training episodes and write ``encoder.safetensors``.
 
     Metrics of collapse (``brain.objectives.collapse``) are logged, and as it was last kept with the weights as
     ``health``. Continues from the stage's checkpoint, with the episodes that were known then. With a budget in steps,
     on a CPU, the weights do not depend on interruptions. Several processes share each batch (``brain.distributed``).
+    ``graphs`` is whether steps may be replayed on a GPU (``brain.training.graph``).
     Raises ``TinyJEPAError`` for too few frames, ``StoreError``
     for damaged data.
     """
@@ -47,10 +50,7 @@ def train_encoder(
         over_all_ranks(module, device)
     objective.begin(model.encoder)
     modules = {"model": model.encoder, "objective": objective}
-    criterion: nn.Module = Criterion(model.encoder, objective)
-    criterion = distributed.parallel(compiled(criterion, device) if compute.compiled else criterion)
-    parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
-    optimizer = adamw(parameters, recipe.objective.learning_rate, recipe.objective.weight_decay)
+    step_of = EncoderStep(model.encoder, objective, compute, device, graphs=graphs)
     before = progress(run, "encoder")
     stream = feed.stream(
         recipe.observation, objective.steps, recipe.objective.batch, seed, device, before.get("stream")
@@ -59,7 +59,7 @@ def train_encoder(
         budget.end, budget.known_at = (lambda: stream.end), before.get("end_known_at")
     threads = Threads(compute.threads)
     loop = Loop(
-        run, "encoder", budget, modules, optimizer,
+        run, "encoder", budget, modules, step_of.optimizer,
         peak=recipe.objective.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         extra=lambda step: {"stream": stream.state(step)}, note=lambda step: f", {threads}{feed.note(stream, step)}",
         behind=lambda step: feed.behind(stream, step),
@@ -70,13 +70,8 @@ def train_encoder(
     for step in loop:
         objective.before_step(loop.fraction)
         batch = stream.batch(step)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         with threads.step():
-            optimizer.zero_grad(set_to_none=True)
-            terms = backward(criterion, batch, generator, compute.precision, recipe.objective.accumulate)
-            if recipe.objective.gradient_clip:
-                torch.nn.utils.clip_grad_norm_(parameters, recipe.objective.gradient_clip)
-            optimizer.step()
+            terms = step_of(batch, seed * 1_000_003 + step)
         objective.after_step(model.encoder, loop.fraction)
         if loop.due:
             latents = distributed.gathered(terms.latents)
@@ -101,6 +96,39 @@ def check_shares(options: ObjectiveOptions) -> None:
             f"objective.batch {options.batch} does not divide among {ranks} processes{parts}: set it to a multiple of "
             f"{ranks * options.accumulate}, or start fewer with --gpus"
         )
+
+
+class EncoderStep:
+    """One optimiser step of stage 1 after another; on a GPU replayed as a CUDA graph if it can be and ``graphs``.
+
+    ``encoder`` and ``objective`` are on the device, in training mode, and ``objective.begin`` has been called.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, objective: Objective, compute: Compute, device: torch.device, *, graphs: bool = True
+    ) -> None:
+        self.options, self.objective, self.precision = objective.options, objective, compute.precision
+        criterion: nn.Module = Criterion(encoder, objective)
+        self.criterion = distributed.parallel(compiled(criterion, device) if compute.compiled else criterion)
+        self.parameters = [p for module in (encoder, objective) for p in module.parameters() if p.requires_grad]
+        self.optimizer = adamw(self.parameters, self.options.learning_rate, self.options.weight_decay)
+        self.generator = torch.Generator(device if objective.replayable else "cpu")
+        wanted = graphs and objective.replayable and distributed.world_size() == 1
+        self.graph = StepGraph(self._work, self.optimizer, device, generator=self.generator, wanted=wanted)
+
+    def __call__(self, batch: Batch, seed: int) -> Terms:
+        """The terms of the batch, without gradient; the next step may overwrite them. ``seed`` is of its draws."""
+        self.generator.manual_seed(seed)
+        return self.graph(batch.frames, batch.actions, phase=self.objective.phase)
+
+    def _work(self, frames: Tensor, actions: Tensor) -> Terms:
+        self.optimizer.zero_grad(set_to_none=True)
+        batch = Batch(frames, actions)
+        terms = backward(self.criterion, batch, self.generator, self.precision, self.options.accumulate)
+        if self.options.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.options.gradient_clip)
+        self.optimizer.step()
+        return terms
 
 
 class Criterion(nn.Module):

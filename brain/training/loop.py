@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from brain import distributed
+from brain.device import set_rate
 from brain.runs import checkpoint
 from brain.runs.folder import Run, write_whole
 from shared.cli.runlog import LOG, Minutes
@@ -205,8 +206,7 @@ class Loop:
                     raise KeyboardInterrupt
                 if fraction >= 1:
                     break
-                for group in self.optimizer.param_groups:
-                    group["lr"] = self.peak * rate
+                set_rate(self.optimizer, self.peak * rate)
                 if self.due:
                     logged = now
                     self._tell(fraction)
@@ -236,7 +236,7 @@ class Loop:
         self.last_loss = values["loss"]
         if not distributed.first():
             return
-        lr = self.optimizer.param_groups[0]["lr"]
+        lr = float(self.optimizer.param_groups[0]["lr"])
         self.run.log(self.stage, self.step, seconds=self.elapsed.wall, lr=lr, **values)
 
     def save(self) -> None:

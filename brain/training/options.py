@@ -53,6 +53,8 @@ class Effort:
     """CPU threads of it. None: one if ``steps`` are given, so that they are exactly repeatable, else measured."""
     compiled: bool = False
     """Whether it goes through ``torch.compile``."""
+    graphs: bool = True
+    """Whether steps of both training stages are replayed as CUDA graphs where that can be."""
 
     @property
     def open(self) -> bool:
@@ -85,4 +87,5 @@ def flags_of(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) 
     ):
         if value != default:
             words += [flag, str(value)]
-    return words + ["--follow"] * data.follow + ["--compile"] * effort.compiled + [f"--{name}" for name in curves]
+    words += ["--follow"] * data.follow + ["--compile"] * effort.compiled + ["--no-cuda-graphs"] * (not effort.graphs)
+    return words + [f"--{name}" for name in curves]

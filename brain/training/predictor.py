@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from brain import distributed
 from brain.data.observations import to_device
 from brain.data.source import Feed
-from brain.device import adamw, one_thread
+from brain.device import adamw, one_thread, set_rate
 from brain.models.calibration import HORIZON
 from brain.models.latents import LatentWindows, embed_episodes
 from brain.models.world_model import Dynamics, WorldModel
@@ -17,6 +17,7 @@ from brain.objectives.losses import GaussianNLL, InvarianceLoss
 from brain.recipes import schema
 from brain.runs import checkpoint
 from brain.runs.folder import Run
+from brain.training.graph import StepGraph
 from brain.training.loop import Budget, Loop, one_cycle, progress
 from shared.errors import TinyJEPAError
 
@@ -34,11 +35,12 @@ def train_predictor(
     seed: int,
     checkpoint_seconds: float,
     quiet: bool,
+    graphs: bool = True,
 ) -> None:
     """Embed the training episodes once, fit ``model.dynamics`` to them and write ``predictor.safetensors``.
 
     Continues from the stage's checkpoint, like stage 1, with the episodes that were known when it began. Several
-    processes share the embedding and each batch.
+    processes share the embedding and each batch. ``graphs`` is as in stage 1.
     """
     section, ranks = model.recipe.prediction, distributed.world_size()
     if section.batch % ranks:
@@ -51,17 +53,15 @@ def train_predictor(
         checkpoint.restore(run.encoder, model.dynamics.predictor, checkpoint.load(run.encoder)[0], "predictor")
     else:
         fit_scale(model.dynamics, table)
-    optimizer = make_optimizer(model.dynamics, section)
+    step_of = DynamicsStep(model.dynamics, table, section, seed, graphs=graphs)
     loop = Loop(
-        run, "predictor", budget, {"model": model.dynamics}, optimizer,
+        run, "predictor", budget, {"model": model.dynamics}, step_of.optimizer,
         peak=section.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         extra=lambda step: {"known": known},
     )  # fmt: skip
-    starts = _starts(table, section)
-    criterion = distributed.parallel(DynamicsCriterion(model.dynamics, section.cells))
     with one_thread():
         for step in loop:
-            terms = dynamics_step(criterion, table, starts, optimizer, section, seed, step)
+            terms = step_of(step)
             if loop.due:
                 loop.log(**terms)
         fit_calibration(model.dynamics, table, seed)
@@ -75,12 +75,10 @@ def fit_dynamics(
 ) -> None:
     """The same fit without a run folder, for the judge's baselines and upper bound. Trains ``dynamics`` in place."""
     fit_scale(dynamics, table)
-    optimizer = make_optimizer(dynamics, section)
-    starts, criterion = _starts(table, section), DynamicsCriterion(dynamics, section.cells)
+    step_of = DynamicsStep(dynamics, table, section, seed)
     for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = section.learning_rate * one_cycle(step / steps)
-        dynamics_step(criterion, table, starts, optimizer, section, seed, step)
+        set_rate(step_of.optimizer, section.learning_rate * one_cycle(step / steps))
+        step_of(step)
     fit_calibration(dynamics, table, seed)
 
 
@@ -121,10 +119,6 @@ def fit_calibration(dynamics: Dynamics, table: LatentWindows, seed: int) -> None
         dynamics.calibration.fit(error, log_variance, k + 1)
 
 
-def make_optimizer(dynamics: Dynamics, section: schema.Prediction) -> torch.optim.Optimizer:
-    return adamw(dynamics.parameters(), section.learning_rate, section.weight_decay)
-
-
 class DynamicsCriterion(nn.Module):
     """The losses of stage 2 on a batch of windows: rollout error, and likelihood of the one-step error.
 
@@ -153,30 +147,39 @@ class DynamicsCriterion(nn.Module):
         return InvarianceLoss()(predicted, z[:, 1:]), likelihood
 
 
-def dynamics_step(
-    criterion: nn.Module,
-    table: LatentWindows,
-    starts: Tensor,
-    optimizer: torch.optim.Optimizer,
-    section: schema.Prediction,
-    seed: int,
-    step: int,
-) -> dict[str, Tensor]:
-    """One optimiser step on this process's share of a batch drawn by (seed, step); its losses.
+class DynamicsStep:
+    """One optimiser step of stage 2 after another, on windows of a table drawn by (seed, step); a CUDA graph where that
+    can be and ``graphs`` says so.
 
-    ``criterion`` is a ``DynamicsCriterion`` of the optimiser's dynamics, or ``brain.distributed.parallel`` of one.
+    Raises ``TinyJEPAError`` where no episode is long enough.
     """
-    picks = np.random.default_rng([seed, step]).integers(len(starts), size=section.batch)
-    rows = to_device(distributed.mine(torch.from_numpy(picks)), starts.device)
-    optimizer.zero_grad(set_to_none=True)
-    prediction, likelihood = criterion(*table.windows(starts[rows], section.rollout))
-    loss = prediction + likelihood
-    loss.backward()
-    if section.gradient_clip:
-        predictor = (p for name, p in criterion.named_parameters() if "dynamics.predictor." in name)
-        torch.nn.utils.clip_grad_norm_(predictor, section.gradient_clip)
-    optimizer.step()
-    return {"loss": loss, "prediction": prediction, "likelihood": likelihood}
+
+    def __init__(
+        self, dynamics: Dynamics, table: LatentWindows, section: schema.Prediction, seed: int, *, graphs: bool = True
+    ) -> None:
+        self.table, self.section, self.seed = table, section, seed
+        self.starts = _starts(table, section)
+        self.optimizer = adamw(dynamics.parameters(), section.learning_rate, section.weight_decay)
+        self.criterion = distributed.parallel(DynamicsCriterion(dynamics, section.cells))
+        named = self.criterion.named_parameters()
+        self.clipped = [p for name, p in named if "dynamics.predictor." in name] if section.gradient_clip else []
+        alone = distributed.world_size() == 1
+        self.graph = StepGraph(self._work, self.optimizer, self.starts.device, wanted=graphs and alone)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Train on this process's share of a batch; its losses, which the next step may overwrite."""
+        picks = np.random.default_rng([self.seed, step]).integers(len(self.starts), size=self.section.batch)
+        return self.graph(to_device(distributed.mine(torch.from_numpy(picks)), self.starts.device))
+
+    def _work(self, picks: Tensor) -> dict[str, Tensor]:
+        self.optimizer.zero_grad(set_to_none=True)
+        prediction, likelihood = self.criterion(*self.table.windows(self.starts[picks], self.section.rollout))
+        loss = prediction + likelihood
+        loss.backward()
+        if self.clipped:
+            torch.nn.utils.clip_grad_norm_(self.clipped, self.section.gradient_clip)
+        self.optimizer.step()
+        return {"loss": loss.detach(), "prediction": prediction.detach(), "likelihood": likelihood.detach()}
 
 
 def _starts(table: LatentWindows, section: schema.Prediction) -> Tensor:

@@ -111,7 +111,7 @@ def _begin(
 ) -> tuple[dict[str, Any], list[str]]:
     """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed."""
     wanted = _compute(effort, target)
-    run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags)
+    run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags, describe(target))
     begun(run.path)
     compute, notes = _settle(run, effort, wanted)
     before, moved = run.facts()["store"], remember(run, feed.store)
@@ -254,7 +254,7 @@ def _stages(
             spending = OpenBudget(steps=recipe.objective.steps)
         train_encoder(
             run, model, feed, spending,
-            compute=compute, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
+            compute=compute, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet, graphs=effort.graphs,
         )  # fmt: skip
         distributed.agreed("trained", lambda: True)  # and written
         done(f"encoder: trained ({_finished(run.encoder)})")
@@ -268,7 +268,7 @@ def _stages(
         anew("predictor")
         train_predictor(
             run, model, feed, effort.budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
-            seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
+            seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet, graphs=effort.graphs,
         )  # fmt: skip
         distributed.agreed("trained", lambda: True)
         done(f"predictor: trained ({_finished(run.predictor)})")

@@ -21,7 +21,7 @@ from brain.planning.dynamics import Imagined
 from brain.planning.planners.base import Problem
 from brain.recipes.schema import Recipe
 from brain.training.encoder import Criterion, backward
-from brain.training.predictor import DynamicsCriterion, dynamics_step, make_optimizer
+from brain.training.predictor import DynamicsStep
 from shared.store.schema import EpisodeRef, StoreSpec
 from tests.support.dots import RUN
 from tests.support.planning import cost, planner, setting
@@ -84,12 +84,9 @@ def test_a_step_of_the_predictor_stays_on_the_device(name: str) -> None:
         model = WorldModel(recipe, spec).to(DEVICE)
         latents = np.zeros((len(table.sampled[0]), *model.latent_shape), np.float32)
         windows = table.windows(latents, DEVICE)
-        starts = windows.starts(recipe.prediction.rollout)
-        optimizer = make_optimizer(model.dynamics, recipe.prediction)
+        step_of = DynamicsStep(model.dynamics, windows, recipe.prediction, 0)
         for step in range(2):
-            losses = dynamics_step(
-                DynamicsCriterion(model.dynamics), windows, starts, optimizer, recipe.prediction, 0, step
-            )
+            losses = step_of(step)
         assert {loss.device for loss in losses.values()} == {DEVICE}
 
 

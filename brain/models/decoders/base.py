@@ -15,5 +15,8 @@ class Decoder(nn.Module):
     takes_grid: ClassVar[bool] = False
     """Whether it reads the cells of grids, instead of vectors."""
 
+    def begin(self, mean: Tensor) -> None:
+        """Called once before training with the mean training frame, (H, W, C) in [0, 1]."""
+
     def forward(self, z: Tensor) -> Tensor:
         raise NotImplementedError

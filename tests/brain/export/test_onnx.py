@@ -16,7 +16,7 @@ from brain.export import graphs
 from brain.export.graphs import describe, write_graphs
 from brain.models.decoders.trained import make_decoder
 from brain.models.world_model import WorldModel
-from brain.parts import ENCODERS, OBJECTIVES, PREDICTORS
+from brain.parts import DECODERS, ENCODERS, OBJECTIVES, PREDICTORS
 from brain.runs import checkpoint
 from brain.runs.folder import Run
 from brain.runs.judgement import Judgement
@@ -67,6 +67,17 @@ def test_every_encoder(encoder: str, tmp_path: Path) -> None:
     (z,) = session(tmp_path / "encoder.onnx").run(["z"], {"frames": frames})
     assert np.abs(z - model.encode(torch.from_numpy(frames))[:, 0].numpy()).max() < 2e-5
     assert not model.training and not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("decoder", [name for name in DECODERS if not DECODERS.get(name).takes_grid])
+def test_every_decoder_of_vectors(decoder: str, tmp_path: Path) -> None:
+    spec = StoreSpec(world="x", frame_shape=(24, 40, 2), action_dim=1, control_rate=10)
+    model = make_model(spec)
+    made = make_decoder(model.space, spec.frame_shape, decoder).eval()
+    write_graphs(tmp_path, model, made, None)
+    z = torch.randn(5, *model.latent_shape)
+    (frame,) = session(tmp_path / "decoder.onnx").run(["frame"], {"z": z.numpy()})
+    assert np.abs(frame - made(z).detach().numpy()).max() < 2e-5
 
 
 @pytest.mark.parametrize("action_dim", [0, 3])
