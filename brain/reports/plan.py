@@ -107,9 +107,9 @@ def path_map(played: Played, world: World, reader: PathReader) -> str:
         if played.goal is not None:
             axes.plot(*played.goal.state[columns], "*", color="#1f8a5b", ms=11, clip_on=False)
         axes.set(xlabel=names[0], ylabel=names[1])
-        for circle, limit in zip(circles, (axes.set_xlim, axes.set_ylim)):
+        for circle, axis in zip(circles, "xy"):
             if circle:
-                limit(-np.pi, np.pi)
+                axes.set(**{f"{axis}lim": (-np.pi, np.pi)})
         if any(axis.name == names[1] and axis.down for axis in type(world).axes(TILE_PIXELS)):
             axes.invert_yaxis()
         return svg(figure)
