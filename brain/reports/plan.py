@@ -94,18 +94,28 @@ def path_map(played: Played, world: World, reader: PathReader) -> str:
     if not names or not set(names) <= set(world.state_names):
         return ""
     columns = [world.state_names.index(name) for name in names]
+    circles = [name in world.angles for name in names]
     state = played.recording.state
     with style():
         figure, (axes,) = panel(width=3.4, height=3.2)
         every = max(1, len(played.decisions) // PATHS)
         for decision in played.decisions[::every] if reader.sees(names) else ():
             path = reader.path(decision.plan.latents)
-            axes.plot(path[:, columns[0]], path[:, columns[1]], color=COLOURS["impossible"], lw=0.8, alpha=0.6)
-        axes.plot(state[:, columns[0]], state[:, columns[1]], color=COLOURS["model"], lw=1.8)
+            axes.plot(*parted(path[:, columns], circles).T, color=COLOURS["impossible"], lw=0.8, alpha=0.6)
+        axes.plot(*parted(state[:, columns], circles).T, color=COLOURS["model"], lw=1.8)
         axes.plot(*state[0, columns], "o", color=COLOURS["model"], ms=5)
         if played.goal is not None:
-            axes.plot(*played.goal.state[columns], "*", color="#1f8a5b", ms=11)
+            axes.plot(*played.goal.state[columns], "*", color="#1f8a5b", ms=11, clip_on=False)
         axes.set(xlabel=names[0], ylabel=names[1])
+        for circle, axis in zip(circles, "xy"):
+            if circle:
+                axes.set(**{f"{axis}lim": (-np.pi, np.pi)})
         if any(axis.name == names[1] and axis.down for axis in type(world).axes(TILE_PIXELS)):
             axes.invert_yaxis()
         return svg(figure)
+
+
+def parted(path: np.ndarray, circles: Sequence[bool]) -> np.ndarray:
+    """A line (T, 2), with a gap wherever a coordinate on a circle passes from pi to -pi or back."""
+    jumps = (np.abs(np.diff(path, axis=0)) > np.pi) & np.array(circles)
+    return np.insert(path.astype(np.float64), np.flatnonzero(jumps.any(1)) + 1, np.nan, axis=0)
