@@ -2,6 +2,7 @@
 
     python -m benchmarks.results_two_room                                # 3 seeds of both recipes
     python -m benchmarks.results_two_room --seeds 0 --recipes two-room
+    python -m benchmarks.results_two_room --trained runs/grid-0 runs/grid-1   # these runs, whatever their data
 
 Per seed: 40,000 episodes of 17 frames are collected (data set ``normal``, run seed = training seed) and the recipe's
 encoder and predictor are trained on those of its training split. Then, as in the NYU deep learning course 2025
@@ -28,8 +29,10 @@ from torch import Tensor, nn
 from benchmarks.results import FRESH, Figures, collect, kept, over_seeds, print_table, run, train
 from brain import recipes
 from brain.data.observations import stacked
+from brain.data.place import spec_of
 from brain.models.world_model import WorldModel, make_encoder, make_predictor
 from brain.objectives.collapse import effective_rank
+from brain.runs.folder import Run
 from shared.store.reader import Store
 
 WORLD = "two-room"
@@ -64,11 +67,12 @@ def load(store: Store) -> Trajectories:
 
 @torch.no_grad()
 def unroll(model: WorldModel, data: Trajectories) -> Tensor:
-    """Standardised latents (E, T, D): the first encoded, the others predicted from it and the actions."""
+    """Standardised latents (E, T, D), a grid's cells side by side: the first encoded, the others predicted from it
+    and the actions."""
     parts = []
     for first, actions in zip(data.first.split(500), data.actions.split(500)):
         z = model.encode(first[:, None])[:, 0]
-        parts.append(torch.cat([z[:, None], model.rollout(z, actions)], 1))
+        parts.append(torch.cat([z[:, None], model.rollout(z, actions)], 1).flatten(2))
     return torch.cat(parts)
 
 
@@ -197,6 +201,9 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=40_000, help="to train on, before the split")
     parser.add_argument("--data", type=Path, default=Path("data/results-two-room"))
     parser.add_argument("--runs", type=Path, default=Path("runs/results-two-room"))
+    parser.add_argument(
+        "--trained", type=Path, nargs="+", default=[], help="run folders to measure, nothing is trained"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     wanted = {"probe-normal": ("normal", 2, 10_000), "probe-expert": ("expert", 2, 3000), "expert": ("expert", 1, 1000)}
@@ -204,6 +211,13 @@ def main() -> None:
     sets = {}
     for name, (dataset, offset, count) in wanted.items():
         sets[name] = load(collect(options.data / name, WORLD, FRESH + offset, count, "--dataset", dataset))
+    if options.trained:
+        measured = [
+            judge(WorldModel.load(folder, spec_of(Run(folder), None), torch.device("cpu")), 0, sets)
+            for folder in options.trained
+        ]
+        print_table({"trained": measured}, baselines(sets))
+        return
     seeds = [int(seed) for seed in options.seeds.split(",")]
     stores = {
         seed: collect(options.data / f"train-{seed}", WORLD, seed, options.episodes, "--dataset", "normal")

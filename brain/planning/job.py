@@ -22,6 +22,7 @@ from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, Imagine
 from brain.planning.evaluation import Evaluation, PathReader, Played, impossible_plans, light
 from brain.planning.planners.base import PlannerOptions
 from shared.errors import TinyJEPAError
+from shared.lifetime import sigterm_interrupts
 from shared.registry import closest
 from shared.store.claim import Claim
 from shared.store.dataset import create_store
@@ -211,8 +212,8 @@ class Job:
 class Keeper:
     """Writes played episodes into a store: a run of its own there, named after the planner.
 
-    A context manager: leaving it, also by an interrupt, commits what was written. Entering raises ``TinyJEPAError``
-    where another process writes this run.
+    A context manager: leaving it, also by Ctrl-C or SIGTERM, commits what was written. Entering raises
+    ``TinyJEPAError`` where another process writes this run.
     """
 
     def __init__(self, path: Path, job: Job) -> None:
@@ -222,10 +223,12 @@ class Keeper:
         self._path, self._spec = path, spec
         self._writer: StreamWriter | None = None
         self._claim = Claim(path, self._run)
+        self._held = ExitStack()
 
     def __enter__(self) -> Keeper:
-        self._claim.__enter__()
+        self._held.enter_context(self._claim)
         self._there = {ref.index for ref in Store(self._path).episodes if ref.run == self._run}
+        self._held.enter_context(sigterm_interrupts())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -233,7 +236,7 @@ class Keeper:
             if self._writer:
                 self._writer.close()
         finally:
-            self._claim.__exit__(None, None, None)
+            self._held.close()
 
     def has(self, number: int) -> bool:
         return number in self._there

@@ -16,7 +16,6 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from brain import recipes
 from brain.recipes.schema import Recipe
@@ -26,7 +25,7 @@ from brain.runs.folder import Run, write_whole
 from brain.runs.intervals import interval_text
 from brain.runs.judgement import BASELINES, UPPER_BOUND
 from shared.errors import TinyJEPAError
-from shared.lifetime import end_with
+from shared.lifetime import end_with, sigterm_interrupts
 from shared.registry import closest
 
 TABULATED = ("teleport", "hard", "wrong-action-4")
@@ -286,14 +285,10 @@ def _start(job: Job, recipe: str, store: str, more: Sequence[str], gpu: str | No
 def _stopping(running: dict[int, Job]) -> Iterator[None]:
     """On the way out by Ctrl-C, SIGTERM or an error, ask the runs under way to write a checkpoint and end."""
 
-    def caught(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, caught)
     try:
-        yield
+        with sigterm_interrupts():
+            yield
     finally:
-        signal.signal(signal.SIGTERM, before)
         processes = [job.process for job in running.values() if job.process is not None]
         for process in processes:
             process.send_signal(signal.SIGINT)

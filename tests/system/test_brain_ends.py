@@ -1,4 +1,5 @@
-"""``brain live`` with pygame ends on SIGTERM; a full disk ends a training with one line, and it goes on later."""
+"""``brain live`` with pygame ends on SIGTERM, and ``brain plan`` keeps what it recorded; a full disk ends a training with
+one line, and it goes on later."""
 
 from __future__ import annotations
 
@@ -12,10 +13,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from shared.store.reader import Store
 from tests import ROOT
 from tests.support.disks import tmpfs
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+PATHED = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
+"""For commands that are run elsewhere."""
 SMALL = ["--set", "encoder.dim=16", "--set", "encoder.width=8", "--set", "objective.batch=16", "--steps", "2"]
 
 
@@ -62,6 +66,21 @@ async def _watch_and_signal(address: str, live: subprocess.Popen[str], number: s
         live.send_signal(number)
         while live.poll() is None:
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_planner_that_is_stopped_keeps_the_episodes_it_recorded(number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "brain.cli", "plan", "--pretrained", "two-room", "--planner", "shooting"]
+    command += ["--set", "samples=4", "--set", "horizon=2", "--episodes", "500", "--record", str(tmp_path / "store")]
+    with subprocess.Popen(command, cwd=tmp_path, env=PATHED, stderr=subprocess.PIPE, text=True) as plan:
+        assert plan.stderr is not None
+        for line in plan.stderr:
+            if "episode 3 of 500" in line:
+                plan.send_signal(number)
+                break
+        plan.stderr.read()
+    assert plan.returncode == 130
+    assert len(Store(tmp_path / "store").episodes) >= 3
 
 
 def test_a_full_disk_while_training_is_one_line_and_the_next_call_goes_on(tmp_path: Path, dots: Path) -> None:
