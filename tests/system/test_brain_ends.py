@@ -1,5 +1,4 @@
-"""``brain live`` with pygame ends on SIGTERM, and ``brain plan`` keeps what it recorded; a full disk ends a training with
-one line, and it goes on later."""
+"""What ends cleanly: ``brain live`` with pygame, ``brain plan`` while it records, and a training on a full disk."""
 
 from __future__ import annotations
 
