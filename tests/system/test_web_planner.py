@@ -131,10 +131,14 @@ def test_a_run_of_grids_is_shown_and_planned_with(tmp_path: Path) -> None:
             "const d = c.getContext('2d').getImageData(x * c.width - 10 * r, y * c.width - 1, 3, 3).data;"
             "return d[17] > d[16] + 40 && d[19] > 100; }})({}, {})"
         )
+        page.do(  # every text that the note has had: the search may be over before anybody looks
+            "(note => { window.said = []; new MutationObserver(() => said.push(note.textContent))"
+            ".observe(note, { childList: true }); })(document.getElementById('reality-note'))"
+        )
         page.click(left + 0.2 * side, top + 0.7 * side)
         page.until(ring.format(0.2, 0.7), 300)
         assert not page.do(ring.format(0.2, 0.3))
-        page.until("document.getElementById('reality-note').textContent.startsWith('planning')")
+        page.until("said.some((text) => text.startsWith('planning'))", 300)
         note = page.until("(t => t.startsWith('step') && t)(document.getElementById('reality-note').textContent)", 300)
         page.until(f"document.getElementById('reality-note').textContent !== {note!r}", 300)
         page.do("document.getElementById('plans').click()")
