@@ -5,7 +5,7 @@
     python -m benchmarks.pretrained two-room --packed-from runs/two-room   # a run that is judged already
 
 Stores go to ``data/WORLD`` and runs to ``runs/WORLD``, as the commands on the card say; what is there is resumed.
-CarRacing's takes minutes of a GPU, or three hours of a core.
+CarRacing's takes minutes of a GPU, or some three hours of a core, by the number of its observations.
 """
 
 from __future__ import annotations

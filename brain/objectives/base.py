@@ -43,9 +43,10 @@ class Objective(nn.Module):
     """Whether ``kept`` has a ``predictor`` of latents, of the section ``objective.predictor``."""
     takes: ClassVar[tuple[Kind, ...]] = ("vector", "grid")
     """The kinds of latents that it trains."""
-    replayable: ClassVar[bool] = True
-    """Whether ``forward`` does the same for every batch of a ``phase`` (``brain.training.graph``): it reads no values
-    from the device, and none of its draws decides what is computed. Its generator is then on the device."""
+    replayable: ClassVar[bool] = False
+    """Whether a GPU may record ``forward`` and replay it (``brain.training.graph``): it does the same for every batch
+    of a ``phase``, reads no values from the device, keeps none in Python between steps, and draws on
+    ``generator.device``, where the batch is. If not, its steps are plain and its generator is on the host."""
     steps: int
 
     @property
@@ -97,8 +98,8 @@ class Objective(nn.Module):
         return {"model": encoder}
 
     def forward(self, encoder: nn.Module, batch: Batch, generator: torch.Generator) -> Terms:
-        """``generator`` supplies all randomness beyond the batch, such as augmentations. It is on the host, or on the
-        device of the batch if ``replayable``.
+        """``generator`` supplies all randomness beyond the batch, such as augmentations. It is on the host; if
+        ``replayable``, on the device of the batch.
 
         Of several processes each draws what the whole batch needs and takes its own (``brain.distributed.mine``), so
         that all generators stay alike. What is computed over a batch goes through ``brain.distributed.gathered``.

@@ -45,6 +45,7 @@ class GridVectorObjective(Objective):
 
     Options = GridVectorObjectiveOptions
     keeps_predictor = True
+    replayable = True
     takes = ("grid-vector",)
     options: GridVectorObjectiveOptions
 

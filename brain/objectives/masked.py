@@ -76,7 +76,6 @@ class Masked(Regularised):
     """
 
     Options = MaskedOptions
-    replayable = False  # masks differ in length
     options: MaskedOptions
 
     def __init__(self, options: MaskedOptions, encoder: Encoder, action_dim: int) -> None:

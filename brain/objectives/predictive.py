@@ -73,6 +73,7 @@ class Predictive(Regularised):
 
     Options = PredictiveOptions
     keeps_predictor = True
+    replayable = True
     options: PredictiveOptions
 
     def __init__(self, options: PredictiveOptions, encoder: Encoder, action_dim: int) -> None:

@@ -33,6 +33,7 @@ class Views(Regularised):
     """
 
     Options = AugmentOptions
+    replayable = True
     options: AugmentOptions
 
     def __init__(self, options: AugmentOptions, encoder: Encoder, action_dim: int) -> None:

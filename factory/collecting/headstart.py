@@ -67,6 +67,7 @@ class HeadStart:
             if self.running:
                 self._process.kill()
                 self._process.join()
+            del self._stop  # gives its semaphores back now, however this process will end
 
     def stop(self) -> None:
         """Let it end after the episode in hand and commit."""
