@@ -233,7 +233,8 @@ def test_the_options_that_the_docs_name_exist() -> None:
             if name not in LINES[program].registry:
                 continue
             command: Any = build(name, LINES[program].registry.get(name))
-            known = {word for parameter in command.params for word in parameter.opts} | {"--help"}
+            words = (word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts))
+            known = {*words, "--help"}
             options = re.findall(r" (--[a-z-]+)", rest)
             checked += len(options)
             wrong += [f"{page.name}: {program} {name} {option}" for option in options if option not in known]
