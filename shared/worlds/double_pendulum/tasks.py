@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 
-from shared.worlds.double_pendulum.physics import energy
-from shared.worlds.tasks import Case, Reach, Task
+from shared.worlds.double_pendulum.physics import State, energy
+from shared.worlds.tasks import Case, Reach
 
 HANGING_SPREAD = 0.3
 """Starts hang down: angles within so much of it, rad."""
+
+UPRIGHT = np.array([math.pi, math.pi, 0.0, 0.0])
+"""State at the goal."""
 
 
 class SwingUp(Reach):
@@ -34,7 +37,13 @@ class SwingUp(Reach):
         return 0.1 * lacking + np.square(off).sum(1) + 0.02 * np.square(states[:, 2:]).sum(1)
 
 
-TASKS: dict[str, Task] = {
+def earned(state: State) -> float:
+    """Reward of a moment of the world with torques: -log(1 + ``SwingUp.remaining``), 0 at rest and upright, -3.3
+    hanging. The logarithm gives the little that is left near the top its weight."""
+    return -math.log1p(float(TASKS["swing-up"].remaining(np.array([state], np.float64), UPRIGHT)[0]))
+
+
+TASKS: dict[str, SwingUp] = {
     "swing-up": SwingUp(
         "from hanging down, both rods upright within 0.3 rad for 1 s", 300, 20, radii=(0.3,), unit="rad", hold=20
     )

@@ -15,7 +15,7 @@ from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, around, even
 from shared.worlds.base import World
 from shared.worlds.double_pendulum.physics import START, SUBSTEP, State, advance, bodies
-from shared.worlds.double_pendulum.tasks import TASKS
+from shared.worlds.double_pendulum.tasks import TASKS, earned
 from shared.worlds.double_pendulum.violations import VIOLATIONS
 from shared.worlds.factors import Factor, Value, number
 from shared.worlds.tasks import Task
@@ -78,7 +78,9 @@ class DoublePendulum(World):
       torques it determines the future. A store keeps it beside every frame, so that one store serves models of
       pixels and models of coordinates.
     * Action: none, ``Box`` of shape (0,); with ``torque``, float32 ``(2,)`` in [-1, 1], clipped, times 2 N m, held for
-      a step: the pivot's on rod 1, and the elbow's on rod 2 and back on rod 1. Reward: always 0. It never terminates.
+      a step: the pivot's on rod 1, and the elbow's on rod 2 and back on rod 1. It never terminates.
+    * Reward: 0; with ``torque``, ``tasks.earned`` of the new moment, which says how far the rods are from upright at
+      rest and how much energy they lack.
     * Dynamics: ``physics.accelerations``, integrated in 20 Runge-Kutta steps of 2.5 ms to a step of 50 ms.
     * Start: uniform, angles in (-pi, pi), velocities in (-1, 1) rad/s. Episodes so differ in energy, and the calm ones
       are not chaotic. ``reset(options={"state": (theta1, theta2, omega1, omega2)})`` starts there instead.
@@ -156,7 +158,7 @@ class DoublePendulum(World):
             pivot, elbow = (MAX_TORQUE * min(max(float(part), -1.0), 1.0) for part in action)
             torques = pivot, elbow
         self.motion = advance(self.motion, SUBSTEPS, torques, of=self._bodies)
-        return self.frame(), 0.0, False, False, {}
+        return self.frame(), earned(self.motion) if self.torque else 0.0, False, False, {}
 
     def state(self) -> np.ndarray:
         theta1, theta2, omega1, omega2 = self.motion

@@ -133,6 +133,30 @@ def test_with_torque_it_is_a_world_too() -> None:
     assert not np.array_equal(ours[1], other[1])
 
 
+@pytest.mark.parametrize(
+    ("start", "reward"),
+    [
+        ((math.pi, math.pi, 0, 0), 0.0),
+        ((0, 0, 0, 0), -math.log(1 + 0.1 * 6 * G + 2 * math.pi**2)),
+        ((math.pi, 0, 0, 0), -math.log(1 + 0.1 * 2 * G + math.pi**2)),
+    ],
+)
+def test_with_torque_the_reward_says_how_far_from_upright(start: tuple[float, ...], reward: float) -> None:
+    for torque, expected in ((True, reward), (False, 0.0)):
+        world = make_world("double-pendulum", torque=torque, frame_size=8)
+        world.reset(seed=0, options={"state": start})
+        assert world.step(np.zeros(2 * torque, np.float32))[1] == pytest.approx(expected, abs=1e-3), "it stays at rest"
+
+
+def test_the_reward_falls_with_the_speed_at_the_top() -> None:
+    def earned(speed: float) -> float:
+        world = make_world("double-pendulum", torque=True, frame_size=8)
+        world.reset(seed=0, options={"state": (math.pi, math.pi, speed, speed)})
+        return world.step(np.zeros(2, np.float32))[1]
+
+    assert 0 > earned(0.2) > earned(2) > earned(10)
+
+
 def test_starts_cover_all_angles_and_differ_in_energy() -> None:
     world = make_world("double-pendulum", frame_size=8)
     states = np.array([(world.reset(seed=seed), world.state())[1] for seed in range(300)])
