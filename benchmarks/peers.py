@@ -3,8 +3,8 @@
     git clone https://github.com/facebookresearch/eb_jepa && git -C eb_jepa checkout 966e61e
     git clone https://github.com/galilai-group/stable-worldmodel && git -C stable-worldmodel checkout addbab4
     pip install einops fire imageio omegaconf pandas seaborn tqdm wandb        # what eb_jepa's example imports
-    pip install 'stable-worldmodel[train,format]' lightning                    # what the script lewm.py imports
-    python -m benchmarks.peers --eb-jepa eb_jepa --stable-worldmodel stable-worldmodel [--seconds 20] [--repeats 3]
+    pip install './stable-worldmodel[train,format]'                            # what its script lewm.py imports
+    python -m benchmarks.peers --eb-jepa eb_jepa --stable-worldmodel stable-worldmodel [--seconds 10] [--repeats 3]
 
 Their scripts are called as they are, from the checkouts; nothing of theirs is copied here. Each is compared with
 ``brain train`` on its network, batch, window, resolution and precision (float32, one thread): see
@@ -13,7 +13,7 @@ Their scripts are called as they are, from the checkouts; nothing of theirs is c
 already, which leaves the network, the loss and the optimiser.
 
 Loops take turns within every repeat, each for at least ``--seconds`` of CPU time (user and system, all threads) from
-its third step on. Printed are images per CPU second, a network's input once per step being an image, median [min-max],
+its second step on. Printed are images per CPU second, a network's input once per step being an image, median [min-max],
 and the ratio of ours, repeat by repeat. Without one of the two options that half is left out.
 """
 
@@ -53,7 +53,7 @@ def main(
     stable_worldmodel: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="A checkout.")] = None,
     seconds: Annotated[float, typer.Option(help="CPU seconds of each measurement, at least.")] = 20.0,
     repeats: int = 3,
-    batch: Annotated[int, typer.Option(help="Windows of a batch.")] = 32,
+    batch: Annotated[int, typer.Option(help="Windows of a batch.")] = 16,
 ) -> None:
     if eb_jepa is None and stable_worldmodel is None:
         raise typer.BadParameter("give a checkout: --eb-jepa DIR, --stable-worldmodel DIR or both")

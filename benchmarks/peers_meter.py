@@ -19,7 +19,7 @@ from brain.training.options import Effort
 from brain.training.train import train
 from shared.store.reader import Store
 
-WARM = 2
+WARM = 1
 """Steps before the first that is measured."""
 
 

@@ -47,8 +47,9 @@ def configuration(checkout: Path, batch: int) -> Any:
     """Their ``lewm.yaml`` for frames of 64x64 on a CPU."""
     hydra = importlib.import_module("hydra")
     settings = [
-        "data=tworoom", "data.dataset.name=cars.h5", "subdir=peers", "img_size=64", f"patch_size={PATCH}", f"loader.batch_size={batch}",
-        "num_workers=0", "loader.persistent_workers=false", "loader.prefetch_factor=null", "loader.pin_memory=false",
+        "data=tworoom", "data.dataset.name=cars.h5", "subdir=peers", "img_size=64", f"patch_size={PATCH}",
+        f"loader.batch_size={batch}", "num_workers=0", "loader.persistent_workers=false", "loader.prefetch_factor=null",
+        "loader.pin_memory=false",
         "trainer.accelerator=cpu", "trainer.devices=1", "trainer.precision=32",
         "+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false",
     ]  # fmt: skip
