@@ -68,10 +68,13 @@ def silence() -> Iterator[None]:
 
 
 def our_loop(recipe: Recipe, store: Path) -> None:
-    """Stage 1 as ``brain train --stage encoder`` runs it: stream, steps, log and checkpoints. ``Enough`` ends it."""
+    """Stage 1 as ``brain train --stage encoder`` runs it: stream, steps and log. ``Enough`` ends it.
+
+    No checkpoint is written meanwhile, as none is by the others: they write theirs at the end of an epoch.
+    """
     with tempfile.TemporaryDirectory() as folder:
         effort = Effort(stage="encoder", steps=recipe.objective.steps, precision="float32", threads=1)
-        train(store, Path(folder) / "run", recipe, effort=effort, device="cpu", quiet=True)
+        train(store, Path(folder) / "run", recipe, effort=effort, device="cpu", checkpoint_seconds=3600, quiet=True)
 
 
 def our_steps(recipe: Recipe, store: Path) -> None:
