@@ -149,7 +149,8 @@ def test_learned_parts_are_kept_unless_another_store_is_chosen(trained: Path, tm
     chosen = plan(here, tmp_path / "a", *options, "--fit", str(other))
     head = here / "run" / "planning-inverse.safetensors"
     weights = head.read_bytes()
-    assert chosen["fitted_to"] == plan(here, tmp_path / "b", *options)["fitted_to"] == {"inverse": str(other)}
+    both = {"inverse": str(other), "states": str(other)}
+    assert chosen["fitted_to"] == plan(here, tmp_path / "b", *options)["fitted_to"] == both
     assert head.read_bytes() == weights
     assert plan(here, tmp_path / "c", *options, "--fit", str(here / "store"))["fitted_to"] != chosen["fitted_to"]
     assert head.read_bytes() != weights
