@@ -37,6 +37,10 @@ def test_the_page_can_be_followed(tmp_path: Path) -> None:
             target.write_text(before[:place] + text + before[place:], encoding="utf-8")
             written += 1
     assert written == 7 and len(commands) == 5
+    for words in (["check"], ["format", "--check"]):
+        lint = [sys.executable, "-m", "ruff", *words, "--no-cache", "shared", "factory", "brain"]
+        checked = subprocess.run(lint, cwd=tmp_path, capture_output=True, text=True)
+        assert checked.returncode == 0, f"a contributor's make lint fails:\n{checked.stdout}"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
     for command in commands:
         program, *arguments = shlex.split(command)
