@@ -3,6 +3,7 @@
 python -m benchmarks.live_pictures --run runs/car-racing
 python -m benchmarks.live_pictures --run runs/car-racing --violation car-vanishes
 python -m benchmarks.live_pictures --run brain/pretrained/two-room --plan
+python -m benchmarks.live_pictures --run brain/pretrained/car-racing --plan
 """
 
 from __future__ import annotations
@@ -82,8 +83,38 @@ async def shoot_plan(browser: Chromium, url: str, name: str, size: tuple[int, in
     await page.send("Page.close")
 
 
+async def shoot_course(browser: Chromium, url: str) -> None:
+    """Where nobody points: let the planner act until its plan leads around a bend, and take a screenshot."""
+    page = await browser.page()
+    await page.open(url, 1280, 920)
+    await page.until("window.live && live.state && live.plan")
+    await page.send("Emulation.setScrollbarsHidden", hidden=True)
+    await page.do(CHOOSE.format(id="policy", value="planner"))
+    await page.do(CHOOSE.format(id="speed", value="0.25"))
+    bend = "(([x, y]) => Math.abs(x - 0.5) > 0.2 && x > 0 && x < 1 && y > 0)(live.plan.way.at(-1) || [0.5, 0])"
+    await page.until(f"live.points.length > 150 && live.plan.paths.length > 8 && {bend}", 300)
+    await page.do("document.getElementById('play').click()")
+    await page.until("live.state.playing === false")
+    await asyncio.sleep(0.5)
+    name = f"live-plan-{await page.do('live.state.world')}.png"
+    await page.picture(IMAGES / name)
+    print(IMAGES / name, page.problems)
+    await page.send("Page.close")
+
+
+async def points_set_goals(browser: Chromium, url: str) -> bool:
+    page = await browser.page()
+    await page.open(url)
+    await page.until("window.live && live.state")
+    found = bool(await page.do("live.state.planner.points"))
+    await page.send("Page.close")
+    return found
+
+
 async def main_async(runs: list[Path], violation: str | None, plan: bool) -> None:
     async with serving(runs, Acting() if plan else None) as server, chromium() as browser:
+        if plan and not await points_set_goals(browser, server.url):
+            return await shoot_course(browser, server.url)
         if plan:
             await shoot_plan(browser, server.url, "plan", (1280, 920))
             return await shoot_plan(browser, server.url, "plan-phone", (390, 844))

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from brain.live.imagining import Drawing, Moving, Standing, Watched, apart
 from brain.live.places import Places
 from brain.planning.agent import Agent
 from brain.planning.costs.base import Goal
-from brain.planning.dynamics import Counted, Imagined
+from brain.planning.dynamics import Imagined
 from brain.planning.job import DEFAULTS, Choices, Job, cost_options, default_planner, planner_options
 from shared.errors import TinyJEPAError
+from shared.worlds.base import World
 from shared.worlds.tasks import Case, Reach, Task
 
-PATHS, POINTS = 800, 8
-"""Maximum number of imagined paths that are drawn, and of points of each."""
-ROWS = 600
-"""Maximum number of latents of a rollout whose places are read."""
-CELLS = 32
-"""The picture is so many cells wide and high: of the imagined paths that end in the same cell one is drawn."""
 SOME = 8
-"""A decision that imagined fewer paths follows an earlier one, whose paths stay in the picture."""
+"""A decision that imagined fewer paths follows an earlier one, whose paths stay in the picture if that stands still."""
 
 
 @dataclass(frozen=True)
@@ -59,50 +53,6 @@ class Acting:
         return Choices(None, planner, self.options, self.costs, self.dynamics, trust_world=trust_world)
 
 
-class Abandoned(Exception):
-    """Nobody waits for this decision any more."""
-
-
-Locate = Callable[[Tensor], np.ndarray]
-"""Latents (N, *L) to their places in the picture, float (N, 2): shares of its width and height."""
-
-
-class Watched(Counted):
-    """Dynamics that keep some of what one agent imagines with them, and that end its decision when it is abandoned."""
-
-    def __init__(self, dynamics: Counted, locate: Locate | None) -> None:
-        super().__init__(dynamics.inner)
-        self.abandoned = False
-        self._locate = locate
-        self.forget()
-
-    def forget(self) -> None:
-        """A decision begins."""
-        self.paths: list[np.ndarray] = []
-        """places, float (P, 2) each"""
-        self.before, self._cells = self.steps, set[tuple[int, ...]]()
-
-    def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
-        if self.abandoned:
-            raise Abandoned
-        future = super().rollout(z, chunks)
-        if self._locate is not None and len(self.paths) < PATHS:
-            self._keep(self._locate, torch.cat([z[:, None], future.detach()], 1))
-        return future
-
-    def _keep(self, locate: Locate, paths: Tensor) -> None:
-        """Paths (N, K + 1, *L): those that end where none has ended yet."""
-        count, length = paths.shape[:2]
-        steps = np.linspace(0, length - 1, min(length, POINTS)).round().astype(int)
-        chosen = np.linspace(0, count - 1, min(count, max(1, ROWS // len(steps)))).round().astype(int)
-        some = paths[torch.from_numpy(chosen)][:, torch.from_numpy(steps)]
-        for path in locate(some.flatten(0, 1)).reshape(len(chosen), len(steps), 2):
-            cell = tuple(np.floor(path[-1] * CELLS).astype(int).tolist())
-            if cell not in self._cells and len(self.paths) < PATHS:
-                self._cells.add(cell)
-                self.paths.append(path)
-
-
 class Pilot:
     """Acts in one world at a time, towards a goal that may change, for a whole scene.
 
@@ -112,9 +62,11 @@ class Pilot:
 
     latents: Tensor | None
     """of the present plan, (K + 1, *L)"""
-    _path: list[list[float]]
-    _tried: list[list[list[float]]]
+    _way: np.ndarray | None
+    _tried: list[np.ndarray]
     _took: float | None
+    _passed: int
+    """frames since the present plan was made"""
 
     def __init__(self, job: Job, seed: int) -> None:
         self.job = job
@@ -125,7 +77,7 @@ class Pilot:
         self._agent: Agent | None = None
         self._goal: Goal | None = None
         self._action: Future[Any] | None = None
-        self._locate: Locate | None = None
+        self._drawing: Drawing | None = None
         self.leave()
 
     @property
@@ -184,6 +136,9 @@ class Pilot:
     def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
         """The action for this frame; waits for the planner. Raises what the planner raises."""
         agent = self._acting()
+        self._passed += 1
+        if self._drawing is not None and self._drawing.moving:
+            self.version += 1
         if self._action is None and agent.decided:
             return agent.act(frame, state)
         self.ready(frame, state, 0)
@@ -193,10 +148,11 @@ class Pilot:
         took = time.perf_counter() - self._began
         del agent.decisions[:-1]
         self.latents = agent.decisions[-1].plan.latents
-        self._path = [] if self._locate is None else self._locate(self.latents).tolist()
-        if self._locate is None or len(self._watched.paths) >= SOME or not self._tried:
-            self._tried = [path.tolist() for path in self._watched.paths]
-            self._took, self._steps = took, self._watched.steps - self._watched.before
+        self._way, self._passed, kept = None, 1, self._watched.kept
+        if self._drawing is not None:
+            self._way = self._drawing.path(self.latents)
+        if self._drawing is None or self._drawing.moving or len(kept) >= SOME or not self._tried:
+            self._tried, self._took, self._steps = kept, took, self._watched.steps - self._watched.before
         self.version += 1
         return action
 
@@ -211,25 +167,34 @@ class Pilot:
             return None
         return time.perf_counter() - self._began
 
-    def view(self) -> dict[str, Any]:
-        """What is to be drawn. Places are shares of the picture's width and height.
+    def view(self, world: World) -> dict[str, Any]:
+        """What is to be drawn into the picture of the world. Places are shares of its width and height.
 
         ``way``: the present plan, ``ahead`` model steps long. ``paths``: what was imagined for it, or is being
         imagined, by ``steps`` predictor steps in ``took`` seconds. ``busy``: seconds since the decision that is being
         made began, or None.
         """
         busy = self.busy
-        paths = [] if busy is None else [path.tolist() for path in list(self._watched.paths)]
+        kept, passed = self._tried, self._passed
+        if busy is not None and len(self._watched.kept) >= SOME:
+            kept, passed = self._watched.kept, 0
         return {
             "acting": self._agent is not None,
             "goal": self._place_of_goal(),
-            "way": self._path,
-            "paths": paths if len(paths) >= SOME else self._tried,
+            "way": [] if self._way is None else self._drawn(world, [self._way], self._passed)[0],
+            "paths": self._drawn(world, kept, passed),
             "busy": busy,
             "took": self._took,
             "steps": self._steps if busy is None else self._watched.steps - self._watched.before,
             "ahead": max(0, len(self.latents) - 1) if self.latents is not None else 0,
         }
+
+    def _drawn(self, world: World, kept: list[np.ndarray], passed: int) -> list[list[list[float]]]:
+        """Places of what was kept of paths."""
+        if self._drawing is None:
+            return []
+        places = self._drawing.places(world, kept, passed)
+        return [path.tolist() for path in (apart(places, set()) if self._drawing.moving else places)]
 
     def _acting(self) -> Agent:
         if self._agent is None:
@@ -241,8 +206,8 @@ class Pilot:
         """An agent that has seen nothing yet."""
         self._abandon()
         job = self.job
-        self._locate = self._locator()
-        self._watched = Watched(job.dynamics, self._locate)
+        self._drawing = self._chosen_drawing()
+        self._watched = Watched(job.dynamics, self._drawing)
         seed = int(self._seeds.integers(2**31))
         self._agent = Agent(job.world, self._watched, job.planner, job.cost, self._goal, seed)
         self.version += 1
@@ -251,14 +216,16 @@ class Pilot:
         if self._action is not None:
             self._watched.abandoned = True
             self._action = None
-        self._path, self._tried, self.latents, self._took, self._steps = [], [], None, None, 0
+        self._way, self._tried, self.latents, self._took, self._steps = None, [], None, None, 0
+        self._passed = 0
         self._began = time.perf_counter()
 
-    def _locator(self) -> Locate | None:
-        """How places in the picture are read off latents; None where they cannot be."""
+    def _chosen_drawing(self) -> Drawing | None:
+        """How what is imagined is drawn in the picture; None where it cannot be."""
         task, job, goal = self.job.task, self.job, self._goal
         if not isinstance(task, Reach) or type(task).places is Reach.places:
-            return None
+            courses = type(job.world).course is not World.course and job.reader.reads
+            return Moving(job.reader, job.dynamics.stride) if courses else None
         if self.points and goal is not None and isinstance(job.dynamics.inner, Imagined):
             seed = self._seed
             made: list[Places] = []
@@ -268,8 +235,8 @@ class Pilot:
                     made.append(Places(task, job.world, job.dynamics, seed, goal.state))
                 return made[0](latents)
 
-            return locate
-        return self._read if job.reader.reads else None
+            return Standing(locate)
+        return Standing(self._read) if job.reader.reads else None
 
     def _read(self, latents: Tensor) -> np.ndarray:
         assert isinstance(self.job.task, Reach)

@@ -140,14 +140,14 @@ class Scene:
 
     def imagined(self) -> dict[str, Any] | None:
         """What the planner imagines (``Pilot.view``), and its plan and goal in the plane; None without a planner."""
-        if self.pilot is None:
+        if self.pilot is None or self.world is None:
             return None
         latents, goal = self.pilot.latents, self.pilot.goal
         drawn = {
             "plane": [] if latents is None else self.plane.places(list(latents.cpu().numpy())),
             "goal_plane": [] if goal is None else self.plane.places(list(goal.z.cpu().numpy())),
         }
-        return self.pilot.view() | drawn
+        return self.pilot.view(self.world) | drawn
 
     def close(self) -> None:
         if self.pilot:

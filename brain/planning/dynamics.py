@@ -150,6 +150,7 @@ class Copies:
         paths = []
         for plan in chunks.unflatten(2, (self.stride, -1)).cpu().numpy():
             copy = self._world.fork()
+            copy.drawing = False
             earned, over, path = 0.0, False, []
             for chunk in plan:
                 for row in chunk:

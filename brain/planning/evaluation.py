@@ -9,22 +9,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from brain.data.states import States
 from brain.planning import outcome
 from brain.planning.agent import Agent, Decision
 from brain.planning.costs.base import Goal, WeightedSum
-from brain.planning.dynamics import Counted, Imagined, states_of
-from brain.planning.learned import THINNED, examples
+from brain.planning.dynamics import Counted
+from brain.planning.paths import PathReader
 from brain.planning.planners.base import Plan, Planner
-from shared.store.reader import Store
 from shared.worlds.base import World
 from shared.worlds.episode import Recording, play, record
 from shared.worlds.policy import Held, Policy
 from shared.worlds.tasks import Case, Reach, Task
-
-READ_LATENTS = 3_000
-"""Observations to which the reader of imagined paths is fitted."""
-PENALTY = 1e-4
 
 
 @dataclass(frozen=True)
@@ -116,56 +110,6 @@ class Evaluation:
         else:
             found = outcome.score_figures(self.task, [one.score for one in played])  # type: ignore[arg-type]
         return found | {"decision": outcome.decision_figures([one.decisions for one in played])}
-
-
-class PathReader:
-    """True states in imagined latents: as they are on the true state, by linear regression on a model's latents."""
-
-    def __init__(self, dynamics: Counted, store: Store | None) -> None:
-        self._dynamics = dynamics.inner
-        self._states: States | None = None
-        if isinstance(self._dynamics, Imagined) and store is not None and store.spec.state_names:
-            data = examples(self._dynamics, store, READ_LATENTS, THINNED)
-            self._states = States.of(store.spec)
-            self._linear = Linear(data.z.flatten(1).numpy(), self._states.columns(data.state))
-
-    @property
-    def reads(self) -> bool:
-        return self._states is not None or not isinstance(self._dynamics, Imagined)
-
-    def sees(self, names: Sequence[str]) -> bool:
-        """Whether these states can be read; a frame does not show what the world calls absolute."""
-        if not isinstance(self._dynamics, Imagined):
-            return True
-        return self._states is not None and not set(names) & set(self._states.absolute)
-
-    def path(self, latents: Tensor) -> np.ndarray:
-        """Imagined latents (T, *L) to states, float64 (T, S)."""
-        if self._states is None:
-            return states_of(self._dynamics, latents)
-        read = self._linear(latents.flatten(1).cpu().numpy())
-        owner = self._states.owner
-        columns = [read[:, owner == i] for i in range(len(self._states.names))]
-        return np.stack([np.arctan2(c[:, 0], c[:, 1]) if c.shape[1] == 2 else c[:, 0] for c in columns], 1)
-
-
-class Linear:
-    """Ridge regression of (N, T) on (N, D), by whichever of N and D is less: grids have more features than samples."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
-        self._mean, self._offset = x.mean(0, dtype=np.float64), y.mean(0)
-        centred, wanted = x - self._mean, y - self._offset
-        count, width = x.shape
-        penalty = PENALTY * count * max(float(centred.var()), 1e-12)
-        if width <= count:
-            self._weights = np.linalg.solve(centred.T @ centred + penalty * np.eye(width), centred.T @ wanted)
-        else:
-            self._weights = centred.T @ np.linalg.solve(centred @ centred.T + penalty * np.eye(count), wanted)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(M, D) to (M, T)."""
-        read: np.ndarray = (x - self._mean) @ self._weights + self._offset
-        return read
 
 
 def impossible_plans(task: Task, played: Played, reader: PathReader) -> list[bool]:

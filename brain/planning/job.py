@@ -19,7 +19,8 @@ from brain.planning.actions import ActionSpace
 from brain.planning.baselines import BASELINES, baseline_model
 from brain.planning.costs.base import CostOptions, Setting, WeightedSum
 from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, ImaginedVector, true_dynamics
-from brain.planning.evaluation import Evaluation, PathReader, Played, impossible_plans, light
+from brain.planning.evaluation import Evaluation, Played, impossible_plans, light
+from brain.planning.paths import PathReader
 from brain.planning.planners.base import PlannerOptions
 from shared.errors import TinyJEPAError
 from shared.lifetime import sigterm_interrupts
@@ -124,7 +125,7 @@ class Job:
         )
         self.planner = planner(self.planner_options, self.space, self.setting)
         self.cost = WeightedSum([options.part()(options, self.setting) for options in self.cost_options])
-        self.reader = PathReader(self.dynamics, self.store)
+        self.reader = PathReader(self.setting)
         self.evaluation = Evaluation(self.world, other, self.task, self.choices.seed)
 
     def _costs(self, copies: bool) -> list[CostOptions]:

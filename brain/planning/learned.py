@@ -2,7 +2,8 @@
 
 Each is fitted to whole episodes of a store by hindsight: what was reached later in an episode was, looking back, its
 goal. The encoder and the predictor do not change. ``reward`` and ``value`` read the store's rewards, which are labels;
-``inverse`` and ``goal-steps`` read frames and actions only.
+``inverse`` and ``goal-steps`` read frames and actions only. ``states`` (``brain.planning.paths``) reads true states, to
+draw what is imagined: no planner uses it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from brain.training.loop import one_cycle
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 
-Kind = Literal["inverse", "goal-steps", "reward", "value", "policy"]
+Kind = Literal["inverse", "goal-steps", "reward", "value", "policy", "states"]
 
 WIDTH, DEPTH, BATCH, PEAK = 384, 3, 256, 1e-3
 TOKEN_WIDTH = 32
@@ -178,43 +179,72 @@ def examples(imagined: Imagined, store: Store, most: int = MOST_LATENTS, every: 
 Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 
 
+class Part:
+    """A learned part of a kind, kept in the run folder as ``planning-KIND.safetensors``; that on a baseline's latents
+    as ``planning-KIND-BASELINE.safetensors``."""
+
+    def __init__(self, setting: Setting, kind: Kind, **choices: Any) -> None:
+        """``choices``: under which it is fitted."""
+        imagined, store = imagined_of(setting, kind), setting.store
+        suffix = "" if imagined.made_by == "model" else f"-{imagined.made_by}"
+        self.path = setting.run / f"planning-{kind}{suffix}.safetensors"
+        self.store = store
+        self._setting, self._kind, self._baseline = setting, kind, bool(suffix)
+        self._facts: dict[str, Any] = {"latent_shape": list(imagined.latent_shape), **choices}
+        if suffix:
+            self._facts["seed"] = setting.seed  # a baseline's latents come from the seed and the store
+        self._source = {} if store is None else {"store": str(store.address), "rows": store.rows}
+
+    @property
+    def suits(self) -> bool:
+        """Whether one is kept that was fitted to such latents under these choices; where the store was chosen for the
+        fit, to no other one and to as many rows."""
+        if not self.path.exists():
+            return False
+        kept = checkpoint.read_facts(self.path)
+        wanted = self._facts | (self._source if self._setting.chosen or self._baseline else {})
+        return all(kept.get(key) == value for key, value in wanted.items())
+
+    def restore(self, module: nn.Module) -> None:
+        """Load the one that is kept."""
+        tensors, kept = checkpoint.load(self.path)
+        checkpoint.restore(self.path, module, tensors, "head")
+        self._setting.fitted_to[self._kind] = str(kept["store"])
+
+    def save(self, module: nn.Module) -> None:
+        """Keep one that was fitted to the store."""
+        assert self.store is not None
+        self._setting.fitted_to[self._kind] = str(self.store.address)
+        checkpoint.save(self.path, checkpoint.state(head=module), self._facts | self._source)
+
+    def say(self, line: str) -> None:
+        if not self._setting.quiet:
+            print(f"fit: {line}", file=sys.stderr, flush=True)
+
+
 def learned(
     setting: Setting, kind: Kind, make: Callable[[Imagined], Head], loss: Loss, steps: int, **choices: float
 ) -> Head:
-    """The run's network of this kind; fitted and kept as ``planning-KIND.safetensors`` where it is not there yet, that
-    on a baseline's latents as ``planning-KIND-BASELINE.safetensors``.
+    """The run's network of this kind; fitted and kept where it is not there yet.
 
     One that was fitted to other latents, for another number of steps or under other ``choices`` of its loss is fitted
     anew; so is one that was fitted to another store, or to fewer rows of it, where the store was chosen for the fit.
     """
     imagined = imagined_of(setting, kind)
-    suffix = "" if imagined.made_by == "model" else f"-{imagined.made_by}"
-    path = setting.run / f"planning-{kind}{suffix}.safetensors"
-    head, model = make(imagined), imagined.model
-    store = setting.store
-    facts: dict[str, Any] = {"step": steps, "latent_shape": list(imagined.latent_shape), **choices}
-    if suffix:
-        facts["seed"] = setting.seed  # a baseline's latents come from the seed and the store
-    source = {} if store is None else {"store": str(store.address), "rows": store.rows}
-    if path.exists():
-        kept = checkpoint.read_facts(path)
-        wanted = facts | (source if setting.chosen or suffix else {})
-        if store is None or all(kept.get(key) == value for key, value in wanted.items()):
-            setting.fitted_to[kind] = str(kept["store"])
-            checkpoint.restore(path, head, checkpoint.load(path)[0], "head")
-            return head.to(model.device).eval().requires_grad_(False)
-    if store is None:
-        raise TinyJEPAError(f"{path} is missing, and there is no store to fit it to: give --fit STORE")
-    thinned = THINNED if kind in ("inverse", "goal-steps") else 1
-    say = (lambda line: None) if setting.quiet else (lambda line: print(f"fit: {line}", file=sys.stderr, flush=True))
-    if thinned not in setting.examples:
-        say(f"encodes episodes of {store.address}")
-        setting.examples[thinned] = examples(imagined, store, every=thinned)
-    say(f"{kind}, to {len(setting.examples[thinned].z):,} moments, kept as {path}")
-    fit(head, setting.examples[thinned], loss, steps, setting.seed, lambda line: say(f"{kind}, {line}"))
-    setting.fitted_to[kind] = str(store.address)
-    checkpoint.save(path, checkpoint.state(head=head), facts | source)
-    return head.to(model.device).eval().requires_grad_(False)
+    part, head = Part(setting, kind, step=steps, **choices), make(imagined)
+    if part.suits or (part.store is None and part.path.exists()):
+        part.restore(head)
+    elif part.store is None:
+        raise TinyJEPAError(f"{part.path} is missing, and there is no store to fit it to: give --fit STORE")
+    else:
+        thinned = THINNED if kind in ("inverse", "goal-steps") else 1
+        if thinned not in setting.examples:
+            part.say(f"encodes episodes of {part.store.address}")
+            setting.examples[thinned] = examples(imagined, part.store, every=thinned)
+        part.say(f"{kind}, to {len(setting.examples[thinned].z):,} moments, kept as {part.path}")
+        fit(head, setting.examples[thinned], loss, steps, setting.seed, lambda line: part.say(f"{kind}, {line}"))
+        part.save(head)
+    return head.to(imagined.model.device).eval().requires_grad_(False)
 
 
 def fit(

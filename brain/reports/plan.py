@@ -12,7 +12,8 @@ import numpy as np
 from torch import nn
 
 from brain.models.decoders.trained import decode
-from brain.planning.evaluation import PathReader, Played
+from brain.planning.evaluation import Played
+from brain.planning.paths import PathReader
 from brain.reports.page import render
 from brain.reports.style import COLOURS, panel, style, svg
 from brain.runs.folder import write_whole

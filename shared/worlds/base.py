@@ -170,6 +170,16 @@ class World(gym.Env[np.ndarray, Any]):
         """
         raise NotImplementedError
 
+    def course(self, states: np.ndarray, seconds: float) -> np.ndarray:
+        """Where paths lead in the picture of their first moment, to draw what an agent imagines.
+
+        ``states``: float ``(N, T, S)``, moments that many seconds apart. Those of ``absolute_states`` are not to be
+        read, as no picture shows them. Returns shares of the picture's width and height, float ``(N, T, 2)``; what is
+        out of the picture is outside [0, 1]. Needed only where something moves through the picture; in worlds whose
+        tasks have ``places`` these are drawn.
+        """
+        raise NotImplementedError
+
     def fork(self) -> Self:
         """An independent copy of the world at this moment. Needed only where there are ``violations``."""
         return copy.deepcopy(self)

@@ -6,7 +6,10 @@ import asyncio
 import time
 
 import pytest
+import torch
 
+from brain import pretrained
+from brain.live.loaded import load
 from brain.live.pilot import Acting
 from brain.live.server import Server
 from tests.support.chromium import BINARY, CHOOSE, WAIT_SECONDS, Chromium, Page
@@ -21,6 +24,13 @@ COLOUR = (
     "return [d[16], d[17], d[18], d[19]]; }})({across}, {down})"
 )
 """RGBA of what is drawn over the picture, ``radius`` pixels left of a place."""
+YELLOW = (
+    "(([x, y]) => { const c = document.getElementById('imagined');"
+    "const d = c.getContext('2d').getImageData(x * c.width - 6, (y - 0.02) * c.height, 13, 1).data;"
+    "return Array.from({ length: 13 }, (_, i) => d.slice(4 * i, 4 * i + 4)).some("
+    "([r, g, b, a]) => a > 200 && r > 220 && g > 180 && b < 140); })(live.plan.way[0])"
+)
+"""Whether the plan is drawn just above where it begins."""
 AWAY = "Math.hypot(live.plan.way[0][0] - live.plan.goal[0], live.plan.way[0][1] - live.plan.goal[1]) * 65"
 """Pixels of the world from where the dot was at the last decision to the goal."""
 
@@ -93,6 +103,27 @@ def test_a_person_points_and_the_planner_goes_there() -> None:
             assert one.problems == [] and await one.do("live.stats.errors.length") == 0
 
     browse({"0": rooms(EXACT)}, visit)
+
+
+def test_the_car_s_plan_is_drawn_in_front_of_it() -> None:
+    async def visit(server: Server, browser: Chromium) -> None:
+        page = await browser.page()
+        await page.open(server.url)
+        await page.until(READY)
+        assert await page.do("live.state.policy") == "planner"
+        ahead = "live.plan.way.length > 5 && live.plan.way[0][1] - live.plan.way[1][1] > 0.02"
+        await page.until(f"{ahead} && live.plan.paths.length > 3")
+        await page.do("document.getElementById('play').click()")
+        await page.until("live.state.playing === false")
+        (across, down), *_, last = await page.do("live.plan.way")
+        assert across == 0.5 and down == pytest.approx(0.857, abs=1e-3) and last[1] < down
+        await page.until(YELLOW)
+        marks = await page.do("[...document.querySelectorAll('#plan i')].map((mark) => mark.className)")
+        assert marks == ["way", "tried"], "there is no goal"
+        assert "steps ahead" in await page.do("document.getElementById('plan').textContent")
+        assert page.problems == [] and await page.do("live.stats.errors.length") == 0
+
+    browse({"0": load(pretrained.folder("car-racing"), None, torch.device("cpu"), acting=Acting())}, visit)
 
 
 def test_the_page_goes_on_while_it_plans() -> None:

@@ -171,6 +171,12 @@ class Renderer:
             car.draw(frame, zoom, angle, phase)
         return frame
 
+    def shares(self, right: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+        """Where places are drawn, units from the hull's origin, arrays of one shape: shares of the frame's width and
+        height, (..., 2). The camera is that of the episode once its first second is over."""
+        across, down = CAR_X + self.zoom * right, CAR_Y - self.zoom * ahead
+        return np.stack([across / WINDOW_W, down * STATE_H / (WINDOW_H * self.rows)], -1)
+
     def look(self, look: Look) -> CarSprites:
         """The car's sprites with another colour, size or place; without a colour, in that of this episode."""
         colour, plain = look.colour or self.colour or RED, look._replace(colour=None)

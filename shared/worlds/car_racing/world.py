@@ -30,6 +30,7 @@ from shared.worlds.tasks import Score, Task
 from shared.worlds.violations import Violation
 
 VELOCITY_SWEEPS, POSITION_SWEEPS = 6 * 30, 2 * 30
+MOTION = "forward_speed", "lateral_speed", "angular_velocity"
 
 
 class CarRacing(World):
@@ -248,6 +249,15 @@ class CarRacing(World):
             reference.ZOOM = usual
         return picture
 
+    def course(self, states: np.ndarray, seconds: float) -> np.ndarray:
+        """The car's way by dead reckoning: its speeds, forwards, to the left and around, summed up over time."""
+        ahead, left, turning = (states[..., self.state_names.index(name)] for name in MOTION)
+        heading = summed(turning, seconds)
+        sin, cos = np.sin(heading), np.cos(heading)
+        return self.renderer.shares(
+            right=-summed(ahead * sin + left * cos, seconds), ahead=summed(ahead * cos - left * sin, seconds)
+        )
+
     def fork(self) -> CarRacing:
         """An independent copy at this moment. Its physics goes on as here but for the solver's warm start, rounding."""
         if self.car is None:
@@ -340,3 +350,9 @@ class CarRacing(World):
                 car.hull.angularVelocity,
             )
         return frame
+
+
+def summed(rates: np.ndarray, seconds: float) -> np.ndarray:
+    """The integral of rates (N, T), ``seconds`` apart, from the first on, by trapezoids: (N, T)."""
+    steps = np.cumsum((rates[:, 1:] + rates[:, :-1]) * (seconds / 2), 1)
+    return np.concatenate([np.zeros_like(steps[:, :1]), steps], 1) if steps.size else np.zeros_like(rates)

@@ -157,6 +157,36 @@ def test_a_run_that_has_learned_to_drive_drives_from_the_first_frame() -> None:
         scene.advance()
     speed = scene.world.state()[scene.world.state_names.index("forward_speed")]
     assert scene.policy == PLANNER and speed > 10, "it stands still under no actions, and nearly so under random ones"
+    assert len(scene.imagined()["way"]) > 1, "what reads states off latents comes with the run"
+    scene.close()
+
+
+def test_paths_lead_on_from_the_car() -> None:
+    """On the true state, where all that was imagined comes true: each picture has the rest of the plan."""
+    acting = Acting(
+        "cem", ("horizon=5", "receding=5", "samples=16", "block=5", "iterations=2", "elites=3"), dynamics="true"
+    )
+    scene = Scene(load(pretrained.folder("car-racing"), None, torch.device("cpu"), acting=acting), seed=3)
+    world, stride = scene.world, scene.loaded.timing.stride
+    states, drawn = [], []
+    for _ in range(2 + 6 * 5 * stride):
+        scene.advance()
+        states.append(scene.world.state().astype(float))
+        drawn.append(scene.imagined())
+    car = world.course(np.stack(states)[None, :1], 1)[0, 0]
+    assert drawn[0]["way"] == [] and drawn[0]["goal"] is None
+    for number in range(1 + 5 * 5 * stride, 1 + 6 * 5 * stride):
+        left = 5 * stride - 1 - (number - 1) % (5 * stride)
+        true = world.course(np.stack(states[number : number + left + 1])[None], 1 / 50)[0]
+        way, paths = np.array(drawn[number]["way"]), drawn[number]["paths"]
+        assert np.allclose(way[0], car) and len(way) == min(6, left + 1)
+        assert np.abs(way[-1] - true[-1]).max() < 0.03
+        assert 1 <= len(paths) <= 32 + 1 and all(np.allclose(path[0], car) for path in paths)
+    travelled = np.hypot(*(np.array(drawn[1 + 5 * 5 * stride]["way"])[-1] - car))
+    assert travelled > 0.02
+    scene.choose_policy("random")
+    scene.advance()
+    assert scene.imagined()["way"] == [] and scene.imagined()["paths"] == []
     scene.close()
 
 
@@ -188,6 +218,7 @@ def test_learned_parts_are_fitted_with_progress(car: Path, tmp_path: Path, capsy
     acting = Acting("prior", ("fit_steps=3", "samples=4"), ("reward:fit_steps=3", "value:fit_steps=3"))
     loaded = load(copy, None, torch.device("cpu"), acting=acting, fit=Store(car.parent / "store"))
     said = capsys.readouterr().err
+    assert (copy / "planning-states.safetensors").exists()
     for kind in ("policy", "reward", "value"):
         assert f"fit: {kind}, to " in said and (copy / f"planning-{kind}.safetensors").exists()
     scene = Scene(loaded)
@@ -195,12 +226,12 @@ def test_learned_parts_are_fitted_with_progress(car: Path, tmp_path: Path, capsy
     for _ in range(10):
         moment = scene.advance()
         assert scene.world.action_space.contains(scene.past[-1][1])
-    assert moment.energy is not None and scene.imagined()["ahead"] == 8 and scene.imagined()["way"] == []
+    assert moment.energy is not None and scene.imagined()["ahead"] == 8
     with pytest.raises(TinyJEPAError, match="sets no goal"):
         scene.point(0.5, 0.5)
     scene.close()
     again = load(copy, None, torch.device("cpu"), acting=replace(acting, options=("fit_steps=3",)))
-    assert again.planning is not None, "what was fitted is kept"
+    assert again.planning is not None and again.planning.reader.reads, "what was fitted is kept"
 
 
 def test_bad_choices_of_a_planner_are_one_line(logo: Path, capsys: pytest.CaptureFixture[str]) -> None:

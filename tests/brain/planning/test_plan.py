@@ -26,6 +26,7 @@ from shared.errors import TinyJEPAError
 from shared.registry import Registry
 from shared.store.reader import Store
 from shared.worlds import make_world
+from shared.worlds.car_racing import CarRacing
 from shared.worlds.tasks import tasks
 from tests.support.planning import cost, planner, setting
 
@@ -149,7 +150,8 @@ def test_learned_parts_are_kept_unless_another_store_is_chosen(trained: Path, tm
     chosen = plan(here, tmp_path / "a", *options, "--fit", str(other))
     head = here / "run" / "planning-inverse.safetensors"
     weights = head.read_bytes()
-    assert chosen["fitted_to"] == plan(here, tmp_path / "b", *options)["fitted_to"] == {"inverse": str(other)}
+    both = {"inverse": str(other), "states": str(other)}
+    assert chosen["fitted_to"] == plan(here, tmp_path / "b", *options)["fitted_to"] == both
     assert head.read_bytes() == weights
     assert plan(here, tmp_path / "c", *options, "--fit", str(here / "store"))["fitted_to"] != chosen["fitted_to"]
     assert head.read_bytes() != weights
@@ -241,8 +243,18 @@ def test_at_the_end_ever_and_held() -> None:
         assert found == {"at_end": at_end, "ever": ever, "held": held}
 
 
+class Drawn(CarRacing):
+    """It counts its pictures, and those of its copies."""
+
+    pictures = 0
+
+    def frame(self) -> np.ndarray:
+        Drawn.pictures += 1
+        return super().frame()
+
+
 def test_copies_of_a_world_foresee_what_it_does() -> None:
-    world = make_world("car-racing", 16)
+    world = Drawn(16)
     world.reset(seed=3)
     for _ in range(30):
         world.step(np.array([0.1, 0.5, 0.0], np.float32))
@@ -250,7 +262,9 @@ def test_copies_of_a_world_foresee_what_it_does() -> None:
     assert isinstance(dynamics, Copies) and isinstance(true_dynamics(make_world("two-room")), TrueState)
     z = dynamics.observe(np.zeros(0), world.state())
     plans = torch.tensor([[0.2, 0.3, 0.0], [-0.3, 0.0, 0.5]])[:, None].repeat(1, 3, 2)
+    drawn = Drawn.pictures
     future = dynamics.rollout(z.expand(2, -1), plans)
+    assert Drawn.pictures == drawn and world.drawing, "nobody looks at what copies do"
     earned = [world.step(np.array([0.2, 0.3, 0.0], np.float32))[1] for _ in range(6)]
     assert future[0, -1, 0].item() == pytest.approx(sum(earned), abs=1e-6)
     assert future[0, -1, 2:].numpy() == pytest.approx(world.state(), abs=1e-2)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from gymnasium.envs.box2d import car_racing as reference
@@ -17,6 +18,7 @@ from benchmarks.car_racing_behaviours import BEHAVIOURS
 from benchmarks.car_racing_fidelity import Reference, fidelity, lockstep, reduced, ssim
 from shared.errors import TinyJEPAError
 from shared.worlds.car_racing import CarRacing
+from shared.worlds.car_racing.situations import Driver
 from shared.worlds.car_racing.track import CentreLine, Track
 
 
@@ -235,6 +237,35 @@ def test_render_is_gymnasiums_drawing() -> None:
     picture = ours.render()
     assert picture is not None and picture.shape == (400, 600, 3)
     np.testing.assert_array_equal(picture, theirs.render())
+
+
+@pytest.mark.parametrize("options", [{}, {"hud": True, "factors": {"camera_zoom": 0.8}}], ids=["plain", "other-camera"])
+def test_a_course_leads_to_where_the_car_gets(options: dict[str, Any]) -> None:
+    """A dot on the ground, where the car is 24 frames later, is drawn in the picture of now where the course ends."""
+    env = CarRacing(**options)
+    env.reset(seed=17)
+    driver = Driver(env, np.random.default_rng(0))
+    for _ in range(100):
+        env.step(driver.act())
+    picture, now, states = env.frame().astype(int), env.fork(), [env.state()]
+    for _ in range(24):
+        env.step(driver.act())
+        states.append(env.state())
+    texture, scale = now.renderer.texture, now.renderer.scale
+    assert env.car is not None
+    place = [round((at + reference.PLAYFIELD) * scale - 0.5) for at in (env.car.x, env.car.y)]
+    cv2.circle(texture, place, round(2 * scale), (0, 0, 255, 0), -1)
+    rows, columns = np.nonzero(np.abs(now.frame().astype(int) - picture).sum(2) > 150)
+    assert len(rows) > 3 and not (picture[rows, columns, 2] > 200).any()
+    drawn = (np.array([columns.mean(), rows.mean()]) + 0.5) / 64
+    path = np.stack(states).astype(np.float64)
+    courses = now.course(np.stack([path, path]), 1 / 50)
+    start = now.course(path[None, :1], 1 / 50)[0]
+    assert courses.shape == (2, 25, 2) and np.array_equal(courses[0, :1], start) and start[0, 0] == 0.5
+    assert np.hypot(*(start[0] - drawn)) > 0.25, "it drives on"
+    for every in (1, 4):
+        end = now.course(path[None, ::every], every / 50)[0, -1]
+        assert np.hypot(*(end - drawn)) < 1.5 / 64
 
 
 def test_a_frame_is_the_callers_own() -> None:
