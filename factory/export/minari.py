@@ -38,6 +38,7 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
         raise TinyJEPAError(f"{spec.world} has no actions, and a Minari data set needs them: export as hdf5 or npz")
     world = stored_world(spec.world, spec.frame_shape[0], spec.world_options, trust=True)  # the caller has asked
     path.mkdir()
+    path = path.absolute()  # Minari counts the size of a relative one in the wrong folder
     space = gym.spaces.Box(0, 255, spec.frame_shape, np.uint8)
     storage = MinariStorage.new(path / "data", space, world.action_space, _recipe(store), jpeg_encoding=False)
     for start in range(0, len(store.episodes), BATCH):

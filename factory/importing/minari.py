@@ -52,7 +52,7 @@ class Minari(Reader):
             for number, found in zip(numbers, about)
         ]
         parts = _parts(self._dataset.observation_space)
-        images = [key for key, space in parts.items() if may_be_image(space)]
+        images = [key for key, space in parts.items() if may_be_image(space) or _of_two_channels(space)]
         self._image = one_of(images, choice.image, "image of the observation", "--image", ["pixels", "image"])
         shapes = {key: space.shape for key, space in parts.items() if isinstance(space, gym.spaces.Box)}
         shapes |= {f"{INFO}{key}": value.shape[1:] for key, value in _infos(first).items()}
@@ -109,6 +109,11 @@ def _parts(space: gym.Space[Any], above: str = "") -> dict[str, gym.Space[Any]]:
     for key, part in space.spaces.items():
         parts |= _parts(part, f"{above}/{key}" if above else str(key))
     return parts
+
+
+def _of_two_channels(space: gym.Space[Any]) -> bool:
+    """Whether an observation is a frame as the two rooms' exports have it, uint8 (H, W, 2)."""
+    return space.dtype == np.uint8 and space.shape is not None and len(space.shape) == 3 and space.shape[2] == 2
 
 
 def _infos(episode: Any) -> dict[str, np.ndarray]:

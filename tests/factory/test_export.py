@@ -115,6 +115,16 @@ def test_lerobot_by_its_own_library(store: Store, tmp_path: Path) -> None:
         assert np.array_equal(shown, frames[row])
 
 
+@pytest.mark.parametrize("form", ["hdf5", "npz", "minari", "lerobot"])
+def test_a_relative_path(form: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if form == "minari" and not store.spec.action_dim:
+        pytest.skip("Minari needs actions")
+    source = Path(store.path).absolute()
+    monkeypatch.chdir(tmp_path)
+    assert export_store(source, form, Path("out")) == 20
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_refusals(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "there").write_text("mine")
     for form, out, words in (("hdf6", "new", "Did you mean 'hdf5'"), ("hdf5", "there", "exists")):

@@ -27,10 +27,11 @@ from tests.support import sources
 from tests.support.sources import write_video
 
 
-@pytest.mark.parametrize("world", ["car-racing", "CartPole-v1"])
+@pytest.mark.parametrize("world", ["car-racing", "CartPole-v1", "two-room"])
 @pytest.mark.parametrize("form", [*FORMATS])
 def test_every_export_can_be_imported_bit_for_bit(world: str, form: str, tmp_path: Path) -> None:
-    collect(tmp_path / "store", make_job(world, frame_size=16, max_episode_steps=20), episodes=3)
+    size = None if world == "two-room" else 16
+    collect(tmp_path / "store", make_job(world, frame_size=size, max_episode_steps=20), episodes=3)
     store = Store(tmp_path / "store")
     export_store(tmp_path / "store", form, tmp_path / ("out.h5" if form == "hdf5" else "out"))
     reader = open_source(tmp_path / ("out.h5" if form == "hdf5" else "out"))
@@ -40,6 +41,9 @@ def test_every_export_can_be_imported_bit_for_bit(world: str, form: str, tmp_pat
     assert len(back.spec.state_names) == len(store.spec.state_names)
     for ours, theirs in zip(store.episodes, back.episodes, strict=True):
         before, after = store.read_episode(ours), back.read_episode(theirs)
+        if world == "two-room" and form == "lerobot":  # its PNG hold two channels and a third of zeros
+            assert not after["frame"][..., 2].any()
+            after["frame"] = after["frame"][..., :2]
         assert all(np.array_equal(before[name], after[name]) for name in before if name != "episode")
         assert (ours.terminated, ours.truncated) == (theirs.terminated, theirs.truncated)
 
