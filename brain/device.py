@@ -106,12 +106,12 @@ def compiled(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW, computed in one pass over each parameter; on a GPU with the rate in a tensor there (``set_rate``)."""
+    """AdamW; on a GPU one kernel for all parameters, with the rate in a tensor there (``set_rate``)."""
     trained = list(parameters)
-    kinds = {parameter.device.type for parameter in trained}
-    rate = torch.tensor(learning_rate, device=trained[0].device) if kinds == {"cuda"} else learning_rate
-    fused = kinds in ({"cuda"}, {"cpu"})
-    return torch.optim.AdamW(trained, lr=rate, weight_decay=weight_decay, fused=fused)
+    if not all(parameter.device.type == "cuda" for parameter in trained):
+        return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay)
+    rate = torch.tensor(learning_rate, device=trained[0].device)
+    return torch.optim.AdamW(trained, lr=rate, weight_decay=weight_decay, fused=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -15,8 +15,8 @@ from brain.parts import COSTS, PLANNERS
 from brain.planning.actions import ActionSpace, Categorical, Gaussian, coloured, shift
 from brain.planning.costs.base import Goal, WeightedSum
 from brain.planning.dynamics import Counted, Imagined
-from brain.planning.evaluation import Linear
 from brain.planning.learned import Head
+from brain.planning.paths import Linear
 from brain.planning.planners.base import Plan, Problem
 from factory.cli import cli as factory
 from shared.cli.console import run
@@ -306,8 +306,9 @@ def test_states_are_read_from_few_and_from_many_latents(count: int) -> None:
     rng = np.random.default_rng(0)
     states = rng.normal(size=(count, 2))
     latents = states @ rng.normal(size=(2, 100)) + 3
-    read = Linear(latents.astype(np.float32), states)
-    assert read(latents[:5]) == pytest.approx(states[:5], abs=1e-2)
+    read = Linear(100, 2)
+    read.fit(latents.astype(np.float32), states)
+    assert read(torch.from_numpy(latents[:5])).numpy() == pytest.approx(states[:5], abs=1e-2)
 
 
 @pytest.mark.parametrize("grid", [False, True], ids=["vector", "grid"])
