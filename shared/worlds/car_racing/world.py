@@ -20,6 +20,7 @@ from shared.worlds.car_racing.axes import AXES
 from shared.worlds.car_racing.car import DT, Car
 from shared.worlds.car_racing.contacts import Contacts
 from shared.worlds.car_racing.factors import FACTORS, car_colour, colours
+from shared.worlds.car_racing.reckoning import dead_reckoning
 from shared.worlds.car_racing.renderer import Renderer
 from shared.worlds.car_racing.road import DRIVING
 from shared.worlds.car_racing.situations import Driver
@@ -251,12 +252,8 @@ class CarRacing(World):
 
     def course(self, states: np.ndarray, seconds: float) -> np.ndarray:
         """The car's way by dead reckoning: its speeds, forwards, to the left and around, summed up over time."""
-        ahead, left, turning = (states[..., self.state_names.index(name)] for name in MOTION)
-        heading = summed(turning, seconds)
-        sin, cos = np.sin(heading), np.cos(heading)
-        return self.renderer.shares(
-            right=-summed(ahead * sin + left * cos, seconds), ahead=summed(ahead * cos - left * sin, seconds)
-        )
+        forward, left, turning = (states[..., self.state_names.index(name)] for name in MOTION)
+        return self.renderer.shares(*dead_reckoning(forward, left, turning, seconds))
 
     def fork(self) -> CarRacing:
         """An independent copy at this moment. Its physics goes on as here but for the solver's warm start, rounding."""
@@ -350,9 +347,3 @@ class CarRacing(World):
                 car.hull.angularVelocity,
             )
         return frame
-
-
-def summed(rates: np.ndarray, seconds: float) -> np.ndarray:
-    """The integral of rates (N, T), ``seconds`` apart, from the first on, by trapezoids: (N, T)."""
-    steps = np.cumsum((rates[:, 1:] + rates[:, :-1]) * (seconds / 2), 1)
-    return np.concatenate([np.zeros_like(steps[:, :1]), steps], 1) if steps.size else np.zeros_like(rates)
