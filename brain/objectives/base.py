@@ -117,6 +117,9 @@ class RegularisedOptions(ObjectiveOptions):
     expander: int = Field(
         0, ge=0, le=8192, description="width of VICReg's expander (projector); 0 = the losses act on the latent"
     )
+    centre_cells: bool = Field(
+        True, description="of a grid: take each cell's mean over the batch away before variance, covariance and sigreg"
+    )
 
 
 class Regularised(Objective):
@@ -138,6 +141,8 @@ class Regularised(Objective):
         super().check(options, recipe)
         if options.expander and recipe.encoder.part().latents != "vector":
             raise ValueError("the expander takes vectors, no grids: set objective.expander=0")
+        if not options.centre_cells and recipe.encoder.part().latents == "vector":
+            raise ValueError("a vector has no cells: leave objective.centre_cells out")
 
     def regularised(self, *views: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum and unweighted terms of variance, covariance and SIGReg, each summed over the views.
@@ -145,7 +150,7 @@ class Regularised(Objective):
         Views are (N, D), or (N, T, D) of a grid, of which every cell is a sample (``brain.objectives.losses.samples``).
         Of several processes each gives its share, and the terms are those of the whole batch.
         """
-        views = tuple(samples(gathered(z)) for z in views)
+        views = tuple(samples(gathered(z), self.options.centre_cells) for z in views)
         parts = {
             "variance": torch.stack([self.variance(z) for z in views]).sum(),
             "covariance": torch.stack([self.covariance(z) for z in views]).sum(),

@@ -17,14 +17,16 @@ from brain.models.layers.mlp import mlp
 from brain.models.space import LatentSpace
 
 
-def samples(z: Tensor) -> Tensor:
+def samples(z: Tensor, centred: bool = True) -> Tensor:
     """What variance, covariance and SIGReg see of latents: (N, D) as they are; of grids (N, T, D) all cells, (N T, D),
-    each cell's mean over the batch taken away.
+    each cell's mean over the batch taken away if ``centred``.
 
-    With the means, patterns that padding and things that never move make across cells would satisfy the hinge, and what
-    moves would not have to be encoded.
+    With the means, patterns that padding and things that never move make across cells satisfy the hinge, and what moves
+    need not be encoded.
     """
-    return z if z.ndim == 2 else (z - z.mean(0)).flatten(0, 1)
+    if z.ndim == 2:
+        return z
+    return (z - z.mean(0) if centred else z).flatten(0, 1)
 
 
 class InvarianceLoss(nn.Module):

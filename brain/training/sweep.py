@@ -30,6 +30,8 @@ from shared.registry import closest
 
 TABULATED = ("teleport", "hard", "wrong-action-4")
 """The negatives in the table."""
+AHEAD = (4, 16)
+"""Model steps of the forecast states in the table."""
 
 
 @dataclass(frozen=True)
@@ -198,12 +200,14 @@ def table(plan: Sequence[Job], columns: Sequence[str] = ()) -> tuple[list[str], 
 
 
 def check_columns(names: Sequence[str]) -> None:
-    """Refuse what no run will ever have: ``R2 STATE`` depends on the world, the others do not."""
-    known = [f"{kind} {what}" for kind in TABULATED for what in ("AUC", "baseline", "oracle")]
+    """Refuse what no run will ever have; what names a state depends on the world."""
+    known = [f"{kind} {what}" for kind in TABULATED for what in ("AUC", "AUC plain", "baseline", "oracle")]
+    known += ["violations AUC", "violations pairs", "violations found"]
     known += ["rollout 4", "persistence 4", "embedding std", "effective rank", "images/CPU s"]
+    of_states = ["R2 STATE", *(f"error {steps} STATE" for steps in AHEAD)]
     for name in names:
-        if name not in known and not name.startswith("R2 "):
-            raise TinyJEPAError(closest(name, [*known, "R2 STATE"], "column"))
+        if name not in known and not any(name.startswith(column.removesuffix("STATE")) for column in of_states):
+            raise TinyJEPAError(closest(name, [*known, *of_states], "column"))
 
 
 def write(plan: Sequence[Job], out: Path, columns: Sequence[str] = ()) -> Path:
@@ -248,8 +252,13 @@ def _figures(job: Job) -> dict[str, float]:
         scores = judged.energy.kinds[kind].auc if kind in judged.energy.kinds else {}
         known = [value for name in BASELINES if (value := scores.get(name)) is not None]
         add(f"{kind} AUC", scores.get("model"))
+        add(f"{kind} AUC plain", scores.get("plain"))
         add(f"{kind} baseline", max(known, default=None))
         add(f"{kind} oracle", scores.get(UPPER_BOUND))
+    if (mean := judged.violations_mean) is not None:
+        add("violations AUC", mean.auc)
+        add("violations pairs", mean.relative_accuracy)
+        add("violations found", mean.detection_rate)
     if judged.main_probes is not None:
         for name, score in judged.main_probes[1].get("model", {}).items():
             add(f"R2 {name}", score)
@@ -257,6 +266,10 @@ def _figures(job: Job) -> dict[str, float]:
         at = judged.rollout.steps.index(4.0)
         add("rollout 4", judged.rollout.model[at])
         add("persistence 4", judged.rollout.persistence[at])
+    for name, errors in judged.forecasts.states.items():
+        for steps in AHEAD:
+            if steps in judged.forecasts.steps:
+                add(f"error {steps} {name}", errors["model"][judged.forecasts.steps.index(steps)])
     if judged.latent is not None:
         add("embedding std", judged.latent.embedding_std)
         add("effective rank", judged.latent.effective_rank)

@@ -21,7 +21,8 @@ from brain.models.layers.cells import to_cells, to_tokens
 from brain.models.predictors.grid import GridPredictor, GridPredictorOptions
 from brain.models.predictors.grid_transformer import GridTransformer, GridTransformerOptions
 from brain.models.space import LatentSpace
-from brain.models.world_model import WorldModel
+from brain.models.world_model import WorldModel, make_encoder
+from brain.objectives.base import Regularised, make_objective
 from brain.objectives.collapse import effective_rank, embedding_std
 from brain.objectives.losses import CovarianceLoss, VarianceLoss, samples
 from shared.errors import TinyJEPAError
@@ -113,6 +114,19 @@ def test_patterns_across_cells_are_no_variance() -> None:
     assert effective_rank(one) == pytest.approx(1, abs=0.01)
     vectors = torch.randn(9, 4, generator=generator)
     assert samples(vectors) is vectors
+
+
+def test_cells_need_not_be_centred() -> None:
+    """Then walls satisfy the hinge. A vector has no cells to centre."""
+    walls = 5 * torch.randn(1, 35, 6, generator=torch.Generator().manual_seed(0)).expand(64, -1, -1)
+    assert float(VarianceLoss()(samples(walls, centred=False))) == 0
+    chosen = recipes.load("two-room-grid", ["objective.centre_cells=false"])
+    objective = make_objective(chosen, make_encoder(chosen, (65, 65, 2)), 2)
+    assert isinstance(objective, Regularised)
+    parts = objective.regularised(walls, generator=torch.Generator())[1]
+    assert float(parts["variance"]) == 0 and float(parts["covariance"]) > 0.1
+    with pytest.raises(TinyJEPAError, match="a vector has no cells"):
+        recipes.load("two-room", ["objective.centre_cells=false"])
 
 
 def a_model(*overrides: str) -> WorldModel:

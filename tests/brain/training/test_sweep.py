@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from brain import recipes
 from brain.cli import cli
 from brain.runs.intervals import interval_text
 from brain.training.sweep import combined, product, read_settings, split_values
@@ -52,6 +53,16 @@ def test_named_settings_are_combined_with_varied_ones(tmp_path: Path) -> None:
         read_settings(tmp_path / "nowhere.toml")
 
 
+ABLATIONS = sorted((Path(__file__).parents[3] / "benchmarks" / "ablations").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_the_ablations_settings_are_recipes(path: Path) -> None:
+    """Each file is named after the recipe that it changes, and no two of its settings are the same recipe."""
+    made = [recipes.load(path.stem, setting.overrides) for setting in read_settings(path)]
+    assert made[0] == recipes.load(path.stem) and all(one not in made[:at] for at, one in enumerate(made))
+
+
 def test_intervals_are_students() -> None:
     assert interval_text([1.0, 2.0, 3.0]) == "2 ± 2.5"  # 4.303 * 1 / sqrt(3)
     assert interval_text([0.5]) == "0.5" and interval_text([]) == "–"
@@ -68,7 +79,10 @@ def test_a_sweep_trains_every_setting_and_keeps_what_is_there(
     assert "2 runs, 0 judged before" in output.err and "hard AUC" in output.out
     runs = json.loads((out / "sweep.json").read_text())
     assert [entry["setting"][-1] for entry in runs] == ["objective.variance=1", "objective.variance=4"]
-    assert all(0 <= entry["figures"]["teleport AUC"] <= 1 and entry["figures"]["images/CPU s"] > 0 for entry in runs)
+    for figures in (entry["figures"] for entry in runs):
+        shares = ("teleport AUC", "hard AUC plain", "violations AUC", "violations pairs", "violations found")
+        assert all(0 <= figures[name] <= 1 for name in shares)
+        assert figures["images/CPU s"] > 0 and figures["error 4 x"] > 0
     assert (out / "sweep.md").read_text().count("1 of 1") == 2
     before = {path: path.stat().st_mtime_ns for path in out.rglob("judge.json")}
     assert len(before) == 2
