@@ -38,6 +38,8 @@ from shared.errors import TinyJEPAError
 from shared.worlds import world_class
 
 ENCODER_SHARE = 0.8
+LATENTS = 40_000
+"""Embedded for stage 2 at most: the budget does not count them, and ResNet-18 makes some hundred a second."""
 JUDGED_FRAMES = 40_000
 FIGURES = ("violations_auc", "hard_auc", "wrong_action_auc")
 """Keys of ``judge.json``'s headline in table and picture, beside the error of the main states after ``AHEAD`` steps."""
@@ -83,6 +85,8 @@ def train(folder: Path, point: Point, store: Path, against: Path, given: argpars
     seconds = duration(point.budget)
     world_default = world_class(given.world).default_recipe or recipes.DEFAULT
     changes = [*overrides(point.recipe, world_default), *given.set]
+    if recipes.load(point.recipe).prediction.max_latents > LATENTS:
+        changes.insert(0, f"prediction.max_latents={LATENTS}")
     where = ("--store", str(store), "--run", str(folder), "--recipe", point.recipe, "--seed", str(point.seed))
     words = [word for change in changes for word in ("--set", change)]
     for stage, share in (("encoder", ENCODER_SHARE), ("predictor", 1 - ENCODER_SHARE)):
