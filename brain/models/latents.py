@@ -193,13 +193,17 @@ def read_actions(store: Store, table: LatentTable) -> None:
 
 
 def embed_episodes(
-    model: WorldModel, store: Store, episodes: Sequence[EpisodeRef], limit: int | None = None
+    model: WorldModel,
+    store: Store,
+    episodes: Sequence[EpisodeRef],
+    limit: int | None = None,
+    tell: Callable[[float], None] = lambda done: None,
 ) -> LatentWindows:
     """Every observation of the episodes under the model's frozen encoder, on the model's device.
 
     With ``limit``, only as many evenly spread episodes as give about that many latents. Episodes shorter than a
     stack are left out; raises ``TinyJEPAError`` where none is left. Several processes share the episodes, and each then
-    has all latents.
+    has all latents. ``tell`` hears after each episode which share is done.
     """
     timing = Timing.of(model.recipe.observation)
     refs = choose(episodes, timing, limit, steps=0)
@@ -211,7 +215,8 @@ def embed_episodes(
     table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
     share = slice(distributed.rank(), None, distributed.world_size())
     table.latents["model"] = np.zeros((sum(map(len, table.sampled)), *model.latent_shape), np.float32)
-    embed(store, table, {"model": encoder_of(model)}, fields=("action",), share=share)
+    told = [lambda episode, frames: tell((episode + 1) / len(refs))]
+    embed(store, table, {"model": encoder_of(model)}, fields=("action",), visitors=told, share=share)
     for array in (table.latents["model"], table.action):  # what other processes embedded is zero here
         distributed.add_up(torch.from_numpy(array))
     return table.windows(table.latents["model"], model.device)

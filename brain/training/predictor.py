@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,6 +22,7 @@ from brain.runs import checkpoint
 from brain.runs.folder import Run
 from brain.training.graph import StepGraph
 from brain.training.loop import Budget, Loop, one_cycle, progress
+from shared.cli.watch import duration
 from shared.errors import TinyJEPAError
 
 CALIBRATED = 1_000
@@ -48,7 +52,8 @@ def train_predictor(
             f"prediction.batch {section.batch} does not divide among {ranks} processes: set it to a multiple"
         )
     known = progress(run, "predictor").get("known") or feed.known()
-    table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents)
+    tell = Embedding(quiet or not distributed.first())
+    table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents, tell)
     if section.start == "joint":
         checkpoint.restore(run.encoder, model.dynamics.predictor, checkpoint.load(run.encoder)[0], "predictor")
     else:
@@ -190,3 +195,19 @@ def _starts(table: LatentWindows, section: schema.Prediction) -> Tensor:
             "collect longer episodes, or lower prediction.rollout or observation.stride"
         )
     return starts
+
+
+class Embedding:
+    """Says every so many seconds how far the embedding is. With a large encoder on a CPU it outlasts the training."""
+
+    def __init__(self, quiet: bool, every: float = 10.0) -> None:
+        self._quiet, self._every = quiet, every
+        self._started = self._printed = time.monotonic()
+
+    def __call__(self, done: float) -> None:
+        now = time.monotonic()
+        if self._quiet or now - self._printed < self._every:
+            return
+        self._printed, left = now, (now - self._started) * (1 - done) / done
+        hint = "; a smaller prediction.max_latents embeds fewer" if left > 120 else ""
+        print(f"embedding: {100 * done:.0f} %, {duration(left)} left{hint}", file=sys.stderr, flush=True)

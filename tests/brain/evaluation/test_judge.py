@@ -22,7 +22,7 @@ from brain.reports.evidence import judge
 from brain.reports.report import write_report
 from brain.runs.figures import headline
 from brain.runs.folder import Run
-from brain.training.predictor import fit_scale
+from brain.training.predictor import Embedding, fit_scale
 from shared.errors import TinyJEPAError
 from shared.store.dataset import create_store
 from shared.store.reader import Store
@@ -99,6 +99,15 @@ def figures(run: Path) -> dict[str, Any]:
 
     result: dict[str, Any] = json.loads((run / "judge.json").read_text(encoding="utf-8"), parse_constant=refuse)
     return result
+
+
+def test_embedding_tells_how_far_it_is(store: Store, model: WorldModel, capsys: pytest.CaptureFixture[str]) -> None:
+    done: list[float] = []
+    embed_episodes(model, store, store.split("train"), tell=done.append)
+    assert done == sorted(done) and len(done) == len(store.split("train")) and done[-1] == 1
+    for share, quiet in ((0.25, True), (0.5, False)):
+        Embedding(quiet, every=0)(share)
+    assert re.fullmatch(r"embedding: 50 %, 0 s left\n", capsys.readouterr().err)
 
 
 def test_every_kind_stands_beside_its_baselines_and_upper_bound(figures: dict[str, Any]) -> None:
