@@ -107,7 +107,7 @@ def test_embedding_tells_how_far_it_is(store: Store, model: WorldModel, capsys: 
     assert done == sorted(done) and len(done) == len(store.split("train")) and done[-1] == 1
     for share, quiet in ((0.25, True), (0.5, False)):
         Embedding(quiet, every=0)(share)
-    assert re.fullmatch(r"embedding: 50 %, 0 s left\n", capsys.readouterr().err)
+    assert re.fullmatch(r"embedding: 50 %, \d+ s left\n", capsys.readouterr().err)
 
 
 def test_every_kind_stands_beside_its_baselines_and_upper_bound(figures: dict[str, Any]) -> None:
