@@ -1,12 +1,12 @@
-"""CPU seconds of judging, beside an earlier version of the code, and whether both measure the same.
+"""Seconds of judging, beside an earlier version of the code, and whether both measure the same.
 
     git worktree add /tmp/before COMMIT
     python -m benchmarks.judge RUN [RUN ...] [--before /tmp/before] [--repeats 3]
 
-Each run folder is copied and judged by a process of its own, one thread, the versions in turn. Prints the CPU seconds
-of ``brain judge`` without starting Python, median [min–max], their ratio repeat by repeat, and, by part of
-``judge.json``, how many figures there are and the largest difference between the versions; then the same without what
-the judge itself trains, whose roundings add up.
+Each run folder is copied and judged by a process of its own, one thread of PyTorch, the versions in turn. Prints the
+seconds by the clock and the CPU seconds, with those of the judge's own processes, of ``brain judge`` without starting
+Python, median [min–max], the ratios repeat by repeat, and, by part of ``judge.json``, how many figures there are and
+the largest difference between the versions; then the same without what the judge itself trains, whose roundings add up.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ import typer
 
 from benchmarks.training_steps import ratios, rows_of, spread
 
+UNITS = ("s", "CPU s")
 TRAINED = ("random-encoder", "upper_bound", "oracle")
 HERE = Path(__file__).parents[1]
 JUDGE = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 import torch
 from brain.data.place import open_store
@@ -39,14 +40,15 @@ torch.set_num_threads(1)
 run = Run(Path(sys.argv[1]))
 store = open_store(run, None)[0]
 model = WorldModel.load(run.path, store.spec, torch.device("cpu"))
-started = time.process_time()
+before = os.times()
 judge(model, store, run, quiet=True)
-print(time.process_time() - started)
+after = os.times()
+print(after.elapsed - before.elapsed, sum(after[:4]) - sum(before[:4]))
 """
 
 
-def judged(run: Path, code: Path) -> tuple[float, dict[str, Any]]:
-    """CPU seconds of judging a copy of the run by the code of a checkout, and its ``judge.json``."""
+def judged(run: Path, code: Path) -> tuple[float, float, dict[str, Any]]:
+    """Seconds and CPU seconds of judging a copy of the run by the code of a checkout, and its ``judge.json``."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / run.name
         shutil.copytree(run, copy)
@@ -55,7 +57,8 @@ def judged(run: Path, code: Path) -> tuple[float, dict[str, Any]]:
             [sys.executable, "-c", JUDGE, str(copy)], cwd=code, env=environment, check=True, capture_output=True,
             text=True,
         )  # fmt: skip
-        return float(done.stdout.split()[-1]), json.loads((copy / "judge.json").read_text())
+        clock, cpu = (float(word) for word in done.stdout.split()[-2:])
+        return clock, cpu, json.loads((copy / "judge.json").read_text())
 
 
 def numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
@@ -93,18 +96,23 @@ def main(
     repeats: int = 3,
 ) -> None:
     versions = {"before": before.resolve(), "now": HERE} if before else {"now": HERE}
-    table = [["run", *(f"{name}, CPU s" for name in versions), *(["now / before"] if before else [])]]
+    columns = [*versions, *(["now / before"] if before else [])]
+    table = [["run", *(f"{name}, {unit}" for unit in UNITS for name in columns)]]
     changes: list[list[str]] = []
     for run in runs:
-        seconds: dict[str, list[float]] = {name: [] for name in versions}
+        spent: dict[str, dict[str, list[float]]] = {unit: {name: [] for name in versions} for unit in UNITS}
         figures: dict[str, dict[str, Any]] = {}
         for _ in range(repeats):
             for name, code in versions.items():
-                taken, figures[name] = judged(run.resolve(), code)
-                seconds[name].append(taken)
-        row = [figures["now"]["recipe"]["name"], *(spread(values, 1) for values in seconds.values())]
+                *taken, figures[name] = judged(run.resolve(), code)
+                for unit, value in zip(UNITS, taken, strict=True):
+                    spent[unit][name].append(value)
+        row = [figures["now"]["recipe"]["name"]]
+        for seconds in spent.values():
+            row += [spread(values, 1) for values in seconds.values()]
+            if before:
+                row.append(spread(ratios(seconds["now"], seconds["before"]), 2))
         if before:
-            row.append(spread(ratios(seconds["now"], seconds["before"]), 2))
             changes += [[row[0], *change] for change in differences(figures["before"], figures["now"])]
         table.append(row)
     print("\n".join(rows_of(table)))

@@ -34,12 +34,12 @@ from brain.evaluation.energies import (
 from brain.evaluation.metrics import calibrate
 from brain.evaluation.negatives import HARD, KINDS, draw_anchors, propose
 from brain.evaluation.observers import Observers
-from brain.evaluation.pairs import draw_suites
+from brain.evaluation.pairs import Suites
 from brain.evaluation.rollouts import draw_rollouts, rollout_errors
 from brain.evaluation.samples import Samples, draw_samples, representations
 from brain.evaluation.state_forecasts import state_forecasts
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
-from brain.evaluation.violations import Findings, Strip, assess_violations
+from brain.evaluation.violations import Strip, assess_violations
 from brain.models.latents import LatentTable, embed, read_actions
 from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
@@ -77,10 +77,16 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     Everything is drawn from ``seed``: the same model, store and seed give the same figures. Raises
     ``TinyJEPAError`` for a store of another world or without held-out episodes, and for a model that diverged.
     """
+    check_fit(model.spec.model_dump(), store.spec, str(store.path), "judge it on its own store")
+    recipe = model.recipe
+    with Suites(store, Timing.of(recipe.observation), recipe.energy.violation_pairs, seed) as suites:
+        return _assess(model, store, suites, quiet, seed)
+
+
+def _assess(model: WorldModel, store: Store, suites: Suites, quiet: bool, seed: int) -> tuple[dict[str, Any], Evidence]:
     started = time.monotonic()
     recipe, states = model.recipe, States.of(store.spec)
     timing = Timing.of(recipe.observation)
-    check_fit(model.spec.model_dump(), store.spec, str(store.path), "judge it on its own store")
     samples = draw_samples(store, model, seed)
 
     _say(quiet, f"fitting the baselines on {len(samples.train)} train episodes")
@@ -132,22 +138,16 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
                 samples, states, probe, rollouts, spaces["model"], oracle, model.device
             )
     untrained = encoders["random-encoder"], spaces["random-encoder"]
-    found = judge_violations(store, Observers(model, form, untrained, oracle, states), seed, quiet)
+    if recipe.energy.violation_pairs:
+        _say(quiet, "making violations")
+    drawn = suites.draw()
+    observers = Observers(model, form, untrained, oracle, states)
+    found = assess_violations(drawn, observers, recipe.energy.false_alarm_rate) if drawn else None
     figures |= found.figures() if found else {}
     figures["headline"] = main_figures(figures, states)
     figures["seconds"] = round(time.monotonic() - started, 1)
     strips = found.strips if found else ()
     return figures, Evidence(samples.test, latents, scored, spaces["model"], form, seed, model.device, strips)
-
-
-def judge_violations(store: Store, observers: Observers, seed: int, quiet: bool) -> Findings | None:
-    """The world's violations that the recipe asks for; None if there are none."""
-    energy = observers.model.recipe.energy
-    if not energy.violation_pairs:
-        return None
-    _say(quiet, "making violations")
-    suites = draw_suites(store, Timing.of(observers.model.recipe.observation), energy.violation_pairs, seed)
-    return assess_violations(suites, observers, energy.false_alarm_rate) if suites else None
 
 
 def keep(run: Run, figures: Mapping[str, Any]) -> None:

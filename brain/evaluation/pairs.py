@@ -7,6 +7,7 @@ store has any of them.
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,8 +22,9 @@ from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, Split, split_by_seed
 from shared.worlds import stored_world
 from shared.worlds.base import World, action_dim
+from shared.worlds.drawing import Drawing, Order
 from shared.worlds.frame_violations import FRAME_VIOLATIONS
-from shared.worlds.violations import Moments, Pairs, draw_pairs, visible
+from shared.worlds.violations import ATTEMPTS, Moments, Pairs, visible
 
 STEPS = 8
 """Length of a continuation in model steps."""
@@ -47,32 +49,92 @@ class Suite:
     test: Sequence[Pairs]
 
 
-def draw_suites(store: Store, timing: Timing, count: int, seed: int) -> list[Suite]:
-    """``count`` test pairs of every violation and half as many for validation; half as many, too, of what is unseen.
+@dataclass(frozen=True)
+class Scenes:
+    """One part of a suite, which is drawn by itself."""
 
-    A world without violations of its own, or that is not installed here, gets the generic ones, made of the store's
-    frames. Empty where there are none: in mode state, or in episodes of less than a few model steps.
-    """
-    world = _world(store, {})
+    label: str
+    """of the suite"""
+    options: Mapping[str, Any]
+    """of the world, beside the store's"""
+    unseen: bool
+    split: Split
+    count: int
+    """pairs of each violation"""
+    few: int
+    """a violation with fewer pairs is left out"""
+
+
+class Suites:
+    """All violations of a store's world; a context manager. Processes of their own begin to draw them at once."""
+
+    def __init__(self, store: Store, timing: Timing, count: int, seed: int, cores: int | None = None) -> None:
+        """``count`` test pairs of each violation and half as many for validation; half as many, too, of what is unseen.
+
+        ``cores``: those that may be used, by default all; the pairs do not depend on them.
+        """
+        self._store, self._timing, self._count, self._seed = store, timing, count, seed
+        self._scenes = _scenes(store, count) if count else []
+        self._drawing = Drawing([self._order(scenes) for scenes in self._scenes], cores)
+
+    def __enter__(self) -> Suites:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._drawing.__exit__(*error)
+
+    def draw(self) -> list[Suite]:
+        """The run's own options first, then what is unseen; waits for the processes.
+
+        A world without violations of its own, or that is not installed here, gets the generic ones, made of the store's
+        frames. Empty where there are none: no pairs asked for, in mode state, or in episodes of less than a few model
+        steps.
+        """
+        if not self._scenes:
+            generic = self._count and not isinstance(self._store, StateStore)
+            made = [_stored(self._store, self._timing, self._count, self._seed)] if generic else []
+            return [suite for suite in made if suite.test and suite.validation]
+        found: dict[str, dict[Split, list[Pairs]]] = {}
+        for number, scenes in enumerate(self._scenes):
+            drawn = self._drawing.pairs(number)
+            if isinstance(self._store, StateStore):
+                drawn = [_coordinates(self._store, pairs) for pairs in drawn]
+            found.setdefault(scenes.label, {})[scenes.split] = [one for one in drawn if len(one) >= scenes.few]
+        unseen = {scenes.label: scenes.unseen for scenes in self._scenes}
+        return [Suite(label, unseen[label], of.get("validation", []), of["test"]) for label, of in found.items()]
+
+    def _order(self, scenes: Scenes) -> Order:
+        spec, timing = self._store.spec, self._timing
+        seeds = fresh_seeds(self._store, scenes.split, [self._seed, *scenes.label.encode()])
+        return Order(
+            spec.world, picture_shape(spec)[0], {**spec.world_options, **scenes.options},
+            [*itertools.islice(seeds, ATTEMPTS * scenes.count)], scenes.count, STEPS, max(PAST, timing.stack + 1),
+            timing.stride,
+        )  # fmt: skip
+
+
+def _scenes(store: Store, count: int) -> list[Scenes]:
+    """What the store's simulator is to draw; nothing for a world without violations of its own, or not installed."""
+    world = _world(store)
     if world is None or not world.violations:
-        suites = [] if isinstance(store, StateStore) else [_stored(store, timing, count, seed)]
-        return [suite for suite in suites if suite.test and suite.validation]
-    suites = [_simulated(world, "", world.unseen_episodes, store, timing, count, seed)]
+        return []
+    few, half = min(FEW, count), count // 2
+    wanted = [
+        Scenes("", {}, world.unseen_episodes, "test", count, few),
+        Scenes("", {}, world.unseen_episodes, "validation", max(half, FEW), few),
+    ]
     for label, options in world.unseen.items():
         if _is_new(world, options, store.spec.world_options):
-            other = _world(store, options)
-            assert other is not None
-            suites.append(_simulated(other, label, True, store, timing, count // 2, seed))
-            other.close()
+            wanted.append(Scenes(label, options, True, "test", half, min(FEW, half)))
     world.close()
-    return suites
+    return wanted
 
 
-def _world(store: Store, options: Mapping[str, Any]) -> World | None:
-    """The store's world with other options; None if it cannot be made."""
+def _world(store: Store) -> World | None:
+    """The store's world; None if it cannot be made."""
     spec = store.spec
     try:
-        world = stored_world(spec.world, picture_shape(spec)[0], {**spec.world_options, **options})
+        world = stored_world(spec.world, picture_shape(spec)[0], spec.world_options)
     except TinyJEPAError:
         return None
     if (world.observation_space.shape, action_dim(world.action_space)) == (picture_shape(spec), spec.action_dim):
@@ -85,19 +147,6 @@ def _is_new(world: World, options: Mapping[str, Any], trained: Mapping[str, Any]
     """Whether the run's own options show nothing of these: they leave them at their defaults."""
     defaults = inspect.signature(type(world)).parameters
     return all(trained.get(key, defaults[key].default) == defaults[key].default for key in options)
-
-
-def _simulated(world: World, label: str, unseen: bool, store: Store, timing: Timing, count: int, seed: int) -> Suite:
-    past = max(PAST, timing.stack + 1)
-
-    def draw(split: Split, pairs: int) -> list[Pairs]:
-        seeds = fresh_seeds(store, split, [seed, *label.encode()])
-        found = draw_pairs(world, world.violations, seeds, pairs, steps=STEPS, past=past, stride=timing.stride)
-        seen = [_coordinates(store, pairs) for pairs in found] if isinstance(store, StateStore) else found
-        return [pairs for pairs in seen if len(pairs) >= min(FEW, count)]
-
-    validation = [] if label else draw("validation", max(count // 2, FEW))
-    return Suite(label, unseen, validation, draw("test", count))
 
 
 def fresh_seeds(store: Store, split: Split, seed: Sequence[int]) -> Iterator[int]:

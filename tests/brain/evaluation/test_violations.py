@@ -18,7 +18,7 @@ from brain.data.windows import Timing
 from brain.evaluation.baselines import Fitted
 from brain.evaluation.judge import assess
 from brain.evaluation.observers import Observers, Surprise, observe
-from brain.evaluation.pairs import Suite, draw_suites, fresh_seeds
+from brain.evaluation.pairs import Suite, Suites, fresh_seeds
 from brain.evaluation.violations import assess_violations, choose_aggregates, means, scores
 from brain.models.world_model import WorldModel
 from brain.reports.evidence import judge
@@ -229,7 +229,8 @@ def test_layouts_that_training_may_have_shown_are_not_called_unseen(
         state_names=("x", "y", "wall_x", "door_y"), control_rate=10.0,
     )  # fmt: skip
     create_store(tmp_path / "rooms", spec)
-    suites = draw_suites(Store(tmp_path / "rooms"), TIMING, 8, 0)
+    with Suites(Store(tmp_path / "rooms"), TIMING, 8, 0) as drawing:
+        suites = drawing.draw()
     assert [suite.label for suite in suites] == labels
     assert [suite.unseen for suite in suites] == [label != "" for label in labels]
     for suite in suites:
