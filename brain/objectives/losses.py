@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from brain import distributed
 from brain.data.observations import to_device
 from brain.device import without_autocast
 from brain.models.layers.cells import to_cells
@@ -38,6 +39,20 @@ class InvarianceLoss(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b).square().mean()
+
+
+class RelativeErrorLoss(nn.Module):
+    """Mean over the steps of a rollout of the logarithm of each step's mean squared error.
+
+    Predictions and targets (N, K, ...), float, to a scalar of any sign. A step's gradient is divided by its own mean
+    squared error, that of the whole batch over all processes: late steps, whose errors are larger, do not outweigh the
+    early ones. Up to a factor it is the likelihood of a Gaussian with a variance for each step, at the best variances.
+    """
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        squared = (a - b).square().flatten(2).mean((0, 2))
+        whole = distributed.mean(squared.detach()).clamp_min(torch.finfo(squared.dtype).tiny)
+        return (whole.log() + (squared - squared.detach()) / whole).mean()
 
 
 class VarianceLoss(nn.Module):

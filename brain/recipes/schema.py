@@ -152,6 +152,11 @@ class Prediction(Section):
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
     gradient_clip: float = Field(0.0, ge=0, description="longest gradient of the predictor; 0 = no limit")
     steps: int = Field(4000, ge=1, description="optimiser steps when no --steps or --budget is given")
+    relative: bool = Field(
+        False,
+        description="true = the loss is the mean logarithm of each step's squared error, so that the late steps of "
+        "long rollouts do not outweigh the early ones",
+    )
     cells: float = Field(
         1.0, ge=0, description="of a grid with a vector: weight of the cells' error, the vector's is 1"
     )

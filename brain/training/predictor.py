@@ -16,7 +16,7 @@ from brain.device import adamw, one_thread, set_rate
 from brain.models.calibration import HORIZON
 from brain.models.latents import LatentWindows, embed_episodes
 from brain.models.world_model import Dynamics, WorldModel
-from brain.objectives.losses import GaussianNLL, InvarianceLoss
+from brain.objectives.losses import GaussianNLL, InvarianceLoss, RelativeErrorLoss
 from brain.recipes import schema
 from brain.runs import checkpoint
 from brain.runs.folder import Run
@@ -131,9 +131,10 @@ class DynamicsCriterion(nn.Module):
     both losses are sums over the two, the cells' rollout error ``cells`` times, and the likelihood is of every step.
     """
 
-    def __init__(self, dynamics: Dynamics, cells: float = 1.0) -> None:
+    def __init__(self, dynamics: Dynamics, cells: float = 1.0, relative: bool = False) -> None:
         super().__init__()
         self.dynamics, self.cells = dynamics, cells
+        self.loss = RelativeErrorLoss() if relative else InvarianceLoss()
 
     def forward(self, z: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Raw latents (B, rollout + 1, *shape) and action chunks (B, rollout, A) to two scalars."""
@@ -141,15 +142,16 @@ class DynamicsCriterion(nn.Module):
         space = self.dynamics.predictor.space
         if space.registers:
             predicted, log_variance = self.dynamics.unroll(z[:, 0], actions)
-            cells, vector = space.split(predicted - z[:, 1:])
+            (cells, vector), (true_cells, true_vector) = space.split(predicted), space.split(z[:, 1:])
             of_cells, of_vector = space.split(log_variance)
             nll = GaussianNLL()
-            likelihood = nll(cells.detach(), of_cells).mean() + nll(vector.detach(), of_vector).mean()
-            return self.cells * cells.square().mean() + vector.square().mean(), likelihood
+            likelihood = nll((true_cells - cells).detach(), of_cells).mean()
+            likelihood = likelihood + nll((true_vector - vector).detach(), of_vector).mean()
+            return self.cells * self.loss(cells, true_cells) + self.loss(vector, true_vector), likelihood
         predicted = self.dynamics.rollout(z[:, 0], actions)
         _, log_variance = self.dynamics.predict(z[:, 0], actions[:, 0])
         likelihood = GaussianNLL()((z[:, 1] - predicted[:, 0]).detach(), log_variance).mean()
-        return InvarianceLoss()(predicted, z[:, 1:]), likelihood
+        return self.loss(predicted, z[:, 1:]), likelihood
 
 
 class DynamicsStep:
@@ -165,7 +167,7 @@ class DynamicsStep:
         self.table, self.section, self.seed = table, section, seed
         self.starts = _starts(table, section)
         self.optimizer = adamw(dynamics.parameters(), section.learning_rate, section.weight_decay)
-        self.criterion = distributed.parallel(DynamicsCriterion(dynamics, section.cells))
+        self.criterion = distributed.parallel(DynamicsCriterion(dynamics, section.cells, section.relative))
         named = self.criterion.named_parameters()
         self.clipped = [p for name, p in named if "dynamics.predictor." in name] if section.gradient_clip else []
         alone = distributed.world_size() == 1

@@ -58,11 +58,14 @@ def step(case: str, plain: bool) -> dict[str, Tensor]:
 
     latents = torch.randn(WINDOWS, 3, *model.latent_shape, generator=generator)
     taken = torch.randn(WINDOWS, 2, model.action_dim, generator=generator)
-    dynamics = distributed.parallel(DynamicsCriterion(model.dynamics))
-    losses = torch.stack(dynamics(distributed.mine(latents), distributed.mine(taken)))
-    losses.sum().backward()
-    found["losses of stage 2"] = distributed.mean(losses.detach())
-    found |= {f"stage 2, {name}": p.grad for name, p in dynamics.named_parameters() if p.grad is not None}
+    for relative in (False, True):
+        model.dynamics.zero_grad(set_to_none=True)
+        dynamics = distributed.parallel(DynamicsCriterion(model.dynamics, relative=relative))
+        losses = torch.stack(dynamics(distributed.mine(latents), distributed.mine(taken)))
+        losses.sum().backward()
+        name = "stage 2, relative" if relative else "stage 2"
+        found[f"losses of {name}"] = distributed.mean(losses.detach())
+        found |= {f"{name}, {n}": p.grad.clone() for n, p in dynamics.named_parameters() if p.grad is not None}
     return {name.replace("module.", ""): value.detach().clone() for name, value in found.items()}
 
 

@@ -12,7 +12,15 @@ from brain.models.space import LatentSpace
 from brain.models.world_model import make_encoder
 from brain.objectives.base import make_objective
 from brain.objectives.collapse import effective_rank, embedding_std
-from brain.objectives.losses import CovarianceLoss, GaussianNLL, InvarianceLoss, InverseDynamics, SIGReg, VarianceLoss
+from brain.objectives.losses import (
+    CovarianceLoss,
+    GaussianNLL,
+    InvarianceLoss,
+    InverseDynamics,
+    RelativeErrorLoss,
+    SIGReg,
+    VarianceLoss,
+)
 from brain.objectives.predictive import Predictive
 
 
@@ -26,6 +34,29 @@ def test_invariance_is_the_mean_squared_difference(z: torch.Tensor) -> None:
     other = z.flip(0)
     expected = sum((a - b) ** 2 for a, b in zip(z.flatten().tolist(), other.flatten().tolist())) / z.numel()
     assert float(InvarianceLoss()(z, other)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 2)])
+def test_relative_error_is_the_mean_logarithm_of_each_steps_error(z: torch.Tensor, shape: tuple[int, ...]) -> None:
+    scale = torch.tensor([0.01, 1.0, 30.0, 4.0]).view(1, 4, *[1 for _ in shape])  # errors that grow over 4 steps
+    a, b = scale * z.reshape(10, 4, *shape), scale * z.flip(0).reshape(10, 4, *shape)
+    a.requires_grad_()
+    loss = RelativeErrorLoss()(a, b)
+    loss.backward()
+    error = (a - b).detach().double().numpy().reshape(10, 4, 6)
+    each = (error**2).mean((0, 2))
+    assert float(loss.detach()) == pytest.approx(np.log(each).mean(), rel=1e-5)
+    assert a.grad is not None
+    gradient = 2 * error / error[:, 0].size / each[:, None] / 4
+    np.testing.assert_allclose(a.grad.reshape(10, 4, 6).numpy(), gradient, rtol=1e-4)
+
+
+def test_relative_error_is_finite_where_a_step_is_predicted_exactly(z: torch.Tensor) -> None:
+    a = z.reshape(10, 4, 6).clone().requires_grad_()
+    loss = RelativeErrorLoss()(a, z.reshape(10, 4, 6))
+    loss.backward()
+    assert a.grad is not None
+    assert torch.isfinite(loss) and torch.isfinite(a.grad).all()
 
 
 def test_variance_is_the_hinge_on_the_sample_standard_deviation(z: torch.Tensor) -> None:
