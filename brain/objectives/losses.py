@@ -42,17 +42,19 @@ class InvarianceLoss(nn.Module):
 
 
 class RelativeErrorLoss(nn.Module):
-    """Mean over the steps of a rollout of the logarithm of each step's mean squared error.
+    """Mean over the steps of a rollout of the logarithm of each step's mean squared error, step k weighted by 1 / k.
 
     Predictions and targets (N, K, ...), float, to a scalar of any sign. A step's gradient is divided by its own mean
-    squared error, that of the whole batch over all processes: late steps, whose errors are larger, do not outweigh the
-    early ones. Up to a factor it is the likelihood of a Gaussian with a variance for each step, at the best variances.
+    squared error, that of the whole batch over all processes, so that late steps, whose errors are larger, do not
+    outweigh the early ones; with the weights, each doubling of the horizon counts alike. Up to a factor the logarithm
+    is the likelihood of a Gaussian with a variance for each step, at the variances that fit best.
     """
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         squared = (a - b).square().flatten(2).mean((0, 2))
         whole = distributed.mean(squared.detach()).clamp_min(torch.finfo(squared.dtype).tiny)
-        return (whole.log() + (squared - squared.detach()) / whole).mean()
+        weights = 1 / torch.arange(1, len(squared) + 1, device=squared.device)
+        return (weights * (whole.log() + (squared - squared.detach()) / whole)).sum() / weights.sum()
 
 
 class VarianceLoss(nn.Module):

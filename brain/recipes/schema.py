@@ -154,8 +154,8 @@ class Prediction(Section):
     steps: int = Field(4000, ge=1, description="optimiser steps when no --steps or --budget is given")
     relative: bool = Field(
         False,
-        description="true = the loss is the mean logarithm of each step's squared error, so that the late steps of "
-        "long rollouts do not outweigh the early ones",
+        description="true = the loss is the mean logarithm of each step's squared error, step k by 1 / k, so that the "
+        "late steps of long rollouts do not outweigh the early ones",
     )
     cells: float = Field(
         1.0, ge=0, description="of a grid with a vector: weight of the cells' error, the vector's is 1"
