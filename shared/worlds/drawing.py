@@ -101,10 +101,11 @@ class Drawing:
 
     def _receive(self, process: int) -> None:
         """Take over what a process has drawn; nothing if it has failed."""
-        running, self._processes[process] = self._processes[process], None
+        running = self._processes[process]
         if running is None:
             return
         answer, _ = running.communicate()
+        self._processes[process] = None
         if running.returncode == 0:
             self._drawn |= zip(range(process, len(self._orders), self._count), pickle.loads(answer), strict=True)
 
@@ -126,10 +127,11 @@ def main() -> None:
     """Draw what standard input asks for."""
     parent, orders = pickle.load(sys.stdin.buffer)
     end_with(parent)
-    answer = sys.stdout.buffer
-    sys.stdout = sys.stderr  # an environment may print
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # an environment may print
     drawn = [
         [Named(one.violation.name, one.moments, one.at, one.impossible, one.impossible_state) for one in order.draw()]
         for order in orders
     ]
-    pickle.dump(drawn, answer, protocol=pickle.HIGHEST_PROTOCOL)
+    with answer:
+        pickle.dump(drawn, answer, protocol=pickle.HIGHEST_PROTOCOL)
