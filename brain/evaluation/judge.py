@@ -77,14 +77,15 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     Everything is drawn from ``seed``: the same model, store and seed give the same figures. Raises
     ``TinyJEPAError`` for a store of another world or without held-out episodes, and for a model that diverged.
     """
+    started = time.monotonic()
     check_fit(model.spec.model_dump(), store.spec, str(store.path), "judge it on its own store")
     recipe = model.recipe
     with Suites(store, Timing.of(recipe.observation), recipe.energy.violation_pairs, seed) as suites:
-        return _assess(model, store, suites, quiet, seed)
+        figures, evidence = _assess(model, store, suites, quiet, seed)
+    return figures | {"seconds": round(time.monotonic() - started, 1)}, evidence
 
 
 def _assess(model: WorldModel, store: Store, suites: Suites, quiet: bool, seed: int) -> tuple[dict[str, Any], Evidence]:
-    started = time.monotonic()
     recipe, states = model.recipe, States.of(store.spec)
     timing = Timing.of(recipe.observation)
     samples = draw_samples(store, model, seed)
@@ -145,7 +146,6 @@ def _assess(model: WorldModel, store: Store, suites: Suites, quiet: bool, seed: 
     found = assess_violations(drawn, observers, recipe.energy.false_alarm_rate) if drawn else None
     figures |= found.figures() if found else {}
     figures["headline"] = main_figures(figures, states)
-    figures["seconds"] = round(time.monotonic() - started, 1)
     strips = found.strips if found else ()
     return figures, Evidence(samples.test, latents, scored, spaces["model"], form, seed, model.device, strips)
 

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # pygame would turn SIGTERM into an event that nobody reads
-os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # on small frames more threads only wait, for 1.7 times the time
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # more threads cost CPU time and save none
 
 MIN_FRAME_SIZE, MAX_FRAME_SIZE = 8, 1024
 

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,8 +63,8 @@ class Order:
 class Drawing:
     """Orders in the hands of as many processes as there are cores beside the caller's; a context manager.
 
-    What no process draws, because there is one core or a process died, is drawn when it is asked for. The pairs are the
-    same.
+    What no process draws, because there is one core, or one could not start or died, is drawn when it is asked for. The
+    pairs are the same.
     """
 
     def __init__(self, orders: Sequence[Order], cores: int | None = None) -> None:
@@ -75,8 +74,12 @@ class Drawing:
         self._count = min(len(orders), spare)
         self._drawn: dict[int, list[Named]] = {}
         self._processes: list[subprocess.Popen[bytes] | None] = []
-        for first in range(self._count):
-            self._processes.append(_start(orders[first :: self._count]))
+        try:
+            for first in range(self._count):
+                self._start(orders[first :: self._count])
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Drawing:
         return self
@@ -107,20 +110,28 @@ class Drawing:
         answer, _ = running.communicate()
         self._processes[process] = None
         if running.returncode == 0:
-            self._drawn |= zip(range(process, len(self._orders), self._count), pickle.loads(answer), strict=True)
+            with contextlib.suppress(Exception):  # whatever a damaged answer raises
+                drawn = pickle.loads(answer)
+                self._drawn |= zip(range(process, len(self._orders), self._count), drawn, strict=True)
 
-
-def _start(orders: Sequence[Order]) -> subprocess.Popen[bytes]:
-    path = os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", f"import {__name__} as drawing; drawing.main()"], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=called_from(), env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        pickle.dump((os.getpid(), orders), process.stdin)
-        process.stdin.flush()
-    return process
+    def _start(self, orders: Sequence[Order]) -> None:
+        """One more process; None in its place where there can be none."""
+        code = f"import {__name__} as drawing; drawing.main()"
+        try:
+            folder = called_from()
+            path = os.pathsep.join(str(folder / entry) for entry in sys.path)
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, cwd=folder, env={**os.environ, "PYTHONPATH": path},
+            )  # fmt: skip
+        except OSError:
+            self._processes.append(None)
+            return
+        self._processes.append(process)
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            pickle.dump((os.getpid(), orders), process.stdin)
+            process.stdin.flush()
 
 
 def main() -> None:

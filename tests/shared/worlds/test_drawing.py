@@ -79,6 +79,21 @@ def test_what_a_killed_process_leaves_is_drawn_here() -> None:
         assert same(drawing.pairs(0), ORDERS[0].draw())
 
 
+def test_where_no_process_can_start_the_caller_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with Drawing(ORDERS[:1], 2) as drawing:
+        assert same(drawing.pairs(0), ORDERS[0].draw())
+
+
+def test_what_is_printed_before_the_answer_costs_the_answer_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Drawing(ORDERS[:1], 2) as drawing:
+        assert same(drawing.pairs(0), ORDERS[0].draw())
+
+
 def test_processes_end_with_the_block_whatever_they_are_at() -> None:
     with pytest.raises(KeyboardInterrupt), Drawing([LONG], 2):
         assert len(drawers(os.getpid())) == 1
