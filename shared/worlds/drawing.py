@@ -1,6 +1,6 @@
 """Pairs of violations drawn by processes of their own, while the caller does other work.
 
-A process is told what to draw on its standard input and answers on its standard output, both pickled. It imports what
+A process is told what to draw on its standard input and answers on its standard output, as multiprocessing's pipes do. It imports what
 the caller can import, and dies with it.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,7 +111,7 @@ class Drawing:
         self._processes[process] = None
         if running.returncode == 0:
             with contextlib.suppress(Exception):  # whatever a damaged answer raises
-                drawn = pickle.loads(answer)
+                drawn = ForkingPickler.loads(answer)
                 self._drawn |= zip(range(process, len(self._orders), self._count), drawn, strict=True)
 
     def _start(self, orders: Sequence[Order]) -> None:
@@ -130,13 +130,14 @@ class Drawing:
         self._processes.append(process)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            pickle.dump((os.getpid(), orders), process.stdin)
-            process.stdin.flush()
+            process.stdin.write(ForkingPickler.dumps((os.getpid(), orders)))
+            process.stdin.close()
+        process.stdin = None
 
 
 def main() -> None:
     """Draw what standard input asks for."""
-    parent, orders = pickle.load(sys.stdin.buffer)
+    parent, orders = ForkingPickler.loads(sys.stdin.buffer.read())
     end_with(parent)
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # an environment may print
@@ -145,4 +146,4 @@ def main() -> None:
         for order in orders
     ]
     with answer:
-        pickle.dump(drawn, answer, protocol=pickle.HIGHEST_PROTOCOL)
+        answer.write(ForkingPickler.dumps(drawn))
