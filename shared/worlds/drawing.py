@@ -1,7 +1,7 @@
 """Pairs of violations drawn by processes of their own, while the caller does other work.
 
-A process is told what to draw on its standard input and answers on its standard output, in the form of multiprocessing's
-pipes. It imports what the caller can import, and dies with it.
+A process is told what to draw on its standard input and answers on its standard output, in the form of the pipes of
+multiprocessing. It imports what the caller can import, and dies with it.
 """
 
 from __future__ import annotations
