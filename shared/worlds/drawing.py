@@ -1,21 +1,23 @@
 """Pairs of violations drawn by processes of their own, while the caller does other work.
 
-A process is told what to draw on its standard input and answers on its standard output, in the form of the pipes of
-multiprocessing. It imports what the caller can import, and dies with it.
+A process reads its orders from standard input, as JSON, and answers on standard output: a line of JSON, then arrays in
+numpy's format. It imports what the caller can import, and dies with it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.reduction import ForkingPickler
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
+from numpy.lib.format import read_array, write_array
 
 from shared.lifetime import end_with
 from shared.worlds import stored_world
@@ -23,15 +25,8 @@ from shared.worlds.base import World
 from shared.worlds.finding import called_from
 from shared.worlds.violations import Moments, Pairs, draw_pairs
 
-
-class Named(NamedTuple):
-    """``Pairs`` as they can be pickled: the violation, which is made of functions, is its name."""
-
-    violation: str
-    moments: Moments
-    at: np.ndarray
-    impossible: np.ndarray
-    impossible_state: np.ndarray
+COLUMNS = tuple(field.name for field in fields(Moments))
+"""Of the arrays of a moment, in the order in which they are sent."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ class Drawing:
         spare = (cores or len(os.sched_getaffinity(0))) - 1
         self._orders = orders
         self._count = min(len(orders), spare)
-        self._drawn: dict[int, list[Named]] = {}
+        self._drawn: dict[int, list[Pairs]] = {}
         self._processes: list[subprocess.Popen[bytes] | None] = []
         try:
             for first in range(self._count):
@@ -97,10 +92,7 @@ class Drawing:
             self._receive(number % self._count)
         if number not in self._drawn:
             return order.draw()
-        with order.made() as world:
-            known = {violation.name: violation for violation in world.violations}
-        drawn = self._drawn.pop(number)
-        return [Pairs(known[one.violation], one.moments, one.at, one.impossible, one.impossible_state) for one in drawn]
+        return self._drawn.pop(number)
 
     def _receive(self, process: int) -> None:
         """Take over what a process has drawn; nothing if it has failed."""
@@ -110,9 +102,9 @@ class Drawing:
         answer, _ = running.communicate()
         self._processes[process] = None
         if running.returncode == 0:
-            with contextlib.suppress(Exception):  # whatever a damaged answer raises
-                drawn = ForkingPickler.loads(answer)
-                self._drawn |= zip(range(process, len(self._orders), self._count), drawn, strict=True)
+            mine = range(process, len(self._orders), self._count)
+            with contextlib.suppress(ValueError):  # something else was printed before the answer
+                self._drawn |= zip(mine, _read(answer, [self._orders[number] for number in mine]), strict=True)
 
     def _start(self, orders: Sequence[Order]) -> None:
         """One more process; None in its place where there can be none."""
@@ -130,20 +122,50 @@ class Drawing:
         self._processes.append(process)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(ForkingPickler.dumps((os.getpid(), orders)))
+            told = {"parent": os.getpid(), "orders": [asdict(order) for order in orders]}
+            process.stdin.write(json.dumps(told).encode())
             process.stdin.close()
         process.stdin = None
 
 
 def main() -> None:
     """Draw what standard input asks for."""
-    parent, orders = ForkingPickler.loads(sys.stdin.buffer.read())
-    end_with(parent)
+    told = json.load(sys.stdin)
+    end_with(told["parent"])
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # an environment may print
-    drawn = [
-        [Named(one.violation.name, one.moments, one.at, one.impossible, one.impossible_state) for one in order.draw()]
-        for order in orders
-    ]
+    drawn = [Order(**order).draw() for order in told["orders"]]
     with answer:
-        answer.write(ForkingPickler.dumps(drawn))
+        answer.write(_written(drawn))
+
+
+def _written(drawn: Sequence[list[Pairs]]) -> bytes:
+    """The pairs of each order; moments that several violations share, once."""
+    file = io.BytesIO()
+    tables = list({id(one.moments): one.moments for pairs in drawn for one in pairs}.values())
+    places = {id(table): place for place, table in enumerate(tables)}
+    names = [[(one.violation.name, places[id(one.moments)]) for one in pairs] for pairs in drawn]
+    file.write(json.dumps({"tables": len(tables), "pairs": names}).encode() + b"\n")
+    rows: list[Sequence[np.ndarray]] = [[getattr(table, name) for name in COLUMNS] for table in tables]
+    rows += [(one.at, one.impossible, one.impossible_state) for pairs in drawn for one in pairs]
+    for row in rows:
+        for array in row:
+            write_array(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def _read(answer: bytes, orders: Sequence[Order]) -> list[list[Pairs]]:
+    """What ``_written`` says of these orders. Raises ``ValueError`` for anything else."""
+    file = io.BytesIO(answer)
+    told = json.loads(file.readline())
+
+    def arrays(count: int) -> list[np.ndarray]:
+        return [read_array(file, allow_pickle=False) for _ in range(count)]
+
+    tables = [Moments(*arrays(len(COLUMNS))) for _ in range(told["tables"])]
+    drawn = []
+    for order, names in zip(orders, told["pairs"], strict=True):
+        with order.made() as world:
+            known = {violation.name: violation for violation in world.violations}
+        drawn.append([Pairs(known[name], tables[place], *arrays(3)) for name, place in names])
+    return drawn

@@ -182,14 +182,14 @@ class Walled(Drift):
         return torch.stack(steps, 1)
 
 
-def walk(kind: str, tmp_path: Path, imagined: Drift, **options: object) -> float:
-    """Distance from the goal beyond the wall after 30 steps that a planner chose."""
+def walk(kind: str, tmp_path: Path, imagined: Drift, *, plans: int = 10, seed: int = 0, **options: object) -> float:
+    """Distance from the goal beyond the wall after the three steps of each of so many plans."""
     given = setting(imagined, tmp_path)
     total = WeightedSum([cost("goal-distance", given)])
     goal = torch.tensor([[2.0, 0.0]])
     part = planner(kind, ActionSpace(gym.spaces.Box(-0.3, 0.3, (2,), np.float32)), given, **options)
-    z, before, generator = torch.zeros(1, 2), None, torch.Generator().manual_seed(0)
-    for _ in range(10):
+    z, before, generator = torch.zeros(1, 2), None, torch.Generator().manual_seed(seed)
+    for _ in range(plans):
         problem = Problem(imagined, total, z, Goal(goal, goal[0].numpy(), np.zeros((1, 1, 1), np.uint8)))
         before = part.plan(problem, generator, before)
         for action in before.actions[: part.options.receding]:
@@ -218,9 +218,14 @@ def test_a_tree_keeps_a_way_that_still_leads_there(tmp_path: Path) -> None:
 
 
 def test_a_tree_does_not_imagine_again_what_did_not_come_true(tmp_path: Path) -> None:
-    """The model believes in a gap in the wall: when the agent has run into it, it takes the gate."""
-    options = {"horizon": 6, "receding": 3, "block": 3, "samples": 24}
-    assert walk("tree", tmp_path, Walled(leak=0.2), nodes=300, **options) < 0.25  # 0.21 on some processors
+    """The model believes in a gap in the wall: when the agent has run into it, it takes the gate.
+
+    Where it runs into the gap, and how often, differs by seed and by processor: it has the time for any of them.
+    """
+    options = {"horizon": 6, "receding": 3, "block": 3, "samples": 24, "plans": 20}
+    for seed in range(4):
+        assert walk("tree", tmp_path, Walled(leak=0.2), seed=seed, nodes=300, **options) < 0.2
+        assert walk("cem", tmp_path, Walled(leak=0.2), seed=seed, **options) > 0.9
 
 
 def test_typical_actions_narrow_a_box() -> None:

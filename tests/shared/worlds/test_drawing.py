@@ -18,11 +18,11 @@ from shared.worlds.drawing import Drawing, Order
 from shared.worlds.violations import Pairs
 
 ORDERS = [
-    Order("two-room", 33, {}, range(40), 2, 4, 3, 1),
-    Order("two-room", 33, {"walls": "random"}, range(40, 80), 2, 4, 3, 1),
-    Order("bouncing-logo", 16, {}, range(40), 2, 4, 3, 1),
+    Order("two-room", 33, {}, list(range(40)), 2, 4, 3, 1),
+    Order("two-room", 33, {"walls": "random"}, list(range(40, 80)), 2, 4, 3, 1),
+    Order("bouncing-logo", 16, {}, list(range(40)), 2, 4, 3, 1),
 ]
-LONG = Order("car-racing", 64, {}, range(10_000), 500, 8, 3, 4)
+LONG = Order("car-racing", 64, {}, list(range(10_000)), 500, 8, 3, 4)
 """Takes minutes: whoever answers within a test has not drawn it."""
 
 
@@ -113,7 +113,7 @@ def test_processes_end_with_a_caller_that_is_killed() -> None:
 
 
 def test_a_world_that_cannot_be_made_is_told_where_its_pairs_are_asked_for() -> None:
-    unknown = Order("two-room", 33, {"wals": 1}, range(9), 2, 4, 3, 1)
+    unknown = Order("two-room", 33, {"wals": 1}, list(range(9)), 2, 4, 3, 1)
     with Drawing([unknown], 2) as drawing, pytest.raises(TinyJEPAError, match="wals"):
         drawing.pairs(0)
 
