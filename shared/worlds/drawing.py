@@ -103,7 +103,7 @@ class Drawing:
         self._processes[process] = None
         if running.returncode == 0:
             mine = range(process, len(self._orders), self._count)
-            with contextlib.suppress(ValueError):  # something else was printed before the answer
+            with contextlib.suppress(ValueError, TypeError, LookupError):  # something was printed before the answer
                 self._drawn |= zip(mine, _read(answer, [self._orders[number] for number in mine]), strict=True)
 
     def _start(self, orders: Sequence[Order]) -> None:
@@ -155,7 +155,8 @@ def _written(drawn: Sequence[list[Pairs]]) -> bytes:
 
 
 def _read(answer: bytes, orders: Sequence[Order]) -> list[list[Pairs]]:
-    """What ``_written`` says of these orders. Raises ``ValueError`` for anything else."""
+    """What ``_written`` says of these orders. Raises ``ValueError``, ``TypeError`` or
+    ``LookupError`` for anything else."""
     file = io.BytesIO(answer)
     told = json.loads(file.readline())
 

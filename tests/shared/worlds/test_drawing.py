@@ -85,10 +85,11 @@ def test_where_no_process_can_start_the_caller_draws(monkeypatch: pytest.MonkeyP
         assert same(drawing.pairs(0), ORDERS[0].draw())
 
 
+@pytest.mark.parametrize("words", ["hello", "3", "{}", '{"tables": 1, "pairs": []}', ""])
 def test_what_is_printed_before_the_answer_costs_the_answer_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("print('hello')")
+    (tmp_path / "sitecustomize.py").write_text(f"print({words!r})")
     monkeypatch.syspath_prepend(tmp_path)
     with Drawing(ORDERS[:1], 2) as drawing:
         assert same(drawing.pairs(0), ORDERS[0].draw())
