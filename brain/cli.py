@@ -40,8 +40,8 @@ cli = command_line(COMMANDS, HELP)
 def main() -> None:
     """Entry point of the ``brain`` script.
 
-    One of several processes that train together ends without tearing the interpreter down: gloo's threads still run
-    then, and have aborted a finished training.
+    One of several processes that train together ends without tearing the interpreter down: after an error gloo's
+    threads still run, and would abort it.
     """
     code: Any
     try:

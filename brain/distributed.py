@@ -7,6 +7,8 @@ and alone writes. In one process every function here does nothing but return wha
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
 import threading
@@ -112,7 +114,7 @@ def joined(device: str) -> Iterator[torch.device]:
         if _board is not None:
             _board.stopped = True
         if dist.is_initialized():
-            dist.destroy_process_group()
+            _disband()
         _board = None
 
 
@@ -120,7 +122,7 @@ def leave() -> None:
     """Go on alone, when all ranks have come here."""
     if dist.is_initialized():
         dist.all_reduce(torch.zeros(1))
-        dist.destroy_process_group()
+        _disband()
 
 
 def agreed(name: str, make: Callable[[], T], given_up: Callable[[], bool] = lambda: False) -> T:
@@ -247,6 +249,7 @@ def _own_device(name: str) -> torch.device:
 
 
 def _meet(target: torch.device) -> None:
+    importlib.import_module("torch.distributed.nn.functional")  # imported later, its functions would keep this group
     backend = "cpu:gloo,cuda:nccl" if target.type == "cuda" else "gloo"
     if LISTENER not in os.environ:
         dist.init_process_group(backend, timeout=TIMEOUT)
@@ -262,3 +265,13 @@ def _meet(target: torch.device) -> None:
         master_listen_fd=listener,
     )
     dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=TIMEOUT)
+
+
+def _disband() -> None:
+    """End the group and its threads: one that frees a tensor while Python ends would abort the process.
+
+    What holds the group besides ``torch.distributed`` must be gone, so cycles are collected: the last holder waits for
+    those threads, and a ``DistributedDataParallel`` would do so without letting them free their tensors.
+    """
+    gc.collect()
+    dist.destroy_process_group()
