@@ -71,8 +71,8 @@ def command(
     """Calibrate the energy on validation episodes and score test episodes: writes judge.json and report.html.
 
     With --video or --vary, a run that has no judgement yet is judged first, and a judged one not again. --vary adds a
-    table to both files: energies, violations, probes and plans with each factor at its default, sampled inside its
-    training range, and outside of it.
+    table to both files: energies, violations, probes and plans with each factor at its default, sampled inside the
+    range that factory collect --vary samples, and outside of it.
 
     Examples:
       brain judge --run runs/car-racing

@@ -87,7 +87,8 @@ def _made(run: Record, judgement: Judgement) -> Iterator[str]:
 def _figures(judgement: Judgement) -> Iterator[str]:
     yield "## Figures"
     yield ""
-    yield "On test episodes, as in judge.json. A baseline needs no such training."
+    yield "On test episodes, as in judge.json. A baseline is pixels, PCA or an untrained network, or the trained"
+    yield "latents without the predictor."
     yield ""
     yield "| | model | best baseline |"
     yield "|---|---|---|"
@@ -102,7 +103,10 @@ def _figures(judgement: Judgement) -> Iterator[str]:
         seen = sum("@" not in name for name in judgement.violations)
         yield f"Violations of expectation, mean of {seen}: {_scores(mean)}."
         for name, scores in mean.unseen.items():
-            yield f"In scenes unlike those of training ({name}): {_scores(scores)}."
+            alarms = [one.false_alarm_rate for key, one in judgement.violations.items() if key.endswith(f"@{name}")]
+            rates = [rate for rate in alarms if rate is not None]
+            false = figure_text(sum(rates) / len(rates) if rates else None)
+            yield f"In scenes unlike those of training ({name}): {_scores(scores)}, false alarms {false}."
         yield ""
         yield "| violation | relative accuracy | AUC | detected |"
         yield "|---|---|---|---|"

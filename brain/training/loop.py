@@ -30,7 +30,7 @@ Clock = Literal["wall", "cpu"]
 
 
 class Elapsed(NamedTuple):
-    """Seconds spent on a stage so far, all its sessions together."""
+    """Seconds spent on a stage so far, over all interruptions."""
 
     wall: float = 0.0
     cpu: float = 0.0
