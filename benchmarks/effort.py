@@ -143,7 +143,7 @@ def picture(done: dict[Point, dict[str, float]], base: str, path: Path) -> None:
     grid = figure.subplots(2, len(labels), squeeze=False)
     for column, label in enumerate(labels):
         by_images = {p: row for p, row in done.items() if p.frames == most and label in row}
-        by_frames = {p: row for p, row in done.items() if p.budget == base and label in row}
+        by_frames = {p: row for p, row in done.items() if duration(p.budget) == duration(base) and label in row}
         _lines(grid[0][column], {p: (row["images"], row[label]) for p, row in by_images.items()})
         _lines(grid[1][column], {p: (p.frames, row[label]) for p, row in by_frames.items()})
         grid[0][column].set_title(label, fontsize=9)
@@ -184,6 +184,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes of every recipe")
     parser.add_argument("--table", action="store_true", help="only write table and picture of what is judged")
     given = parser.parse_args()
+    if duration(given.base) not in map(duration, given.budgets):
+        parser.error(f"--base {given.base} is none of the --budgets: name one of them")
 
     out = given.out or Path("runs") / f"effort-{given.world}"
     default = world_class(given.world).default_recipe or recipes.DEFAULT

@@ -54,8 +54,8 @@ def judged(run: Path, code: Path) -> tuple[float, float, dict[str, Any]]:
         shutil.copytree(run, copy)
         environment = os.environ | {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [sys.executable, "-c", JUDGE, str(copy)], cwd=code, env=environment, check=True, capture_output=True,
-            text=True,
+            [sys.executable, "-c", JUDGE, str(copy)], cwd=code, env=environment, check=True, text=True,
+            stdout=subprocess.PIPE,
         )  # fmt: skip
         clock, cpu = (float(word) for word in done.stdout.split()[-2:])
         return clock, cpu, json.loads((copy / "judge.json").read_text())
@@ -75,17 +75,15 @@ def numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[list[str]]:
     """A row for each part of ``judge.json``: figures, the largest difference, and where."""
-    for part in after:
+    for part in before | after:
         if part == "seconds":
             continue
-        old, new = dict(numbers(before.get(part), part)), dict(numbers(after[part], part))
+        old, new = dict(numbers(before.get(part), part)), dict(numbers(after.get(part), part))
         if old.keys() != new.keys():
             yield [part, str(len(new)), "other figures", ", ".join(sorted(old.keys() ^ new.keys())[:3])]
         elif new:
             worst = max(new, key=lambda path: abs(new[path] - old[path]))
-            own = [
-                path for path in new if not any(name in path for name in ("random-encoder", "upper_bound", "oracle"))
-            ]
+            own = [path for path in new if not any(name in path for name in TRAINED)]
             mine = max((abs(new[path] - old[path]) for path in own), default=0.0)
             yield [part, str(len(new)), f"{abs(new[worst] - old[worst]):.1e}", worst, f"{mine:.1e}"]
 

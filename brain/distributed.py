@@ -24,14 +24,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from brain.device import pick
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, brief
 
 T = TypeVar("T")
 TIMEOUT = timedelta(hours=1)
 """That ranks wait for each other: a store may be read, or a checkpoint written, by one of them alone."""
 LISTENER = "TINYJEPA_LISTENER"
 """Of a process started by ``brain train --gpus``: the socket at which ranks meet, a descriptor that rank 0 inherits."""
-_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "Gloo")
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 
 class PeerLost(TinyJEPAError):
@@ -91,7 +91,8 @@ def first() -> bool:
 def joined(device: str) -> Iterator[torch.device]:
     """Meet the other ranks where ``torchrun`` or ``brain train --gpus`` started this process; yields its device.
 
-    Raises ``TinyJEPAError`` for a device that is not there, ``PeerLost`` when another rank ends before its time.
+    Raises ``TinyJEPAError`` for a device that is not there and where ranks cannot meet, ``PeerLost`` when another one
+    ends before its time.
     """
     if not _launched():
         yield pick(device)
@@ -104,7 +105,14 @@ def joined(device: str) -> Iterator[torch.device]:
         yield target
         leave()
     except (dist.DistError, RuntimeError) as error:
-        if isinstance(error, dist.DistError) or any(word in str(error) for word in _LOST):
+        lost = isinstance(error, dist.DistError) or any(word in str(error) for word in _LOST)
+        if _board is None and not lost:
+            network = os.environ.get("GLOO_SOCKET_IFNAME", "unset")
+            raise TinyJEPAError(
+                f"rank {os.environ['RANK']} cannot meet the others at {os.environ['MASTER_ADDR']} "
+                f"(GLOO_SOCKET_IFNAME, the network to use, is {network}): {brief(error)}"
+            ) from error
+        if lost or "gloo" in str(error).lower():
             raise PeerLost(
                 f"rank {os.environ['RANK']}: another of the {os.environ['WORLD_SIZE']} processes has ended, see its "
                 "message; rerun the command to resume"

@@ -6,6 +6,7 @@ store has any of them.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,14 +84,19 @@ class Suites:
     def draw(self) -> list[Suite]:
         """The run's own options first, then what is unseen; waits for the processes.
 
-        A world without violations of its own, or that is not installed here, gets the generic ones, made of the store's
-        frames. Empty where there are none: no pairs asked for, in mode state, or in episodes of less than a few model
-        steps.
+        A world without violations of its own, that is not installed here, or whose violations do not last as long as a
+        clip of this run, gets the generic ones, made of the store's frames. Empty where there are none: no pairs asked
+        for, in mode state, or in episodes of less than a few model steps.
         """
-        if not self._scenes:
-            generic = self._count and not isinstance(self._store, StateStore)
-            made = [_stored(self._store, self._timing, self._count, self._seed)] if generic else []
-            return [suite for suite in made if suite.test and suite.validation]
+        own, *unseen = self._simulated() or [Suite("", False, [], [])]
+        if own.test and own.validation:
+            return [own, *(suite for suite in unseen if suite.test)]
+        generic = self._count and not isinstance(self._store, StateStore)
+        made = [_stored(self._store, self._timing, self._count, self._seed)] if generic else []
+        return [suite for suite in made if suite.test and suite.validation]
+
+    def _simulated(self) -> list[Suite]:
+        """What the world's simulator drew, the run's own options first; any part may be empty."""
         found: dict[str, dict[Split, list[Pairs]]] = {}
         for number, scenes in enumerate(self._scenes):
             drawn = self._drawing.pairs(number)
@@ -112,18 +118,20 @@ class Suites:
 
 def _scenes(store: Store, count: int) -> list[Scenes]:
     """What the store's simulator is to draw; nothing for a world without violations of its own, or not installed."""
-    world = _world(store)
-    if world is None or not world.violations:
+    made = _world(store)
+    if made is None:
         return []
-    few, half = min(FEW, count), count // 2
-    wanted = [
-        Scenes("", {}, world.unseen_episodes, "test", count, few),
-        Scenes("", {}, world.unseen_episodes, "validation", max(half, FEW), few),
-    ]
-    for label, options in world.unseen.items():
-        if _is_new(world, options, store.spec.world_options):
-            wanted.append(Scenes(label, options, True, "test", half, min(FEW, half)))
-    world.close()
+    with contextlib.closing(made) as world:
+        if not world.violations:
+            return []
+        few, half = min(FEW, count), count // 2
+        wanted = [
+            Scenes("", {}, world.unseen_episodes, "test", count, few),
+            Scenes("", {}, world.unseen_episodes, "validation", max(half, FEW), few),
+        ]
+        for label, options in world.unseen.items():
+            if _is_new(world, options, store.spec.world_options):
+                wanted.append(Scenes(label, options, True, "test", half, min(FEW, half)))
     return wanted
 
 

@@ -46,8 +46,9 @@ class RelativeErrorLoss(nn.Module):
 
     Predictions and targets (N, K, ...), float, to a scalar of any sign. A step's gradient is divided by its own mean
     squared error, that of the whole batch over all processes, so that late steps, whose errors are larger, do not
-    outweigh the early ones; with the weights, each doubling of the horizon counts alike. Up to a factor the logarithm
-    is the likelihood of a Gaussian with a variance for each step, at the variances that fit best.
+    outweigh the early ones; with the weights, each doubling of the horizon counts alike. Up to a factor and a
+    constant the logarithm is the negative log-likelihood of a Gaussian with a variance for each step, at the
+    variances that fit best.
     """
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:

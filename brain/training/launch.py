@@ -16,7 +16,7 @@ from types import FrameType
 from typing import IO
 
 from brain.distributed import LISTENER, PeerLost
-from shared.errors import TinyJEPAError
+from shared.errors import TinyJEPAError, brief
 from shared.lifetime import end_with
 
 EXIT_PEER = 3
@@ -41,13 +41,18 @@ def needed(count: int) -> bool:
 
 @contextlib.contextmanager
 def peer_lost() -> Iterator[None]:
-    """Where ``launch`` started this process, end quietly when another one has failed: that one says why."""
+    """Where ``launch`` started this process, end quietly when another one has failed: that one says why.
+
+    What this one saw goes where ``launch`` shows it if no other says more.
+    """
     try:
         yield
-    except PeerLost:
-        if LISTENER in os.environ:
-            sys.exit(EXIT_PEER)
-        raise
+    except PeerLost as error:
+        if LISTENER not in os.environ:
+            raise
+        if os.environ["RANK"] != "0":
+            print(brief(error.__cause__ or error), file=sys.stderr)
+        sys.exit(EXIT_PEER)
 
 
 def launch(count: int, command: Sequence[str]) -> int:
@@ -70,6 +75,9 @@ def launch(count: int, command: Sequence[str]) -> int:
         if failed is None:
             return 0
         code = processes[failed].returncode
+        if code == EXIT_PEER:
+            why = _last(errors)
+            raise TinyJEPAError(f"the {count} processes have lost each other ({why}): rerun the command to resume")
         if failed and processes[0].returncode not in (code, -signal.SIGINT):
             errors[failed].seek(0)
             sys.stderr.write(errors[failed].read().decode(errors="replace"))
@@ -78,6 +86,15 @@ def launch(count: int, command: Sequence[str]) -> int:
             f"process {failed} of {count} was killed ({signal.Signals(-code).name}): rerun the command to resume"
         )
     return code
+
+
+def _last(errors: Sequence[IO[bytes]]) -> str:
+    """The last line that a process printed there, whichever did."""
+    lines = []
+    for file in errors:
+        file.seek(0)
+        lines += file.read().decode(errors="replace").splitlines()
+    return lines[-1] if lines else "none says why"
 
 
 def _start(number: int, count: int, command: Sequence[str], listener: socket.socket, errors: IO[bytes]) -> Process:

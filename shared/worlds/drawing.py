@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -25,6 +27,7 @@ from shared.worlds.base import World
 from shared.worlds.finding import called_from
 from shared.worlds.violations import Moments, Pairs, draw_pairs
 
+LOG = logging.getLogger("tinyjepa")
 COLUMNS = tuple(field.name for field in fields(Moments))
 """Of the arrays of a moment, in the order in which they are sent."""
 
@@ -82,8 +85,8 @@ class Drawing:
     def __exit__(self, *error: object) -> None:
         for process in self._processes:
             if process is not None:
-                process.kill()
-                process.communicate()
+                with process:  # closes its pipe and waits for it
+                    process.kill()
 
     def pairs(self, number: int) -> list[Pairs]:
         """Of one of the orders. Waits for its process."""
@@ -101,10 +104,14 @@ class Drawing:
             return
         answer, _ = running.communicate()
         self._processes[process] = None
-        if running.returncode == 0:
-            mine = range(process, len(self._orders), self._count)
-            with contextlib.suppress(ValueError, TypeError, LookupError):  # something was printed before the answer
-                self._drawn |= zip(mine, _read(answer, [self._orders[number] for number in mine]), strict=True)
+        if running.returncode:
+            LOG.warning("a process that draws violations ended with code %s: they are drawn here", running.returncode)
+            return
+        mine = range(process, len(self._orders), self._count)
+        try:
+            self._drawn |= zip(mine, _read(answer, [self._orders[number] for number in mine]), strict=True)
+        except (ValueError, TypeError, LookupError) as error:  # something was printed before the answer
+            LOG.warning("a process that draws violations said something else (%s): they are drawn here", error)
 
     def _start(self, orders: Sequence[Order]) -> None:
         """One more process; None in its place where there can be none."""
@@ -112,20 +119,19 @@ class Drawing:
         try:
             folder = called_from()
             path = os.pathsep.join(str(folder / entry) for entry in sys.path)
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, cwd=folder, env={**os.environ, "PYTHONPATH": path},
-            )  # fmt: skip
-        except OSError:
+            told = {"parent": os.getpid(), "orders": [asdict(order) for order in orders]}
+            with tempfile.TemporaryFile() as file:  # a pipe holds only so much, and would wait for the process
+                file.write(json.dumps(told).encode())
+                file.seek(0)
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", code], stdin=file, stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL, cwd=folder, env={**os.environ, "PYTHONPATH": path},
+                )  # fmt: skip
+        except OSError as error:
+            LOG.warning("no process can be started to draw violations (%s): they are drawn here", error)
             self._processes.append(None)
             return
         self._processes.append(process)
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            told = {"parent": os.getpid(), "orders": [asdict(order) for order in orders]}
-            process.stdin.write(json.dumps(told).encode())
-            process.stdin.close()
-        process.stdin = None
 
 
 def main() -> None:

@@ -207,6 +207,13 @@ def test_bad_input_with_ranks_is_one_line(extra: list[str], words: str, dots: Pa
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
 
 
+def test_ranks_that_cannot_meet_say_why(dots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "GLOO_SOCKET_IFNAME", "nowhere0")
+    done = finish(command(dots, tmp_path / "run", 2, "--steps", "4"))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "cannot meet" in done.stderr and "GLOO_SOCKET_IFNAME" in done.stderr and "nowhere0" in done.stderr
+
+
 def test_torchrun_starts_the_same_training(dots: Path, tmp_path: Path) -> None:
     arguments = command(dots, tmp_path / "run", 2, "--steps", "6", "--stage", "encoder")
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]

@@ -29,6 +29,7 @@ from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, StoreSpec, split_by_seed
 from shared.worlds import make_world
+from shared.worlds.base import action_dim
 from shared.worlds.frame_violations import FRAME_VIOLATIONS
 from shared.worlds.violations import draw_pairs
 from tests.support.dots import make_dot_store
@@ -239,6 +240,20 @@ def test_layouts_that_training_may_have_shown_are_not_called_unseen(
         ]
         assert {split_by_seed(seed) for seed in episodes[0]} == (set() if suite.label else {"validation"})
         assert {split_by_seed(seed) for seed in episodes[1]} == {"test"}
+
+
+def test_a_clip_that_outlasts_the_worlds_violations_has_none_of_them(tmp_path: Path) -> None:
+    world = make_world("bouncing-logo", 16)
+    shape, names = world.observation_space.shape, tuple(world.state_names)
+    assert shape is not None
+    spec = StoreSpec(
+        world="bouncing-logo", frame_shape=shape, action_dim=action_dim(world.action_space), state_names=names,
+        control_rate=10.0,
+    )  # fmt: skip
+    create_store(tmp_path / "logo", spec)
+    for stride, count in ((1, 1), (6, 0)):
+        with Suites(Store(tmp_path / "logo"), Timing(stack=2, stride=stride), 8, 0) as drawing:
+            assert len(drawing.draw()) == count
 
 
 @pytest.fixture(scope="module")

@@ -102,6 +102,13 @@ def test_processes_end_with_the_block_whatever_they_are_at() -> None:
     assert not drawers(os.getpid())
 
 
+def test_an_answer_that_was_interrupted_can_be_cleared_away() -> None:
+    drawing = Drawing([LONG], 2)
+    for _ in range(2):  # the second time its pipe is closed, as after a Ctrl-C while its process ends
+        drawing.__exit__()
+    assert not drawers(os.getpid())
+
+
 def test_processes_end_with_a_caller_that_is_killed() -> None:
     code = f"from shared.worlds.drawing import *; import time; d = Drawing([{LONG!r}], 2); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", code]) as caller:
@@ -123,7 +130,7 @@ def test_the_package_that_a_process_imports_is_the_callers(tmp_path: Path, monke
     expected = ORDERS[0].draw()
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "__init__.py").write_text("raise SystemExit('not this one')")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shared.worlds.drawing.called_from", lambda: tmp_path)
     with Drawing([ORDERS[0]], 2) as drawing:
         monkeypatch.setattr(Order, "draw", refuse)
         assert same(drawing.pairs(0), expected)
