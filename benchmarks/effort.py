@@ -33,6 +33,7 @@ from brain import recipes
 from brain.runs import checkpoint
 from brain.runs.figures import judged
 from brain.runs.folder import write_whole
+from brain.training.sweep import refuse_another
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 from shared.worlds import world_class
@@ -80,13 +81,14 @@ def collect(path: Path, world: str, policy: str | None, seed: int, frames: int) 
 
 def train(folder: Path, point: Point, store: Path, against: Path, given: argparse.Namespace) -> None:
     """Train and judge what is not judged yet."""
-    if (folder / "judge.json").exists():
-        return
     seconds = duration(point.budget)
     world_default = world_class(given.world).default_recipe or recipes.DEFAULT
     changes = [*overrides(point.recipe, world_default), *given.set]
     if recipes.load(point.recipe).prediction.max_latents > LATENTS:
         changes.insert(0, f"prediction.max_latents={LATENTS}")
+    refuse_another(folder, recipes.load(point.recipe, changes))
+    if (folder / "judge.json").exists():
+        return
     where = ("--store", str(store), "--run", str(folder), "--recipe", point.recipe, "--seed", str(point.seed))
     words = [word for change in changes for word in ("--set", change)]
     for stage, share in (("encoder", ENCODER_SHARE), ("predictor", 1 - ENCODER_SHARE)):

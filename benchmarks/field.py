@@ -27,6 +27,7 @@ from brain.runs import checkpoint
 from brain.runs.figures import read_judgement
 from brain.runs.folder import Run, write_whole
 from brain.runs.judgement import UPPER_BOUND, Judgement
+from brain.training.sweep import refuse_another
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
@@ -62,6 +63,7 @@ def overrides(recipe: str, default: str) -> list[str]:
 
 def train(folder: Path, recipe: str, changes: Sequence[str], store: Path, seed: int, budget: str) -> None:
     """Train and judge what is not judged yet."""
+    refuse_another(folder, recipes.load(recipe, changes))
     if (folder / "judge.json").exists():
         return
     words = [word for change in changes for word in ("--set", change)]

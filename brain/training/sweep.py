@@ -152,7 +152,7 @@ def sweep(
             raise TinyJEPAError(f"{setting.title} and {folders[setting.slug].title} share the folder {setting.slug}")
     plan = [Job(setting, seed, out / setting.slug / f"seed-{seed}") for setting in choices for seed in seeds]
     for job in plan:
-        _check(job, recipes.load(recipe, job.setting.overrides))
+        refuse_another(job.folder, recipes.load(recipe, job.setting.overrides))
     gpus = _gpus()
     slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
     waiting, running = sorted((job for job in plan if not job.judged), key=lambda job: job.seed), dict[int, Job]()
@@ -231,11 +231,11 @@ def write(plan: Sequence[Job], out: Path, columns: Sequence[str] = ()) -> Path:
     return out / "sweep.md"
 
 
-def _check(job: Job, recipe: Recipe) -> None:
-    """Refuse a folder that was trained with another recipe."""
-    kept = job.folder / "recipe.toml"
+def refuse_another(folder: Path, recipe: Recipe) -> None:
+    """Raises ``TinyJEPAError`` for a run folder that was trained with another recipe."""
+    kept = folder / "recipe.toml"
     if kept.exists() and recipes.load(str(kept)).model_copy(update={"world": recipe.world}) != recipe:
-        raise TinyJEPAError(f"{job.folder} was trained with another recipe: remove it, or give another --out")
+        raise TinyJEPAError(f"{folder} was trained with another recipe: remove it, or give another --out")
 
 
 def _figures(job: Job) -> dict[str, float]:
