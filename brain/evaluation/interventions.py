@@ -39,6 +39,9 @@ class Stage(Protocol):
     def swap(self) -> None:
         """Swap the trajectory on display with the other one."""
 
+    def begin_other(self) -> None:
+        """Begin another trajectory beside the one on display."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Intervention(Impossible):
@@ -58,6 +61,11 @@ def _teleport(stage: Stage, frames: int) -> Iterator[Shown]:
     """The next frame comes from the other trajectory, and the world continues there."""
     stage.swap()
     shown = stage.drive()
+    if shown is None:  # it had come to its end
+        stage.swap()
+        stage.begin_other()
+        stage.swap()
+        shown = stage.drive()
     if shown:
         yield shown
 

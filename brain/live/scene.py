@@ -91,13 +91,13 @@ class Scene:
         self._dream_error = 0.0
         self._dream_frame: np.ndarray | None = None
         self._z: Tensor | None = None
-        self._led = False
+        self._led = self._played = False
         self.pilot = None if self.loaded.planning is None else Pilot(self.loaded.planning, self.seed)
         self._aimed: tuple[float, float] | None = None
         self._ride, self._other = self.loaded.rides(self.seed, self.pilot)
         self._other_window = OnlineWindow(timing)
         self.plane = self._fit_plane()
-        self._begin_other()
+        self.begin_other()
         self.restart()
 
     @property
@@ -231,25 +231,34 @@ class Scene:
         return self._ride.world
 
     def _next(self) -> tuple[str | None, Shown | Lead | None]:
-        """The active intervention and the next frame shown; nothing if an episode has to begin."""
+        """The active intervention and the next frame shown; nothing if an episode has to begin.
+
+        An intervention whose episode ends before its first frame waits for the next episode.
+        """
         if self._starting:
             return None, None
         if self._intervention:
             name, frames = self._intervention
             shown = next(frames, None)
             if shown is not None:
+                self._played = True
                 self._led |= isinstance(shown, Lead)
                 return None if isinstance(shown, Lead) else name, shown
             self._intervention = None
             if self._led:
                 self._look_again()
+            if not self._played:
+                true = self.drive()
+                if true is None:
+                    self._waiting = self._waiting or name
+                return None, true
         if self._waiting and len(self.past) >= 2:
             self._intervention, self._waiting = self._start(self._waiting), None
             return self._next()
         return None, self.drive()
 
     def _start(self, intervention: str) -> tuple[str, Iterator[Shown | Lead]]:
-        self._led = False
+        self._led = self._played = False
         return intervention, self.interventions[intervention].play(self, self.intervention_frames)
 
     def _begin(self) -> np.ndarray:
@@ -281,12 +290,12 @@ class Scene:
     def _step_other(self) -> None:
         action = self._other.step(self._other_policy, frozenset())
         if action is None:
-            self._begin_other()
+            self.begin_other()
         else:
             self.other_action = action
             self._other_window.add(self._other.frame)
 
-    def _begin_other(self) -> None:
+    def begin_other(self) -> None:
         """Restart the other trajectory and let it run ahead."""
         self._other.begin(self._other_policy)
         self._other_window.clear()
@@ -325,7 +334,7 @@ class Scene:
         windows: list[np.ndarray] = []
         gap = max(self.loaded.timing.stride, PLANE_GAP, self._other.lead // 12)
         for _ in range(PLANE_EPISODES):
-            self._begin_other()
+            self.begin_other()
             for frame in range(PLANE_OBSERVATIONS * gap):
                 self._step_other()
                 window = self._other_window.observation()

@@ -95,7 +95,8 @@ class Page:
                 if value := await self.do(script):
                     return value
             await asyncio.sleep(0.02)
-        raise AssertionError(f"never true within {seconds} s: {script}; problems: {self.problems}")
+        shown = await self.do("document.body.innerText")
+        raise AssertionError(f"never true within {seconds} s: {script}; problems: {self.problems}; shown: {shown}")
 
     async def key(self, key: str, code: str = "", kind: str = "press") -> None:
         """``press``, ``keyDown`` or ``keyUp``."""

@@ -165,6 +165,18 @@ def test_a_click_between_two_episodes_is_not_lost(loaded: Loaded) -> None:
     assert [scene.advance().intervention for _ in range(3)] == [None, "teleport", None]
 
 
+@pytest.mark.parametrize("replay", [False, True])
+def test_no_teleport_is_lost_wherever_the_other_trajectory_is(loaded: Loaded, logo: Path, replay: bool) -> None:
+    """At its last frame it leads nowhere: another one begins for it."""
+    scene = Scene(opened(logo, logo.parent / "store", replay=True) if replay else loaded, seed=4)
+    for _ in range(200):
+        assert scene.play("teleport")
+        shown = [scene.advance() for _ in range(4)]
+        cuts = [moment.cut for moment in shown]
+        assert [moment.intervention for moment in shown].count("teleport") == 1
+        assert shown[0].intervention == "teleport" or any(cuts), "it waits for nothing but an episode's beginning"
+
+
 def test_keys_steer_a_world() -> None:
     world = make_world("car-racing", 16)
     assert keyed_action(world, frozenset({"left", "up", "other"})).tolist() == [-1.0, 1.0, 0.0]
