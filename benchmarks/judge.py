@@ -3,10 +3,11 @@
     git worktree add /tmp/before COMMIT
     python -m benchmarks.judge RUN [RUN ...] [--before /tmp/before] [--repeats 3]
 
-Each run folder is copied and judged by a process of its own, one thread of PyTorch, the versions in turn. Prints the
-seconds by the clock and the CPU seconds, with those of the judge's own processes, of ``brain judge`` without starting
-Python, median [min–max], the ratios repeat by repeat, and, by part of ``judge.json``, how many figures there are and
-the largest difference between the versions; then the same without what the judge itself trains, whose roundings add up.
+Each run folder is copied and judged by a process of its own, with the threads that ``brain judge`` takes, the versions
+in turn. Prints the seconds by the clock and the CPU seconds, with those of the judge's own processes, of ``brain judge``
+without starting Python, median [min–max], the ratios repeat by repeat, and, by part of ``judge.json``, how many figures
+there are and the largest difference between the versions; then the same without what the judge itself trains, whose
+roundings add up.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ from brain.data.place import open_store
 from brain.models.world_model import WorldModel
 from brain.reports.evidence import judge
 from brain.runs.folder import Run
-torch.set_num_threads(1)
 run = Run(Path(sys.argv[1]))
 store = open_store(run, None)[0]
 model = WorldModel.load(run.path, store.spec, torch.device("cpu"))
@@ -52,7 +52,7 @@ def judged(run: Path, code: Path) -> tuple[float, float, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / run.name
         shutil.copytree(run, copy)
-        environment = os.environ | {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"PYTHONPATH": str(code)}
         done = subprocess.run(
             [sys.executable, "-c", JUDGE, str(copy)], cwd=code, env=environment, check=True, text=True,
             stdout=subprocess.PIPE,

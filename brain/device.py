@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, cast
 
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import nn
 
 from shared.errors import TinyJEPAError
@@ -124,11 +125,14 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One CPU thread inside: the predictors are so small that more gain nothing, and lose much on busy cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def at_most(threads: int) -> Iterator[None]:
+    """No more CPU threads of torch and of numpy's linear algebra than these inside: one whose core is busy holds up
+    the rest."""
+    before = torch.get_num_threads()
+    linear_algebra = ThreadpoolController().select(user_api="blas")
+    torch.set_num_threads(min(threads, before))
     try:
-        yield
+        with linear_algebra.limit(limits=min([threads, *(pool["num_threads"] for pool in linear_algebra.info())])):
+            yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)

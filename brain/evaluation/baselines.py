@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from brain.data.observations import full_scale, stacked
 from brain.data.states import States
-from brain.device import one_thread
+from brain.device import at_most
 from brain.evaluation.energies import Form
 from brain.models.latents import LatentTable
 from brain.models.space import LatentSpace
@@ -143,6 +143,6 @@ def fit(
             options = PredictorOptions.standard()
         predictor = make_predictor(options, space, table.timing.stride * table.action.shape[1])
         dynamics = Dynamics(predictor, recipe.energy.worst).to(device)
-    with one_thread():
+    with at_most(threads=1):  # predictors are so small that more gain nothing
         fit_dynamics(dynamics, windows, section, steps=min(STEPS, section.steps), seed=seed)
     return Fitted(dynamics.eval())

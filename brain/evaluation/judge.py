@@ -18,6 +18,7 @@ import torch
 
 from brain.data.states import States
 from brain.data.windows import Timing
+from brain.device import at_most
 from brain.evaluation import baselines
 from brain.evaluation.energies import (
     FORMS,
@@ -80,7 +81,10 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     started = time.monotonic()
     check_fit(model.spec.model_dump(), store.spec, str(store.path), "judge it on its own store")
     recipe = model.recipe
-    with Suites(store, Timing.of(recipe.observation), recipe.energy.violation_pairs, seed) as suites:
+    with (
+        Suites(store, Timing.of(recipe.observation), recipe.energy.violation_pairs, seed) as suites,
+        at_most(suites.cores_left),
+    ):
         figures, evidence = _assess(model, store, suites, quiet, seed)
     return figures | {"seconds": round(time.monotonic() - started, 1)}, evidence
 

@@ -81,6 +81,11 @@ class Suites:
     def __exit__(self, *error: object) -> None:
         self._drawing.__exit__(*error)
 
+    @property
+    def cores_left(self) -> int:
+        """Cores that no process draws on, at least one."""
+        return self._drawing.cores_left
+
     def draw(self) -> list[Suite]:
         """The run's own options first, then what is unseen; waits for the processes.
 

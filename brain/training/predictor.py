@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from brain import distributed
 from brain.data.observations import to_device
 from brain.data.source import Feed
-from brain.device import adamw, one_thread, set_rate
+from brain.device import adamw, at_most, set_rate
 from brain.models.calibration import HORIZON
 from brain.models.latents import LatentWindows, embed_episodes
 from brain.models.world_model import Dynamics, WorldModel
@@ -64,7 +64,7 @@ def train_predictor(
         peak=section.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
         extra=lambda step: {"known": known},
     )  # fmt: skip
-    with one_thread():
+    with at_most(threads=1):  # predictors are so small that more gain nothing
         for step in loop:
             terms = step_of(step)
             if loop.due:

@@ -67,9 +67,9 @@ class Drawing:
 
     def __init__(self, orders: Sequence[Order], cores: int | None = None) -> None:
         """``cores``: by default those that this process may run on."""
-        spare = (cores or len(os.sched_getaffinity(0))) - 1
+        self._cores = cores or len(os.sched_getaffinity(0))
         self._orders = orders
-        self._count = min(len(orders), spare)
+        self._count = min(len(orders), self._cores - 1)
         self._drawn: dict[int, list[Pairs]] = {}
         self._processes: list[subprocess.Popen[bytes] | None] = []
         try:
@@ -87,6 +87,11 @@ class Drawing:
             if process is not None:
                 with process:  # closes its pipe and waits for it
                     process.kill()
+
+    @property
+    def cores_left(self) -> int:
+        """Cores that no process draws on, at least one."""
+        return self._cores - sum(process is not None for process in self._processes)
 
     def pairs(self, number: int) -> list[Pairs]:
         """Of one of the orders. Waits for its process."""
@@ -161,8 +166,10 @@ def _written(drawn: Sequence[list[Pairs]]) -> bytes:
 
 
 def _read(answer: bytes, orders: Sequence[Order]) -> list[list[Pairs]]:
-    """What ``_written`` says of these orders. Raises ``ValueError``, ``TypeError`` or
-    ``LookupError`` for anything else."""
+    """What ``_written`` says of these orders.
+
+    Raises ``ValueError``, ``TypeError`` or ``LookupError`` for anything else.
+    """
     file = io.BytesIO(answer)
     told = json.loads(file.readline())
 

@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from brain import recipes
+from brain.evaluation import judge as judge_module
 from brain.evaluation.judge import assess, to_json
+from brain.evaluation.pairs import Suites
+from brain.evaluation.samples import Samples
 from brain.evaluation.summary import why_missing
 from brain.models.latents import embed_episodes
 from brain.models.world_model import WorldModel
@@ -108,6 +111,26 @@ def test_embedding_tells_how_far_it_is(store: Store, model: WorldModel, capsys: 
     for share, quiet in ((0.25, True), (0.5, False)):
         Embedding(quiet, every=0)(share)
     assert re.fullmatch(r"embedding: 50 %, \d+ s left\n", capsys.readouterr().err)
+
+
+def test_the_judge_leaves_a_core_to_each_process_that_draws(
+    store: Store, model: WorldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+
+    def drawn(*given: Any) -> Samples:
+        used.append(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judge_module, "draw_samples", drawn)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    for left in (9, 3, 1):
+        monkeypatch.setattr(Suites, "cores_left", left)
+        with pytest.raises(KeyboardInterrupt):
+            assess(model, store, quiet=True)
+    assert used == [4, 3, 1] and torch.get_num_threads() == 4
+    torch.set_num_threads(before)
 
 
 def test_every_kind_stands_beside_its_baselines_and_upper_bound(figures: dict[str, Any]) -> None:

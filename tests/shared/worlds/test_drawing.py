@@ -65,7 +65,7 @@ def refuse(order: Order) -> list[Pairs]:
 def test_pairs_do_not_depend_on_who_draws_them(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [order.draw() for order in ORDERS]
     with Drawing(ORDERS, cores) as drawing:
-        assert len(drawers(os.getpid())) == min(cores - 1, len(ORDERS))
+        assert len(drawers(os.getpid())) == min(cores - 1, len(ORDERS)) == cores - drawing.cores_left
         if cores > 1:
             monkeypatch.setattr(Order, "draw", refuse)
         assert all(same(drawing.pairs(number), expected[number]) for number in (2, 0, 1))
@@ -82,6 +82,7 @@ def test_what_a_killed_process_leaves_is_drawn_here() -> None:
 def test_where_no_process_can_start_the_caller_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with Drawing(ORDERS[:1], 2) as drawing:
+        assert drawing.cores_left == 2
         assert same(drawing.pairs(0), ORDERS[0].draw())
 
 
