@@ -4,10 +4,10 @@
     python -m benchmarks.judge RUN [RUN ...] [--before /tmp/before] [--repeats 3]
 
 Each run folder is copied and judged by a process of its own, with the threads that ``brain judge`` takes, the versions
-in turn. Prints the seconds by the clock and the CPU seconds, with those of the judge's own processes, of ``brain judge``
-without starting Python, median [min–max], the ratios repeat by repeat, and, by part of ``judge.json``, how many figures
-there are and the largest difference between the versions; then the same without what the judge itself trains, whose
-roundings add up.
+in turn. Prints the seconds by the clock and the CPU seconds, with those of the judge's own processes, of ``brain
+judge`` without starting Python, median [min–max], the ratios repeat by repeat, and, by part of ``judge.json``, how many
+figures there are and the largest difference between the versions; then the same without what the judge itself trains,
+whose roundings add up.
 """
 
 from __future__ import annotations

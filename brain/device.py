@@ -124,6 +124,11 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
+def cores() -> int:
+    """CPU cores to use: as many as torch has threads (``OMP_NUM_THREADS``), or those that this process may run on."""
+    return min(torch.get_num_threads(), len(os.sched_getaffinity(0)))
+
+
 @contextlib.contextmanager
 def at_most(threads: int) -> Iterator[None]:
     """No more CPU threads of torch and of numpy's linear algebra than these inside: one whose core is busy holds up

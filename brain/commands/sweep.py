@@ -62,7 +62,10 @@ def command(
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", show_default="GPUs or CPU cores", help="Runs at the same time, one thread each."
+            min=1,
+            metavar="N",
+            show_default="GPUs or CPU cores",
+            help="Runs at the same time, on a CPU one thread each.",
         ),
     ] = None,
     columns: Annotated[

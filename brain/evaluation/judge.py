@@ -18,7 +18,7 @@ import torch
 
 from brain.data.states import States
 from brain.data.windows import Timing
-from brain.device import at_most
+from brain.device import at_most, cores
 from brain.evaluation import baselines
 from brain.evaluation.energies import (
     FORMS,
@@ -82,7 +82,7 @@ def assess(model: WorldModel, store: Store, *, quiet: bool = False, seed: int = 
     check_fit(model.spec.model_dump(), store.spec, str(store.path), "judge it on its own store")
     recipe = model.recipe
     with (
-        Suites(store, Timing.of(recipe.observation), recipe.energy.violation_pairs, seed) as suites,
+        Suites(store, Timing.of(recipe.observation), recipe.energy.violation_pairs, seed, cores()) as suites,
         at_most(suites.cores_left),
     ):
         figures, evidence = _assess(model, store, suites, quiet, seed)

@@ -69,11 +69,14 @@ class Scenes:
 class Suites:
     """All violations of a store's world; a context manager. Processes of their own begin to draw them at once."""
 
-    def __init__(self, store: Store, timing: Timing, count: int, seed: int) -> None:
-        """``count`` test pairs of each violation, half as many for validation, and half as many of what is unseen."""
+    def __init__(self, store: Store, timing: Timing, count: int, seed: int, cores: int | None = None) -> None:
+        """``count`` test pairs of each violation, half as many for validation, and half as many of what is unseen.
+
+        ``cores``: of the processes and the caller, by default those that this process may run on.
+        """
         self._store, self._timing, self._count, self._seed = store, timing, count, seed
         self._scenes = _scenes(store, count) if count else []
-        self._drawing = Drawing([self._order(scenes) for scenes in self._scenes])
+        self._drawing = Drawing([self._order(scenes) for scenes in self._scenes], cores)
 
     def __enter__(self) -> Suites:
         return self

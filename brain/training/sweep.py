@@ -155,6 +155,7 @@ def sweep(
         refuse_another(job.folder, recipes.load(recipe, job.setting.overrides))
     gpus = _gpus()
     slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
+    threads = max(1, (os.cpu_count() or 1) // len(slots)) if gpus else 1  # a GPU's judge draws with the rest
     waiting, running = sorted((job for job in plan if not job.judged), key=lambda job: job.seed), dict[int, Job]()
     say(f"{len(plan)} runs, {len(plan) - len(waiting)} judged before, {min(len(slots), len(waiting))} at a time")
     with _stopping(running):
@@ -162,7 +163,7 @@ def sweep(
             for slot in slots:
                 if slot not in running and waiting:
                     job = running[slot] = waiting.pop(0)
-                    job.process = _start(job, recipe, store, more, gpus[slot % len(gpus)] if gpus else None)
+                    job.process = _start(job, recipe, store, more, threads, gpus[slot % len(gpus)] if gpus else None)
             time.sleep(0.2)
             for slot, job in list(running.items()):
                 assert job.process is not None
@@ -278,13 +279,15 @@ def _figures(job: Job) -> dict[str, float]:
     return found
 
 
-def _start(job: Job, recipe: str, store: str, more: Sequence[str], gpu: str | None) -> subprocess.Popen[str]:
-    """``brain train`` with one thread, in a process group of its own, its words in a log beside the run folder."""
+def _start(
+    job: Job, recipe: str, store: str, more: Sequence[str], threads: int, gpu: str | None
+) -> subprocess.Popen[str]:
+    """``brain train``, in a process group of its own, its words in a log beside the run folder."""
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "brain.cli", "train", "--store", store, "--run", str(job.folder)]
     command += ["--recipe", recipe, "--seed", str(job.seed), "--quiet", *more]
     command += [part for override in job.setting.overrides for part in ("--set", override)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if gpu is not None:
         environment |= {"CUDA_VISIBLE_DEVICES": gpu, "HIP_VISIBLE_DEVICES": gpu}
     with (job.folder.parent / f"{job.folder.name}.log").open("w", encoding="utf-8") as log:

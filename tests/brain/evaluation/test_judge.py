@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import Episode, Split, StoreSpec, split_by_seed
 from shared.store.writer import StreamWriter
+from shared.worlds.drawing import Drawing, Order
 from tests.support.dots import RUN, dot_episode, dot_spec
 
 ROWS, EPISODES = 121, 30
@@ -117,11 +120,17 @@ def test_the_judge_leaves_a_core_to_each_process_that_draws(
     store: Store, model: WorldModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []
+    shared: list[int | None] = []
+
+    def drawing(orders: Sequence[Order], cores: int | None = None) -> Drawing:
+        shared.append(cores)
+        return Drawing(orders, cores)
 
     def drawn(*given: Any) -> Samples:
         used.append(torch.get_num_threads())
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("brain.evaluation.pairs.Drawing", drawing)
     monkeypatch.setattr(judge_module, "draw_samples", drawn)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
@@ -130,6 +139,7 @@ def test_the_judge_leaves_a_core_to_each_process_that_draws(
         with pytest.raises(KeyboardInterrupt):
             assess(model, store, quiet=True)
     assert used == [4, 3, 1] and torch.get_num_threads() == 4
+    assert shared == [min(4, len(os.sched_getaffinity(0)))] * 3
     torch.set_num_threads(before)
 
 
