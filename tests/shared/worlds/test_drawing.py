@@ -72,28 +72,33 @@ def test_pairs_do_not_depend_on_who_draws_them(cores: int, monkeypatch: pytest.M
     assert not drawers(os.getpid())
 
 
-def test_what_a_killed_process_leaves_is_drawn_here() -> None:
+def test_what_a_killed_process_leaves_is_drawn_here(caplog: pytest.LogCaptureFixture) -> None:
     with Drawing([ORDERS[0], LONG], 2) as drawing:
         (process,) = drawers(os.getpid())
         os.kill(process, signal.SIGKILL)
         assert same(drawing.pairs(0), ORDERS[0].draw())
+    assert "ended with code -9" in caplog.text
 
 
-def test_where_no_process_can_start_the_caller_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_process_can_start_the_caller_draws(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with Drawing(ORDERS[:1], 2) as drawing:
         assert drawing.cores_left == 2
         assert same(drawing.pairs(0), ORDERS[0].draw())
+    assert "/nowhere/python" in caplog.text
 
 
 @pytest.mark.parametrize("words", ["hello", "3", "{}", '{"tables": 1, "pairs": []}', ""])
 def test_what_is_printed_before_the_answer_costs_the_answer_alone(
-    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(f"print({words!r})")
     monkeypatch.syspath_prepend(tmp_path)
     with Drawing(ORDERS[:1], 2) as drawing:
         assert same(drawing.pairs(0), ORDERS[0].draw())
+    assert "said something else" in caplog.text
 
 
 def test_processes_end_with_the_block_whatever_they_are_at() -> None:
