@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from factory.collecting.episodes import episode_seeds, make_episode
-from factory.policies import MIXED, resolve_policy
+from factory.policies import MIXED, MIXES, resolve_policy
 from shared.errors import StoreError, TinyJEPAError
 from shared.store.reader import Store
 from shared.store.rebuild import Found, rebuild_log
 from shared.store.schema import RunSpec
-from shared.worlds import stored_world
+from shared.worlds import IMPORTED, stored_world
 from shared.worlds.base import World
 
 
@@ -21,13 +21,20 @@ def rebuild(path: Path, stream: str, trust_world: bool = False) -> str:
     identity = Identity(Store(path, on_corrupt="skip"), trust_world)
     back = rebuild_log(path, stream, identity.identify, identity.prove)
     ends = f"; it ends there: {back.ends}" if back.ends else ""
-    return f"stream {stream}: {back.rows:,} rows in {back.shards} shards are back, {back.episodes:,} episodes{ends}"
+    own = (
+        "; seeds and policies that their source gave them are not: they stood in the log alone"
+        if identity.imported
+        else ""
+    )
+    return (
+        f"stream {stream}: {back.rows:,} rows in {back.shards} shards are back, {back.episodes:,} episodes{ends}{own}"
+    )
 
 
 class Identity:
     """Seeds and policies of a store's episodes, computed as the factory draws them.
 
-    The store's world is made for a ``mixed`` run and for ``prove`` only. Where the store names a module to import it
+    The store's world is made for a run of a mix and for ``prove`` only. Where the store names a module to import it
     from, that needs ``trust_world``: importing runs its code. Raises ``TinyJEPAError`` then, and for a world that
     cannot be made.
     """
@@ -38,8 +45,16 @@ class Identity:
 
     def identify(self, run: RunSpec, k: int) -> tuple[int, str]:
         """Seed and policy of episode ``k``."""
+        if self.imported:
+            return k, run.policy
         seed, rng = episode_seeds(run.seed, k)
-        return seed, resolve_policy(run.policy, self._world, rng) if run.policy == MIXED else run.policy
+        mixed = run.policy == MIXED or run.policy in MIXES
+        return seed, resolve_policy(run.policy, self._world, rng) if mixed else run.policy
+
+    @property
+    def imported(self) -> bool:
+        """Whether the episodes come from elsewhere, and only the lost log knew their own seeds and policies."""
+        return self._spec.world.startswith(IMPORTED)
 
     def prove(self, found: Found) -> RunSpec:
         """The one run among the store's others that makes this very episode, bit for bit. Raises ``StoreError``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from factory.policies import check_policy
 from shared.errors import TinyJEPAError
 from shared.registry import closest
 from shared.store.schema import MOST_COLUMNS, RunSpec, StoreSpec
-from shared.worlds import WORLDS, canonical_name, make_world, world_class
+from shared.worlds import NO_OPTIONS, WORLDS, canonical_name, make_world, world_class
 from shared.worlds.base import World, action_dim
 
 INNER_CHUNK_BYTES = 1 << 20
@@ -53,7 +54,7 @@ def make_job(
         named = known[dataset]
         policy, max_episode_steps = policy or named.policy, max_episode_steps or named.max_episode_steps
         options = named.options | (options or {})
-    _check_factors(name, options or {})
+    _check_options(name, options or {})
     made = make_world(name, frame_size, **(options or {}))
     try:
         policy = policy or made.default_policy
@@ -88,8 +89,15 @@ def make_job(
         made.close()
 
 
-def _check_factors(name: str, options: dict[str, Any]) -> None:
-    """Refuse factors of a world that has none, in words of the command line."""
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    """Refuse what no world takes, and factors of a world that has none, in words of the command line."""
+    if taken := NO_OPTIONS & options.keys():
+        raise TinyJEPAError(f"{', '.join(sorted(taken))} is no option of a world: give --world and --frame-size")
+    for key, value in options.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise TinyJEPAError(f"option '{key}' is {value}: give finite numbers") from None
     if options.keys() & {"factors", "vary"} and not world_class(name).factors:
         raise TinyJEPAError(f"world '{name}' has no factors: leave out --vary and --set-factor")
 

@@ -33,7 +33,8 @@ def command(
     done = merge(stores, target)
     store = Store(target)
     copied = f", {done.copied:,} files copied ({done.copied_bytes / 1e6:,.1f} MB)" if done.copied else ""
+    continued = f"{done.continued} continued, " if done.continued else ""
     typer.echo(
         f"{target}: {store.rows:,} frames in {len(store.episodes):,} episodes of {len(store.runs)} run(s); "
-        f"{done.streams} streams added, {done.present} already there; {done.linked:,} files linked{copied}"
+        f"{done.streams} streams added, {continued}{done.present} already there; {done.linked:,} files linked{copied}"
     )

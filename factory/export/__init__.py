@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shared.errors import TinyJEPAError
 from shared.registry import Registry
-from shared.store.files import PARTIAL
+from shared.store.files import unfinished
 from shared.store.reader import Store
 from shared.worlds.finding import check_trusted
 
@@ -33,7 +33,7 @@ def export_store(
 ) -> int:
     """Export the store at ``path``; returns the number of episodes.
 
-    ``out`` appears when it is complete: what an interrupted export leaves is called ``<out>.partial``, and the next
+    ``out`` appears when it is complete: what an interrupted export leaves is called ``.<out>.partial``, and the next
     one replaces it. Minari needs the world itself: where the store names a module to import it from, only with
     ``trust_world``. Raises ``TinyJEPAError`` for an unknown format, a package that is missing, or an ``out`` that
     exists, ``StoreError`` for a store that is missing, empty or damaged.
@@ -49,7 +49,7 @@ def export_store(
         check_trusted(store.spec.world, trust_world)
     if out.exists():
         raise TinyJEPAError(f"{out} exists: remove it, or choose another --out")
-    partial = out.with_name(out.name + PARTIAL)
+    partial = unfinished(out, path)
     if partial.is_dir():
         shutil.rmtree(partial)
     partial.unlink(missing_ok=True)

@@ -19,12 +19,13 @@ from shared.errors import TinyJEPAError
 from shared.store.claim import Claim
 from shared.store.dataset import create_store
 from shared.store.reader import Store
-from shared.store.schema import Episode, EpisodeRef, RunSpec, StoreSpec
+from shared.store.schema import MOST_SEEDS, Episode, EpisodeRef, RunSpec, StoreSpec, check_name
 from shared.store.writer import StreamWriter
 from shared.worlds import IMPORTED
 from shared.worlds.base import World
 
-"""Longer episodes are cut."""
+COMPARED = 5
+"""Episodes of a source that are compared with what the store holds, when it goes on."""
 
 
 class Plan(NamedTuple):
@@ -89,6 +90,10 @@ def import_source(
     plan = plan or Plan()
     parts = list(_parts(reader.episodes, plan.max_steps))
     name = plan.name or reader.name
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise TinyJEPAError(f"{error}: choose another --name") from None
     rate, notes = _rate(reader, plan)
     shape = _shape(reader, parts, plan, notes)
     spec = create_store(path, _spec(reader, plan.world or f"{IMPORTED}{reader.name}", shape, rate))
@@ -216,7 +221,7 @@ def _episode(reader: Reader, parts: list[Part], number: int, spec: StoreSpec, na
         terminated = last and rows.terminated
         return Episode(
             index=number,
-            seed=entry.seed if entry.seed is not None and part.start == 0 else number,
+            seed=number if entry.seed is None or part.start or not 0 <= entry.seed < MOST_SEEDS else entry.seed,
             policy=entry.policy or name,
             frame=frames,
             action=action,
@@ -258,7 +263,8 @@ def _check_same(
 ) -> None:
     """Raise ``TinyJEPAError`` where the store's episodes of this name are not those of the source.
 
-    The lengths of all are compared, and every number of the first.
+    The lengths of all are compared, and every number of some, the first and the last among them: an episode that came
+    between moves the last.
     """
     if not have:
         return
@@ -270,8 +276,11 @@ def _check_same(
         raise other
     if any(ref.rows != parts[number].stop - parts[number].start for number, ref in have.items()):
         raise other
-    first = min(have)
-    stored = Store(path).read_episode(have[first], "frame", "action", "reward", "state")
-    again = _episode(reader, parts, first, spec, plan.name or reader.name, plan)
-    if any(not np.array_equal(stored[name], getattr(again, name)) for name in stored):
-        raise other
+    store = Store(path)
+    held = sorted(have)
+    for place in sorted({round(share * (len(held) - 1)) for share in np.linspace(0, 1, COMPARED)}):
+        number = held[place]
+        stored = store.read_episode(have[number], "frame", "action", "reward", "state")
+        again = _episode(reader, parts, number, spec, plan.name or reader.name, plan)
+        if any(not np.array_equal(stored[name], getattr(again, name)) for name in stored):
+            raise other

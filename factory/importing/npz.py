@@ -23,6 +23,7 @@ from factory.importing.source import (
     column_names,
     ends,
     flat,
+    natural,
     one_of,
     some_of,
     taken_at,
@@ -40,7 +41,7 @@ OTHER = {*ACTIONS, *REWARDS, *TERMINATED, *TRUNCATED, "dones", "flags", "episode
 
 
 class Npz(Reader):
-    """A folder's files in the order of their names, or one file."""
+    """A folder's files in the order of their names and the numbers in them, or one file."""
 
     rate = None
 
@@ -104,7 +105,7 @@ class Npz(Reader):
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(path.glob("*.npz"))
+        return sorted(path.glob("*.npz"), key=lambda file: natural(file.name))
     return [path] if path.suffix == ".npz" and path.is_file() else []
 
 

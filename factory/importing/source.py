@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -88,6 +89,11 @@ class Reader(Protocol):
 
     def read(self, number: int, start: int, stop: int) -> Rows:
         """Rows [start, stop) of an episode. Whatever it raises is reported with the episode's file and name."""
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """To sort names by: ``clip 9`` comes before ``clip 10``."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def one_of(choices: Sequence[str], wanted: str | None, what: str, option: str, first: Sequence[str] = ()) -> str | None:

@@ -11,13 +11,12 @@ A file is cut into episodes by the importer's step limit. Without actions its fr
 from __future__ import annotations
 
 import csv
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from factory.importing.source import Choice, Entry, Reader, Rows, blaming, taken_at
+from factory.importing.source import Choice, Entry, Reader, Rows, blaming, natural, taken_at
 from factory.importing.videofile import SUFFIXES, VideoFile
 from shared.errors import TinyJEPAError
 
@@ -132,13 +131,8 @@ class Videos(Reader):
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
-        return sorted(found, key=lambda file: _natural(str(file.relative_to(path))))
+        return sorted(found, key=lambda file: natural(str(file.relative_to(path))))
     return [path] if path.suffix.lower() in SUFFIXES and path.is_file() else []
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """``clip 9`` before ``clip 10``."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _tables(files: list[Path]) -> dict[Path, Table]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from shared.errors import StoreError, TinyJEPAError
 from shared.store.dataset import create_store
-from shared.store.files import PARTIAL
+from shared.store.files import unfinished
 from shared.store.reader import Store
 from shared.store.schema import Episode, EpisodeRef, Factors
 from shared.store.writer import StreamWriter
@@ -108,7 +108,7 @@ def edit(
 
     Episodes keep their run, number, seed and policy, and with them their split; every field is copied bit for bit. The
     store at ``path`` does not change. New stores appear when all are complete: an interrupted edit leaves
-    ``<into>.partial``, which the next one replaces. ``show`` is told episodes done and in all. ``factors`` gives the
+    ``.<into>.partial``, which the next one replaces. ``show`` is told episodes done and in all. ``factors`` gives the
     values of an episode's factors of variation, where its log may be too old to say.
 
     Raises ``TinyJEPAError`` for a choice that cannot be read or leaves nothing, and where a new store's place is taken;
@@ -144,7 +144,7 @@ def edit(
     for place, refs in ((into, kept), (rest, others)):
         if place is None:
             continue
-        partial = place.with_name(place.name + PARTIAL)
+        partial = unfinished(place, path)
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
         done = _copy(store, refs, partial, lambda count: show(count, total), done)

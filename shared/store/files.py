@@ -9,8 +9,21 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from shared.errors import TinyJEPAError
+
 PARTIAL = ".partial"
 """Suffix of files that are still being written. Readers never open them."""
+
+
+def unfinished(path: Path, source: Path) -> Path:
+    """Where what becomes ``path`` is written: hidden, beside it. What an interrupted writer left there may be removed.
+
+    Raises ``TinyJEPAError`` where the store at ``source`` lies there.
+    """
+    place = path.with_name(f".{path.name}{PARTIAL}")
+    if place.resolve() in (source.resolve(), *source.resolve().parents):
+        raise TinyJEPAError(f"{source} is where {path} would be written first: rename it, or choose another name")
+    return place
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -131,12 +133,15 @@ def lives(pid: int) -> bool:
 
 def _untouched(path: Path, now: float) -> float:
     """Seconds since the last change of a file or folder."""
-    times = [path.stat().st_mtime]
-    if path.is_dir():
-        times += [inner.stat().st_mtime for inner in path.rglob("*")]
-    return now - max(times)
+    return now - max((found.st_mtime for found in _stats(path)), default=now)
 
 
 def _leftover(path: Path, why: str) -> Leftover:
-    files = [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]
-    return Leftover(path, sum(file.stat().st_size for file in files), why)
+    return Leftover(path, sum(found.st_size for found in _stats(path) if stat.S_ISREG(found.st_mode)), why)
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    """Of a file, or of a folder and all in it; without what a writer has renamed meanwhile."""
+    for file in (path, *(path.rglob("*") if path.is_dir() else ())):
+        with contextlib.suppress(FileNotFoundError):
+            yield file.stat()

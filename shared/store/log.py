@@ -26,7 +26,16 @@ from shared.store.codec import crc32c
 from shared.store.dataset import Description
 from shared.store.files import naming, sync_directory, write_all
 from shared.store.layout import LOG, fields, log_name, most_bytes
-from shared.store.schema import SCHEMA_VERSION, EpisodeRef, RunSpec, check_factors, check_name, split_of
+from shared.store.schema import (
+    MOST_EPISODES,
+    MOST_SEEDS,
+    SCHEMA_VERSION,
+    EpisodeRef,
+    RunSpec,
+    check_factors,
+    check_name,
+    split_of,
+)
 from shared.store.source import TAIL_BYTES, Source
 
 STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}-w\d{2,6}-[0-9a-f]{8}")
@@ -225,8 +234,8 @@ class CommittedStream:
             factors=check_factors(values.get("factors")),
         )
         check_name(ref.policy)
-        if not 0 <= ref.index < 1 << 63 or not 0 <= ref.seed < 1 << 64:
-            raise ValueError(f"there is no episode {ref.index}")
+        if not 0 <= ref.index < MOST_EPISODES or not 0 <= ref.seed < MOST_SEEDS:
+            raise ValueError(f"there is no episode {ref.index} of seed {ref.seed}")
         if ref.first < 0 or ref.rows < 1 or ref.first + ref.rows > limit:
             raise ValueError(f"episode {ref.index} lies outside the committed rows")
         return ref

@@ -25,6 +25,8 @@ class Merged:
 
     streams: int = 0
     """Streams added."""
+    continued: int = 0
+    """Streams of which less was present."""
     present: int = 0
     """Streams already present."""
     linked: int = 0
@@ -37,8 +39,9 @@ def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None]
     """Add every stream of the ``sources`` to the store at ``target``, which is created if need be.
 
     A stream appears when its log does, last of all and at once; what a killed merge left is made again by the same
-    call. Of a stream whose writer is still open, what is committed now is taken. Episodes that several stores hold
-    count once, as in any store. What a source has set aside stays so. ``say`` is told streams done and in all.
+    call. Of a stream whose writer is still open, what is committed now is taken, and the rest by a later call.
+    Episodes that several stores hold count once, as in any store. What a source has set aside stays so. ``say`` is
+    told streams done and in all.
 
     Raises ``StoreError`` for a source that is missing, damaged, of schema 1, or of another world or layout; nothing
     is changed then. ``OSError`` when the disk refuses; what is there stays readable.
@@ -70,10 +73,15 @@ def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None]
     merged = Merged()
     jobs = [(store, stream) for store in stores for stream in store.streams.values() if stream.header]
     for done, (store, stream) in enumerate(jobs, 1):
-        if layout.log_file(target, stream.name).exists():
-            merged.present += 1
-        else:
+        log = layout.log_file(target, stream.name)
+        if not log.exists():
             _add(store, stream, target, merged)
+        elif _holds_less(log, data := _committed_log(store, stream)):
+            _continue(store, stream, target, data, merged)
+        else:
+            if stream.closed and log.read_bytes() == data:
+                _show_rows(store, stream, target)  # of a merge that was killed before it did
+            merged.present += 1
         say(done, len(jobs))
     return merged
 
@@ -98,10 +106,10 @@ def _add(store: Store, stream: CommittedStream, target: Path, merged: Merged) ->
                 _bring(file, staging / name / file.name, merged, path)
         sync_directory(staging / name)
     sync_directory(staging)
-    with Opening(layout.log_file(path, stream.name), path) as fd:
-        data = os.pread(fd, stream.good_bytes, 0)
     log = layout.log_file(target, stream.name)
-    partial = write_partial(log, [data])  # it tells readers that the folder without a log is a merge under way
+    partial = write_partial(
+        log, [_committed_log(store, stream)]
+    )  # it tells readers that the folder without a log is a merge under way
     sync_directory(log.parent)
     try:
         staging.rename(final)
@@ -111,6 +119,46 @@ def _add(store: Store, stream: CommittedStream, target: Path, merged: Merged) ->
         raise
     publish_partial(partial, log)
     merged.streams += 1
+
+
+def _continue(store: Store, stream: CommittedStream, target: Path, data: bytes, merged: Merged) -> None:
+    """The shards that the target lacks, then the longer log in the place of its beginning, then the shown rows."""
+    path = Path(store.path)
+    source, final = layout.stream_directory(path, stream.name), layout.stream_directory(target, stream.name)
+    aside = store.set_aside.get(stream.name, frozenset())
+    for name, field in layout.fields(store.spec).items():
+        for number in range(stream.shards):
+            file = final / name / field.chunk_key(number)
+            if number not in aside and not file.exists():
+                _bring(source / name / file.name, file, merged, path)
+        sync_directory(final / name)
+    log = layout.log_file(target, stream.name)
+    write_file(log, [data])
+    sync_directory(log.parent)
+    _show_rows(store, stream, target)
+    merged.continued += 1
+
+
+def _show_rows(store: Store, stream: CommittedStream, target: Path) -> None:
+    """Tell plain Zarr readers of the target how many rows there are."""
+    for name, field in layout.fields(store.spec).items():
+        file = layout.stream_directory(target, stream.name) / name / "zarr.json"
+        document = layout.array_document(field, store.spec, stream.rows)
+        if file.read_bytes() != document:
+            write_file(file, [document])
+            sync_directory(file.parent)
+
+
+def _committed_log(store: Store, stream: CommittedStream) -> bytes:
+    """The stream's log up to its last good line."""
+    with Opening(layout.log_file(Path(store.path), stream.name), Path(store.path)) as fd:
+        return os.pread(fd, stream.good_bytes, 0)
+
+
+def _holds_less(log: Path, data: bytes) -> bool:
+    """Whether a log is only the beginning of ``data``."""
+    held = log.read_bytes()
+    return len(held) < len(data) and data.startswith(held)
 
 
 def _document(file: Path, root: Path) -> bytes:

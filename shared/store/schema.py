@@ -47,6 +47,9 @@ MOST_CHUNK_BYTES = 1 << 30
 MOST_SHARD_ROWS = 1 << 20
 MOST_COLUMNS = 4096
 MOST_FACTORS = 256
+MOST_SEEDS = 1 << 64
+MOST_EPISODES = 1 << 63
+"""Seeds and numbers of episodes are smaller."""
 MOST_LETTERS = 200
 """Of a name that a store brings along."""
 
@@ -111,20 +114,20 @@ def check_name(name: str) -> str:
 
 
 def check_factors(found: Any) -> Factors | None:
-    """An episode's factors from a log, lists as tuples: ``ValueError`` for anything but finite numbers by name."""
+    """An episode's factors, lists of a log as tuples: ``ValueError`` for anything but finite numbers by name."""
     if found is None:
         return None
-    if not isinstance(found, dict) or len(found) > MOST_FACTORS:
+    if not isinstance(found, Mapping) or len(found) > MOST_FACTORS:
         raise ValueError("its factors are no values by name")
     values: dict[str, float | tuple[float, ...]] = {}
     for name, value in found.items():
-        numbers = value if isinstance(value, list) else [value]
+        numbers = value if isinstance(value, list | tuple) else [value]
         if not 0 < len(numbers) <= MOST_FACTORS or not all(
             isinstance(number, int | float) and math.isfinite(number) for number in numbers
         ):
             raise ValueError(f"its factor {check_name(name)!r} is no number")
         parts = tuple(float(number) for number in numbers)
-        values[check_name(name)] = parts if isinstance(value, list) else parts[0]
+        values[check_name(name)] = parts if isinstance(value, list | tuple) else parts[0]
     return values
 
 

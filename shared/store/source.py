@@ -34,8 +34,11 @@ REMOTE_READERS = 16
 
 
 def data_folder() -> Path:
-    """The default folder of stores: ``$TINYJEPA_DATA`` or ``data``."""
-    return Path(os.environ.get("TINYJEPA_DATA") or "data")
+    """The default folder of stores: ``$TINYJEPA_DATA`` or ``data``. Raises ``TinyJEPAError`` for a URL."""
+    place = os.environ.get("TINYJEPA_DATA") or "data"
+    if URL.match(place):
+        raise TinyJEPAError(f"TINYJEPA_DATA is the URL {place}: set it to a directory, and read a URL by --store")
+    return Path(place)
 
 
 def default_store(world: str, data: Path | None = None, dataset: str | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -200,9 +201,12 @@ def _table_faults(store: Store, stream: CommittedStream, broken: set[tuple[str, 
 
 
 def _document_faults(path: Path, store: Store, stream: CommittedStream) -> Iterator[Fault]:
-    """The Zarr documents of a stream. Their shape may lag: only a closed stream must show all its rows."""
+    """The Zarr documents of a stream. Their shape may lag: only a closed stream must show all its rows.
+
+    They are read before the log is read again: a writer may have gone on, and writes the log first.
+    """
     directory = layout.stream_directory(path, stream.name)
-    if gone := lost.lost_lines(store.source, store.spec, stream.name, stream.shards, stream.rows):
+    if gone := _lost_rows(store, stream):
         what = f"its last lines are lost, and complete shards stand without them: {lost.cure(stream.name)}"
         rows = stream.rows, stream.rows + gone - 1
         yield Fault(stream.name, _relative(path, layout.log_file(path, stream.name)), rows, what, lost=True)
@@ -210,10 +214,13 @@ def _document_faults(path: Path, store: Store, stream: CommittedStream) -> Itera
     for name, described in layout.fields(store.spec).items():
         file = directory / name / DOCUMENT
         try:
+            written_on = not stream.closed
             found = json.loads(file.read_bytes())
             shown = int(found["shape"][0])
+            if shown > stream.rows:
+                _read_on(stream)
             wanted = json.loads(layout.array_document(described, store.spec, shown))
-            right = found == wanted and (shown == stream.rows or (not stream.closed and shown < stream.rows))
+            right = found == wanted and (shown == stream.rows or (written_on and shown < stream.rows))
             what = f"it shows {shown} rows of {stream.rows}" if found == wanted else "it does not describe this field"
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             right, what = False, f"it cannot be read ({error.__class__.__name__})"
@@ -221,6 +228,22 @@ def _document_faults(path: Path, store: Store, stream: CommittedStream) -> Itera
             yield Fault(stream.name, _relative(path, file), None, what)
     if stream.header:
         yield from _group_fault(path, directory / DOCUMENT, stream.name)
+
+
+def _lost_rows(store: Store, stream: CommittedStream) -> int:
+    """Rows that the stream shows and its log does not have, however far its writer is."""
+    while gone := lost.lost_lines(store.source, store.spec, stream.name, stream.shards, stream.rows):
+        if not _read_on(stream):
+            break
+    return gone
+
+
+def _read_on(stream: CommittedStream) -> bool:
+    """Whether the log has more rows than before; a damaged one, which is told elsewhere, has not."""
+    before = stream.rows
+    with contextlib.suppress(StoreError):
+        stream.poll()
+    return stream.rows > before
 
 
 def _root_faults(path: Path) -> Iterator[Fault]:

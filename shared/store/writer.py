@@ -21,7 +21,20 @@ from shared.store.codec import ShardEncoder, encode_chunk
 from shared.store.dataset import load_spec
 from shared.store.files import remove, sync_directory, write_file
 from shared.store.log import EPISODE_COLUMNS, LogWriter
-from shared.store.schema import FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, Episode, RunSpec, StoreSpec
+from shared.store.schema import (
+    FIRST,
+    LAST,
+    MOST_EPISODES,
+    MOST_SEEDS,
+    SCHEMA_VERSION,
+    TERMINATED,
+    TRUNCATED,
+    Episode,
+    RunSpec,
+    StoreSpec,
+    check_factors,
+    check_name,
+)
 from shared.store.source import Local
 
 
@@ -52,6 +65,10 @@ class StreamWriter:
         dataset = load_spec(Local(path))
         if dataset.spec != spec:
             raise StoreError(f"{path} was created with another spec: write with the one create_store returns")
+        try:
+            check_name(run.policy)
+        except ValueError as error:
+            raise StoreError(f"a run cannot be named so: {error}") from None
         self.name = f"{host_name()}-w{worker:02d}-{secrets.token_hex(4)}"
         self.rows_committed = 0
         self.bytes_committed = 0
@@ -157,6 +174,13 @@ class StreamWriter:
     def _checked(self, episode: Episode) -> dict[str, np.ndarray]:
         """The columns of an episode by field (all but the frames), or ``StoreError``."""
         rows = episode.rows
+        if not 0 <= episode.index < MOST_EPISODES or not 0 <= episode.seed < MOST_SEEDS:
+            raise StoreError(f"there can be no episode {episode.index} of seed {episode.seed}")
+        try:
+            check_name(str(episode.policy))
+            check_factors(episode.factors)
+        except ValueError as error:
+            raise StoreError(f"episode {episode.index}: {error}") from None
         flags = np.zeros(rows, np.uint8)
         if rows:
             flags[0] |= FIRST

@@ -87,6 +87,10 @@ def canonical_name(name: str) -> str:
     return full_id(name, [*WORLDS])
 
 
+NO_OPTIONS = {"name", "frame_size", "id"}
+"""What ``make_world`` and ``gymnasium.make`` are told otherwise."""
+
+
 def make_world(name: str, frame_size: int | None = None, **options: Any) -> World:
     """Make a world by registry name, ``tinyjepa/...`` id or gymnasium id.
 
@@ -135,7 +139,7 @@ def stored_world(name: str, frame_size: int, options: Mapping[str, Any], *, trus
     installed package that registers environments. Raises ``TinyJEPAError`` otherwise, and what ``make_world`` raises.
     """
     check_trusted(name, trust)
-    if taken := {"name", "frame_size", "id"} & options.keys():
+    if taken := NO_OPTIONS & options.keys():
         raise TinyJEPAError(f"the store's world options set {', '.join(sorted(taken))}, which no world takes there")
     return make_world(name, frame_size, **options)
 

@@ -16,6 +16,8 @@ from factory.cli import cli
 from factory.collecting.collect import collect
 from factory.collecting.job import make_job
 from factory.export import export_store
+from factory.importing import open_source
+from factory.importing.importer import Plan, import_source
 from shared.cli.console import run
 from shared.store.reader import Store
 
@@ -132,3 +134,15 @@ def test_refusals(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[st
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1
     assert (tmp_path / "there").read_text() == "mine" and not (tmp_path / "new").exists()
+
+
+def test_npz_of_runs_that_differ_in_little(tmp_path: Path) -> None:
+    """Two limits, and a name that is no file name."""
+    place = tmp_path / "store"
+    for steps in (10, 15):
+        collect(place, make_job("bouncing-logo", frame_size=16, max_episode_steps=steps), episodes=3, append=True)
+    export_store(place, "npz", tmp_path / "one")
+    assert len(list((tmp_path / "one").iterdir())) == len(Store(place).episodes) == 6
+    import_source(open_source(tmp_path / "one"), tmp_path / "named", Plan(name="atari/breakout"))
+    assert export_store(tmp_path / "named", "npz", tmp_path / "two") == 6
+    assert len(list((tmp_path / "two").iterdir())) == 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,9 +17,11 @@ from factory.cli import cli
 from factory.importing import READERS, open_source
 from factory.importing.importer import import_source
 from shared.cli.console import run
-from shared.errors import TinyJEPAError
+from shared.errors import StoreError, TinyJEPAError
 from shared.store.reader import Store
+from shared.store.schema import Episode, RunSpec
 from shared.store.verify import verify
+from shared.store.writer import StreamWriter
 from tests import ROOT
 from tests.support import sources
 from tests.support.sources import MAKERS, STEPS
@@ -157,6 +160,51 @@ def test_what_was_added_to_a_source_is_added_to_the_store(tmp_path: Path) -> Non
     np.savez(tmp_path / "noise" / "99.npz", frames=np.zeros((5, 8, 8, 1), np.uint8), actions=np.zeros((4, 1)))
     done = import_source(open_source(tmp_path / "noise"), tmp_path / "store")
     assert (done.new_episodes, done.episodes, done.rows) == (1, 3, 45)
+
+
+def test_a_tenth_file_comes_after_the_ninth(tmp_path: Path) -> None:
+    for number in range(1, 13):
+        frames = np.full((5, 8, 8, 1), number, np.uint8)
+        (tmp_path / "noise").mkdir(exist_ok=True)
+        np.savez(tmp_path / "noise" / f"ep_{number}.npz", frames=frames, actions=np.zeros((4, 1)))
+        import_source(open_source(tmp_path / "noise"), tmp_path / "store")
+    store = Store(tmp_path / "store")
+    assert [int(store.read_episode(ref, "frame")["frame"].max()) for ref in store.episodes] == [*range(1, 13)]
+
+
+def test_an_episode_that_came_between_is_noticed(tmp_path: Path) -> None:
+    """Else the last one would be there twice, and the new one not at all."""
+    long_source(tmp_path / "noise", episodes=9, rows=20)
+    import_source(open_source(tmp_path / "noise"), tmp_path / "store")
+    np.savez(tmp_path / "noise" / "04b.npz", frames=np.zeros((20, 8, 8, 1), np.uint8), actions=np.zeros((19, 1)))
+    with pytest.raises(TinyJEPAError, match="holds other episodes by the name 'noise'"):
+        import_source(open_source(tmp_path / "noise"), tmp_path / "store")
+    assert len(Store(tmp_path / "store").episodes) == 9
+
+
+def test_what_no_store_could_be_read_with_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "noise").mkdir()
+    for seed in (-1, 1 << 40):
+        rows = {"frames": np.zeros((5, 8, 8, 1), np.uint8), "actions": np.zeros((4, 1))}
+        np.savez(tmp_path / "noise" / f"{seed}.npz", **rows, seed=seed)
+    command = ["import", str(tmp_path / "noise"), "--quiet", "--store"]
+    assert run(cli, "factory", [*command, str(tmp_path / "named"), "--name", "my\trun"]) == 2
+    error = capsys.readouterr().err
+    assert "choose another --name" in error and error.count("\n") == 1 and not (tmp_path / "named").exists()
+    assert run(cli, "factory", [*command, str(tmp_path / "store")]) == 0
+    store = Store(tmp_path / "store")
+    assert sorted(ref.seed for ref in store.episodes) == [1, 1 << 40], "its number where the seed can be none"
+    spec, (ref, *_) = store.spec, store.episodes
+    with pytest.raises(StoreError, match="cannot be named"):
+        StreamWriter(tmp_path / "store", spec, RunSpec(seed=0, policy="a\nb", max_episode_steps=9), 0)
+    fields = store.read_episode(ref, "frame", "action", "reward", "state")
+    episode = Episode(index=7, seed=7, policy="noise", terminated=True, truncated=False, **fields)
+    with StreamWriter(tmp_path / "store", spec, ref.run, 0) as writer:
+        for wrong in ({"seed": -1}, {"index": -1}, {"policy": "\t"}, {"factors": {"size": float("nan")}}):
+            with pytest.raises(StoreError, match=r"no episode|is no name|is no number"):
+                writer.append(replace(episode, **wrong))
+        writer.append(episode)
+    assert len(Store(tmp_path / "store").episodes) == 3
 
 
 @pytest.mark.parametrize("change", ["length", "content"])

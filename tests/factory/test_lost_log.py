@@ -11,7 +11,10 @@ import pytest
 
 from factory.cli import cli
 from factory.collecting.collect import collect
-from factory.collecting.job import Job
+from factory.collecting.job import Job, make_job
+from factory.export import export_store
+from factory.importing import open_source
+from factory.importing.importer import import_source
 from shared.cli.console import run
 from shared.store import layout
 from shared.store.reader import Store
@@ -104,3 +107,26 @@ def test_a_module_that_a_store_names_is_imported_only_when_told(
     assert "--trust-world" in one_line(capsys)
     assert run(cli, "factory", [*command, "--trust-world"]) == 0
     assert Store(tmp_path / "store").episodes == before
+
+
+@pytest.mark.parametrize("policy", ["mixed", "mixed-rooms"])
+def test_every_mix_is_drawn_again(policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "store"
+    collect(path, make_job("two-room", policy, seed=5, max_episode_steps=20), episodes=12)
+    before = Store(path).episodes
+    assert len({ref.policy for ref in before}) > 1
+    assert run(cli, "factory", ["verify", str(path), "--quiet", "--rebuild-log", lose(path, 5)]) == 0
+    assert Store(path).episodes == before
+
+
+def test_of_an_import_only_the_log_knew_seeds_and_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = make_job("bouncing-logo", seed=5, frame_size=16, max_episode_steps=20)
+    collect(tmp_path / "store", job, episodes=3)
+    export_store(tmp_path / "store", "npz", tmp_path / "logo")
+    path = tmp_path / "imported"
+    import_source(open_source(tmp_path / "logo"), path)
+    splits = [ref.split for ref in Store(path).episodes]
+    assert run(cli, "factory", ["verify", str(path), "--quiet", "--rebuild-log", lose(path, 0)]) == 0
+    assert "seeds and policies that their source gave them are not" in capsys.readouterr().out
+    assert [(ref.seed, ref.policy) for ref in Store(path).episodes] == [(k, "logo") for k in range(3)]
+    assert [ref.split for ref in Store(path).episodes] == splits

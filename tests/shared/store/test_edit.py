@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +86,20 @@ def test_never_in_place(store: Store, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "19 episodes" in capsys.readouterr().out and contents(Path(store.path)) == before
 
 
+def test_a_store_is_not_deleted_for_its_name(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, code in (("new.partial", 0), (".new.partial", 2)):
+        source = Path(shutil.copytree(store.path, tmp_path / name))
+        before = contents(source)
+        for command in (["edit", "--drop", "3", "--into"], ["export", "--format", "hdf5", "--out"]):
+            shutil.rmtree(tmp_path / "new", ignore_errors=True)
+            (tmp_path / "new").unlink(missing_ok=True)
+            arguments = [command[0], str(source), "--quiet", *command[1:], str(tmp_path / "new")]
+            assert run(cli, "factory", arguments) == code
+            assert contents(source) == before
+        error = capsys.readouterr().err
+        assert code == 0 or error.count("choose another name") == 2
+
+
 def test_an_interrupted_edit_is_made_anew(store: Store, tmp_path: Path) -> None:
     """In the first store as in the second: what is there afterwards does not stop the next edit."""
     for last in (5, 15):
@@ -95,7 +110,7 @@ def test_an_interrupted_edit_is_made_anew(store: Store, tmp_path: Path) -> None:
 
         with pytest.raises(KeyboardInterrupt):
             edit(Path(store.path), tmp_path / "new", ["0-9"], rest=tmp_path / "rest", show=stop)
-        assert not (tmp_path / "new").exists() and (tmp_path / "new.partial").is_dir()
+        assert not (tmp_path / "new").exists() and (tmp_path / ".new.partial").is_dir()
     assert edit(Path(store.path), tmp_path / "new", ["0-9"], rest=tmp_path / "rest").kept == 10
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new", "rest"]
 

@@ -89,3 +89,14 @@ def test_what_has_no_known_writer_goes_by_its_age(tmp_path: Path) -> None:
     assert remove(found) == sum(leftover.bytes for leftover in found) == 28
     assert not any(path.exists() for path in made) and mine.exists()
     check_episodes(Store(tmp_path))
+
+
+def test_a_file_that_its_writer_renames_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with writer_process(tmp_path) as process:
+        (stream,) = Store(tmp_path).streams
+        gone = tmp_path / "data.zarr" / stream / "frame" / "c.9.0.0.0.abcd1234.partial"
+        listed = Path.rglob
+        monkeypatch.setattr(Path, "rglob", lambda path, pattern: [*listed(path, pattern), gone])
+        monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+        assert not leftovers(tmp_path, older_than=3600)
+        process.send_signal(signal.SIGKILL)

@@ -18,6 +18,7 @@ from shared.cli.console import run
 from shared.errors import StoreError
 from shared.store import quarantine
 from shared.store.dataset import create_store
+from shared.store.files import write_file
 from shared.store.merge import merge
 from shared.store.reader import Store
 from shared.store.schema import RunSpec
@@ -76,6 +77,62 @@ def test_an_open_stream_is_taken_as_far_as_it_is_committed(tmp_path: Path) -> No
     assert len(taken.episodes) == count, "the copy of its log does not grow"
     check_episodes(Store(tmp_path / "c"))
     assert not verify(tmp_path / "c").faults
+
+
+def test_the_rest_of_an_open_stream_comes_with_the_next_merge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = fill(tmp_path / "a", range(5), close=False)
+    merge([tmp_path / "a"], tmp_path / "early")
+    for end in (9, 12):
+        for index in range(end - 4, end):
+            writer.append(noise_episode(small_spec(), index))
+        if end == 12:
+            writer.close()
+        merge([tmp_path / "a"], tmp_path / "late")
+    command = ["merge", str(tmp_path / "early"), str(tmp_path / "a"), "--into"]
+    for target in ("new", "early"):
+        target_first = [*command[:1], *command[2:]] if target == "early" else command
+        assert run(cli, "factory", [*target_first, str(tmp_path / target)]) == 0
+        assert "1 continued" in capsys.readouterr().out
+    for target in ("early", "late", "new"):
+        store = Store(tmp_path / target)
+        assert [ref.index for ref in store.episodes] == [ref.index for ref in Store(tmp_path / "a").episodes]
+        check_episodes(store)
+        assert not verify(tmp_path / target).faults and not verify(tmp_path / target).unknown
+        done = merge([tmp_path / "late"], tmp_path / target) if target != "late" else None
+        assert done is None or (done.continued, done.present) == (0, 1)
+
+
+def test_a_merge_that_was_killed_while_it_continued_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the log, and before the rows that plain Zarr readers see."""
+    for stop in (1, 2):
+        a, c = tmp_path / f"a{stop}", tmp_path / f"c{stop}"
+        writer = fill(a, range(5), close=False)
+        merge([a], c)
+        before = len(Store(c).episodes)
+        for index in range(5, 12):
+            writer.append(noise_episode(small_spec(), index))
+        writer.close()
+        written: list[Path] = []
+
+        def write(path: Path, parts: list[bytes], written: list[Path] = written, stop: int = stop) -> None:
+            written.append(path)
+            if len(written) == stop:
+                raise KeyboardInterrupt
+            write_file(path, parts)
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr("shared.store.merge.write_file", write)
+            merge([a], c)
+        store = Store(c)
+        check_episodes(store)
+        assert (len(store.episodes) == before) == (stop == 1)
+        done = merge([a], c)
+        assert (done.continued, done.present) == ((1, 0) if stop == 1 else (0, 1))
+        assert len(Store(c).episodes) == 12 and not verify(c).faults
 
 
 def test_what_is_set_aside_stays_so(tmp_path: Path) -> None:

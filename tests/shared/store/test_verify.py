@@ -198,6 +198,31 @@ def test_what_is_set_aside_is_collected_again(tmp_path: Path, place: str) -> Non
     assert not verify(path).faults
 
 
+def test_what_is_written_meanwhile_is_no_fault(tmp_path: Path) -> None:
+    """Each commit between the look at the log and that at the documents."""
+    spec = create_store(tmp_path, small_spec())
+    with StreamWriter(tmp_path, spec, RUN, 0) as writer:
+        writer.append(noise_episode(spec, 0, 40))
+        commits = []
+
+        def go_on(done: int, total: int) -> None:
+            before = writer.rows_committed
+            writer.append(noise_episode(spec, len(commits) + 1, 40))
+            commits.append(writer.rows_committed - before)
+
+        for _ in range(3):
+            assert not verify(tmp_path, go_on).faults
+        assert any(commits)
+
+    def end(done: int, total: int) -> None:
+        last.close()
+
+    with StreamWriter(tmp_path, spec, RUN, 1) as last:
+        last.append(noise_episode(spec, 100, 40))
+        assert not verify(tmp_path, end).faults
+    assert not verify(tmp_path).faults
+
+
 def test_a_damaged_list_is_refused(copy: Path) -> None:
     quarantine.save(copy, {min(Store(copy).streams): frozenset({0})})
     remaining = Store(copy)
