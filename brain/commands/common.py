@@ -141,6 +141,10 @@ def need_torch() -> None:
 
 def show_summary(run_path: Path) -> None:
     report = run_path / "report.html"
+    if (run_path / "judge.json").exists() and not report.exists():  # of a command that was killed between the two
+        from brain.reports.report import write_report
+
+        write_report(run_path, report)
     if report.exists():
         from brain.runs.figures import headline
 
@@ -149,11 +153,14 @@ def show_summary(run_path: Path) -> None:
         typer.echo(f"report: {report.resolve()}")
 
 
-def open_store(run: Run, place: str | None) -> Store:
-    """The store at ``place``, or the one a run was trained on; says where a moved one is remembered."""
+def open_store(run: Run, place: str | None, *, own: bool = True) -> Store:
+    """The store at ``place``, or the one a run was trained on; says where a moved one is remembered.
+
+    ``own``: whether ``place`` is where the run's own store is now, where that is gone.
+    """
     from brain.data import place as places
 
-    opened, line = places.open_store(run, place)
+    opened, line = places.open_store(run, place, own=own)
     if line:
         typer.echo(line, err=True)
     return opened

@@ -121,7 +121,7 @@ def command(
     shown = {}
     for number, path in enumerate(run_paths):
         opened = open_store_if_there(Run(path), store)
-        fitted = open_store(Run(path), fit) if fit else None
+        fitted = open_store(Run(path), fit, own=False) if fit else None
         shown[str(number)] = load(
             path, opened, pick(device), replay=replay, trust_world=trust_world, acting=acting, fit=fitted
         )

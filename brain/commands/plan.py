@@ -101,7 +101,12 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(file_okay=False, metavar="FOLDER", show_default="RUN", help="Where the results go."),
+        typer.Option(
+            file_okay=False,
+            metavar="FOLDER",
+            show_default="RUN; RUN/plan-DYNAMICS or RUN/recorded for what is not the model on the fixed list",
+            help="Where the results go.",
+        ),
     ] = None,
     shown: Annotated[int, typer.Option(min=0, max=8, metavar="N", help="Episodes in the video.")] = 4,
     baselines: Annotated[bool, typer.Option(help="Also play the random policy and the task's guides.")] = True,
@@ -112,7 +117,8 @@ def command(
     """Let an agent plan with the model: reach goals or earn rewards, over a fixed list of episodes.
 
     Writes plan.json, plan.mp4 and plan.html into the run folder: success at the end, ever and held, or the score, with
-    intervals; seconds and predictor steps per decision; a video of what happened and what was imagined.
+    intervals; seconds and predictor steps per decision; a video of what happened and what was imagined. Rerun the
+    command to resume.
 
     Examples:
       brain plan --pretrained two-room --episodes 4
@@ -120,7 +126,7 @@ def command(
       brain plan --run runs/two-room --planner inverse --fit data/two-room-expert
       brain plan --run runs/two-room --planner mppi --set horizon=40 --set block=4
       brain plan --run runs/two-room --cost goal-distance:when=last
-      brain plan --run runs/two-room --dynamics true --out upper-bound
+      brain plan --run runs/two-room --dynamics true   # an upper bound
       brain plan --run runs/lander --task reward --episodes 20 --record data/lander
     """  # fmt: skip
     need_torch()
@@ -131,12 +137,13 @@ def command(
     from brain.models.world_model import WorldModel
     from brain.planning.dynamics import Imagined
     from brain.planning.job import Choices, Job
+    from brain.planning.kept import Kept
     from brain.reports.plan import write_plan
     from brain.runs.folder import Run
 
     run = Run(run_path)
     opened = open_store_if_there(run, store)
-    fitted = open_store(run, fit) if fit else opened
+    fitted = open_store(run, fit, own=False) if fit else opened
     if opened is None and (run.recipe().observation.mode == "state" or not run.judgement.exists()):
         opened = open_store(run, store)  # which says what is missing
     model = WorldModel.load(run_path, opened.spec if opened else spec_of(run, None), pick(device))
@@ -145,13 +152,23 @@ def command(
         task, planner, (*(overrides or ()),), (*(costs or ()),), dynamics, episodes, seed, shown, baselines, trust_world
     )
     job = Job(choices, run_path, model, fitted, quiet, chosen=fit is not None)
-    figures, played = job.evaluate(record, say)
+    folder = out or run_path / ("recorded" if record else "" if dynamics == "model" else f"plan-{dynamics}")
+    try:
+        kept = None if record else Kept(folder, job.identity())
+    except OSError as error:
+        raise TinyJEPAError(f"cannot write to {folder} ({error}): give another --out") from None
+    figures, played = job.evaluate(record, say, kept)
+    if not figures:
+        typer.echo(f"{record} holds these {job.count} episodes already: give more --episodes, or --seed")
+        return
     whole = type(job.dynamics.inner) is Imagined and dynamics == "model"
     decoder = load_decoder(run, model) if run.decoder.exists() and whole else None
     try:
-        files = write_plan(out or run_path, figures, played, job.world, job.reader, decoder)
+        files = write_plan(folder, figures, played, job.world, job.reader, decoder)
     except OSError as error:
-        raise TinyJEPAError(f"cannot write to {out or run_path} ({error}): give another --out") from None
+        raise TinyJEPAError(f"cannot write to {folder} ({error}): give another --out") from None
+    if kept:
+        kept.forget()
     for line in summary(figures):
         typer.echo(line)
     if record is not None:

@@ -86,7 +86,8 @@ def command(
     acting += [word for text in overrides or () for word in ("--set", text)]
     acting += [word for text in costs or () for word in ("--cost", text)]
     training = ["--steps", str(steps)] if steps else ["--budget", budget, "--clock", clock] if budget else []
-    out = out or run_path.with_name(f"{run_path.name}-rounds")
+    named = run_path if run_path.name else run_path.resolve()  # such as .
+    out = out or named.with_name(f"{named.name}-rounds")
     rounds = Rounds(run_path, store, out, count, episodes, evaluated, acting, training, planner)
     for line in rounds.play(lambda text: None if quiet else print(f"rounds: {text}", file=sys.stderr, flush=True)):
         if "success" in line:

@@ -185,7 +185,7 @@ def command(
         ),
     ] = "auto",
     memory: Annotated[
-        float, typer.Option(min=0.01, metavar="GIB", rich_help_panel=HARDWARE, help="GiB of frames held.")
+        float, typer.Option(min=0.01, max=1 << 20, metavar="GIB", rich_help_panel=HARDWARE, help="GiB of frames held.")
     ] = 4.0,
     on_corrupt: Annotated[
         Literal["raise", "skip"],

@@ -15,8 +15,10 @@ from shared.store.schema import StoreSpec
 from shared.store.source import locate
 
 
-def open_store(run: Run, place: Path | str | None) -> tuple[Store, str]:
+def open_store(run: Run, place: Path | str | None, *, own: bool = True) -> tuple[Store, str]:
     """The store at ``place``, or the run's own, as its recipe sees it; and a line where a move is remembered by this.
+
+    ``own``: whether ``place`` is where the run's own store is now, where that is gone.
 
     Raises ``MissingStoreError`` that says where it was looked for, ``TinyJEPAError`` for a store of another world.
     """
@@ -36,7 +38,7 @@ def open_store(run: Run, place: Path | str | None) -> tuple[Store, str]:
         ) from None
     check_fit(facts, opened.spec, str(opened.path), "give its --store")
     standardise(opened, run)
-    return opened, remember(run, opened)
+    return opened, remember(run, opened) if own else ""
 
 
 def spec_of(run: Run, place: Path | str | None) -> StoreSpec:

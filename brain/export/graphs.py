@@ -68,7 +68,12 @@ class Graph:
 
 
 def graphs(model: WorldModel, decoder: nn.Module | None) -> dict[str, Graph]:
-    """The graphs of a run by file stem; the examples, 7 of each, are noise from a fixed seed."""
+    """The graphs of a run by file stem; the examples, 7 of each, are noise from a fixed seed.
+
+    Raises ``TinyJEPAError`` for a model of coordinates: what standardises them would be missing.
+    """
+    if model.recipe.observation.mode == "state":
+        raise TinyJEPAError("a model that sees coordinates cannot be exported: give a run that sees frames")
     random = torch.Generator().manual_seed(0)
     shape = (CHECKED_BATCHES[-1], model.recipe.observation.stack, *model.spec.frame_shape)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 from shared.errors import TinyJEPAError
@@ -100,7 +101,7 @@ def _read(source: Path) -> dict[str, bytes]:
                     member = package.extractfile(f"package/{place}")
                     assert member is not None
                     content = member.read()
-        except (OSError, KeyError, AssertionError, tarfile.TarError) as error:
+        except (OSError, EOFError, KeyError, AssertionError, tarfile.TarError, zlib.error) as error:
             reason = " ".join(str(error).split()) or "no file"
             raise TinyJEPAError(
                 f"{source} is no onnxruntime-web ({place}: {reason}): give --ort what npm pack {PACKAGE} writes"

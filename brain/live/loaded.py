@@ -106,6 +106,8 @@ def load(
     judgement = read_judgement(run)
     spec = store.spec if store else _judged_spec(run, judgement)
     model = WorldModel.load(path, spec, device)
+    if model.recipe.observation.mode == "state":
+        raise TinyJEPAError(f"{path} sees coordinates, and there is no picture to show: give a run that sees frames")
     given = f"--pretrained {path.name}" if comes_with_the_package(path) else f"--run {path}"
     notes = []
     decoder = load_decoder(run, model) if run.decoder.exists() else None

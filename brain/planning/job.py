@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from brain.planning.baselines import BASELINES, baseline_model
 from brain.planning.costs.base import CostOptions, Setting, WeightedSum
 from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, ImaginedVector, true_dynamics
 from brain.planning.evaluation import Evaluation, Played, impossible_plans, light
+from brain.planning.kept import Kept
 from brain.planning.paths import PathReader
 from brain.planning.planners.base import PlannerOptions
 from shared.errors import TinyJEPAError
@@ -142,11 +145,32 @@ class Job:
     def count(self) -> int:
         return self.choices.episodes or self.task.episodes
 
-    def evaluate(self, record: Path | None, say: Callable[[str], None]) -> tuple[dict[str, Any], list[Played]]:
+    def identity(self) -> str:
+        """SHA-256, hexadecimal, of all that decides how this agent plays: weights, task, planner, costs, dynamics, seed
+        and world."""
+        heads = [f"planning-{kind}*.safetensors" for kind in sorted(self.setting.fitted_to)]
+        files = [
+            path for name in ("encoder.safetensors", "predictor.safetensors", *heads) for path in self.run.glob(name)
+        ]
+        said = {
+            "task": self.name,
+            "planner": self.planner_options.model_dump(mode="json"),
+            "costs": [options.model_dump(mode="json") for options in self.cost_options],
+            "dynamics": self.choices.dynamics,
+            "seed": self.choices.seed,
+            "world": [self.model.spec.world, self.options],
+            "weights": [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in sorted(files)],
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+    def evaluate(
+        self, record: Path | None, say: Callable[[str], None], kept: Kept | None = None
+    ) -> tuple[dict[str, Any], list[Played]]:
         """The content of ``plan.json``, and the first episodes with their frames.
 
         With ``record``, other episodes than the fixed list's, which are written to the store there; those that it holds
-        already are not played again.
+        already are not played again, and where it holds all, there are no figures. Without, those in ``kept`` are not
+        played again, but for the first ones, whose frames are shown.
         """
         if record is None:
             cases = self.task.cases(self.count)
@@ -160,16 +184,22 @@ class Job:
             for number, case in enumerate(cases):
                 if keep and keep.has(number):
                     continue
-                one = next(self.evaluation.agent([case], self.dynamics, self.planner, self.cost, number))
-                if keep:
-                    keep.write(number, one)
-                impossible += impossible_plans(self.task, one, self.reader)
-                if len(shown) < self.choices.shown:
-                    shown.append(one)
+                wanted = len(shown) < self.choices.shown
+                if kept and not wanted and (before := kept.get(number, case)):
+                    one, cannot_be = before
+                else:
+                    one = next(self.evaluation.agent([case], self.dynamics, self.planner, self.cost, number))
+                    cannot_be = impossible_plans(self.task, one, self.reader)
+                    if keep:
+                        keep.write(number, one)
+                    if kept and not kept.get(number, case):
+                        kept.add(number, one, cannot_be)
+                impossible += cannot_be
+                shown += [one] * wanted
                 played.append(light(one))
                 say(progress_line(self.task, played, len(cases)))
         if not played:
-            raise TinyJEPAError(f"{record} holds these {len(cases)} episodes already: give more --episodes, or --seed")
+            return {}, []
         return self._figures(cases, played, impossible, record, say), shown
 
     def _figures(
@@ -211,7 +241,7 @@ class Job:
 
 
 class Keeper:
-    """Writes played episodes into a store: a run of its own there, named after the planner.
+    """Writes played episodes into a store: a run of its own there, named after the planner and whoever else plays so.
 
     A context manager: leaving it, also by Ctrl-C or SIGTERM, commits what was written. Entering raises
     ``TinyJEPAError`` where another process writes this run.
@@ -219,7 +249,8 @@ class Keeper:
 
     def __init__(self, path: Path, job: Job) -> None:
         spec = job.model.spec
-        self._run = RunSpec(job.choices.seed, f"plan-{job.planner_options.kind}", job.task.steps)
+        self._policy = f"plan-{job.planner_options.kind}"
+        self._run = RunSpec(job.choices.seed, f"{self._policy}-{job.identity()[:8]}", job.task.steps)
         spec = create_store(path, stored_spec(spec))
         self._path, self._spec = path, spec
         self._writer: StreamWriter | None = None
@@ -245,7 +276,7 @@ class Keeper:
     def write(self, number: int, played: Played) -> None:
         self._writer = self._writer or StreamWriter(self._path, self._spec, self._run, 0)
         fields = played.recording._asdict()
-        self._writer.append(Episode(index=number, seed=played.case.seed, policy=self._run.policy, **fields))
+        self._writer.append(Episode(index=number, seed=played.case.seed, policy=self._policy, **fields))
 
 
 def chosen_task(world: World, name: str | None) -> tuple[str, Task]:
@@ -267,7 +298,10 @@ def default_planner(task: Task, run: Path, dynamics: str = "model") -> str:
 
 def planner_options(kind: str, texts: Sequence[str]) -> PlannerOptions:
     """A planner's options from ``KEY=VALUE`` texts."""
-    values = {"kind": kind} | dict(_pair(text) for text in texts)
+    values = dict(_pair(text) for text in texts)
+    if "kind" in values:
+        raise TinyJEPAError(f"--set kind={values['kind']}: choose a planner by --planner {values['kind']}")
+    values["kind"] = kind
     options: PlannerOptions = _validated(PLANNERS.get(kind).Options, values, f"planner {kind}")
     return options
 
@@ -275,7 +309,7 @@ def planner_options(kind: str, texts: Sequence[str]) -> PlannerOptions:
 def cost_options(text: str) -> CostOptions:
     """A cost's options from ``KIND`` or ``KIND:KEY=VALUE,KEY=VALUE``."""
     kind, _, rest = text.partition(":")
-    values = {"kind": kind} | dict(_pair(part) for part in rest.split(",") if part)
+    values = dict(_pair(part) for part in rest.split(",") if part) | {"kind": kind}
     options: CostOptions = _validated(CostOptions.chosen(values), values, f"cost {kind}")
     return options
 
@@ -296,7 +330,8 @@ def _validated(options: Any, values: dict[str, str], what: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise TinyJEPAError(f"{what}{', ' + where if where else ''}: {first['msg']}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise TinyJEPAError(f"{what}{', ' + where if where else ''}: {reason}") from None
 
 
 def each(task: Task, played: Played) -> dict[str, Any]:

@@ -205,6 +205,13 @@ class Part:
         wanted = self._facts | (self._source if self._setting.chosen or self._baseline else {})
         return all(kept.get(key) == value for key, value in wanted.items())
 
+    @property
+    def difference(self) -> str:
+        """How the one that is kept was fitted otherwise."""
+        kept = checkpoint.read_facts(self.path)
+        other = [f"{key} {kept.get(key)}, not {value}" for key, value in self._facts.items() if kept.get(key) != value]
+        return f"was fitted with {'; '.join(other)}"
+
     def restore(self, module: nn.Module) -> None:
         """Load the one that is kept."""
         tensors, kept = checkpoint.load(self.path)
@@ -232,8 +239,10 @@ def learned(
     """
     imagined = imagined_of(setting, kind)
     part, head = Part(setting, kind, step=steps, **choices), make(imagined)
-    if part.suits or (part.store is None and part.path.exists()):
+    if part.suits:
         part.restore(head)
+    elif part.store is None and part.path.exists():
+        raise TinyJEPAError(f"{part.path} {part.difference}: leave that out, or give --fit STORE to fit another")
     elif part.store is None:
         raise TinyJEPAError(f"{part.path} is missing, and there is no store to fit it to: give --fit STORE")
     else:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from brain.runs.folder import Run, write_whole
+from brain.runs.settings import keep_or_refuse
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with
-from shared.store.reader import Store
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Rounds:
         it stood, by the next call.
         """
         Run(self.first).recipe()
+        keep_or_refuse(self.out, self._settings())
         recipe = str(self.first / "recipe.toml")
         lines = []
         for number in range(self.count + 1):
             folder = self.out / f"round-{number}"
             if number and not (folder / "judge.json").exists():
-                if self._recorded(number) < self.episodes:
-                    say(f"round {number}: records {self.episodes} episodes")
-                    self._record(number)
+                say(f"round {number}: records {self.episodes} episodes")
+                self._record(number)
                 say(f"round {number}: trains on the grown store")
                 self._brain("train", folder, "--recipe", recipe, "--seed", str(number), *self.training)
             if not (folder / "plan.json").exists():
@@ -66,10 +66,23 @@ class Rounds:
             write_whole(self.out / "rounds.json", json.dumps(lines, indent=1) + "\n")
         return lines
 
+    def _settings(self) -> dict[str, Any]:
+        """All that decides what is in ``out`` but the number of rounds, by the names of the options."""
+        return {
+            "--run": str(self.first.resolve()),
+            "--store": str(self.store.resolve()),
+            "--episodes": self.episodes,
+            "--evaluated": self.evaluated,
+            "--planner": self.planner,
+            "planning": " ".join(self.acting),
+            "training": " ".join(self.training),
+        }
+
     def _run(self, number: int) -> Path:
         return self.out / f"round-{number}" if number else self.first
 
     def _record(self, number: int) -> None:
+        """Those of the round that the store does not hold yet."""
         where = ["--record", str(self.store), "--out", str(self.out / f"recorded-{number}"), "--shown", "0"]
         drawn = ["--episodes", str(self.episodes), "--seed", str(number)]
         self._brain("plan", self._run(number - 1), *where, *drawn, *self._acting())
@@ -85,11 +98,6 @@ class Rounds:
             kind: str = json.loads(played.read_text(encoding="utf-8"))["planner"]["kind"]
             return kind
         return self.planner
-
-    def _recorded(self, number: int) -> int:
-        """Episodes that the store holds of a round."""
-        name = f"plan-{self._planner()}"
-        return sum(ref.run.policy == name and ref.run.seed == number for ref in Store(self.store).episodes)
 
     def _line(self, number: int, folder: Path) -> dict[str, Any]:
         figures = json.loads((folder / "plan.json").read_text(encoding="utf-8"))

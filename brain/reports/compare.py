@@ -69,7 +69,7 @@ def differences(runs: Sequence[Record]) -> list[tuple[str, list[str]]]:
     for run, found in zip(runs, values):
         found["seed"] = str(run.facts["seed"])
         found["world"] = str(run.facts["world"])
-    keys = [key for key in values[0] if key not in ("name", "summary")]
+    keys = [key for key in dict.fromkeys(key for found in values for key in found) if key not in ("name", "summary")]
     rows = [(key, [found.get(key, "–") for found in values]) for key in keys]
     return [(key, row) for key, row in rows if len(set(row)) > 1]
 

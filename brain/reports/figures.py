@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -238,8 +239,9 @@ def curves(steps: Sequence[float], lines: Mapping[str, Sequence[float]], log: bo
     with style():
         rows = math.ceil((len(lines) + (limit is not None)) / 3)
         figure, (axes,) = panel(1, 3.9, 2.8, Margins(top=0.12 + 0.18 * rows))
-        for (name, values), colour in zip(lines.items(), palette):
-            axes.plot(steps, values, color=COLOURS[colour], label=name.replace("_", " "), linewidth=1.3)
+        looks = itertools.product(("-", (0, (3, 1))), palette)
+        for (name, values), (line, colour) in zip(lines.items(), looks):
+            axes.plot(steps, values, line, color=COLOURS[colour], label=name.replace("_", " "), linewidth=1.3)
         if limit is not None:
             axes.axhline(limit, color=COLOURS["neutral"], linewidth=1, linestyle=":", label=f"of {limit:g} dimensions")
         finite = [value for values in lines.values() for value in values if np.isfinite(value)]

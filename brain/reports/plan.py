@@ -35,7 +35,8 @@ def write_plan(
     reader: PathReader,
     decoder: nn.Module | None,
 ) -> list[Path]:
-    """``plan.json``, ``plan.mp4`` and ``plan.html`` into ``folder``. Raises ``OSError`` with the file's name."""
+    """``plan.json``, ``plan.mp4`` and ``plan.html`` into ``folder``; without ``shown`` episodes no video, nor one of an
+    earlier plan. Returns the files. Raises ``OSError`` with the file's name."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in ("plan.json", "plan.mp4", "plan.html")]
     video = ""
@@ -50,6 +51,8 @@ def write_plan(
     )  # fmt: skip
     write_whole(files[2], page)
     write_whole(files[0], json.dumps(figures, indent=1) + "\n")
+    if not shown:
+        files.pop(1).unlink(missing_ok=True)
     return files
 
 

@@ -42,8 +42,8 @@ _JUDGED = (
     "overview.html",  # of earlier versions
 )  # fmt: skip
 _READ = (
-    "decoder.safetensors", "reward.safetensors", "probe.json", "probe.png", "latents.png", "reconstruction.png",
-    "planning-*.safetensors",
+    "decoder.checkpoint.safetensors", "decoder.safetensors", "reward.safetensors", "probe.json", "probe.png",
+    "latents.png", "reconstruction.png", "planning-*.safetensors",
 )  # fmt: skip
 _PLANNED = ("plan.json", "plan.html", "plan.mp4")
 MADE_WITH = {

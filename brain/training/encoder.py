@@ -71,7 +71,7 @@ def train_encoder(
         objective.before_step(loop.fraction)
         batch = stream.batch(step)
         with threads.step():
-            terms = step_of(batch, seed * 1_000_003 + step)
+            terms = step_of(batch, (seed * 1_000_003 + step) % (1 << 63))
         objective.after_step(model.encoder, loop.fraction)
         if loop.due:
             latents = distributed.gathered(terms.latents)

@@ -24,9 +24,11 @@ from brain.runs.figures import read_judgement
 from brain.runs.folder import Run, write_whole
 from brain.runs.intervals import interval_text
 from brain.runs.judgement import BASELINES, UPPER_BOUND
+from brain.runs.settings import keep_or_refuse
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with, sigterm_interrupts
 from shared.registry import closest
+from shared.store.source import locate
 
 TABULATED = ("teleport", "hard", "wrong-action-4")
 """The negatives in the table."""
@@ -142,8 +144,9 @@ def sweep(
     """Make every run that is not judged yet and return all of them; ``more`` is passed on to ``brain train``.
 
     A seed of every setting comes before the next seed; what is named twice is made once. Every setting is validated
-    first, and every folder that is there must be of its recipe. A run that fails keeps its last line in ``failure``,
-    and the rest goes on. Ctrl-C lets the runs under way write a checkpoint; the same call goes on from there.
+    first, every folder that is there must be of its recipe, and ``out`` of the same store and ``more``. A run that
+    fails keeps its last line in ``failure``, and the rest goes on. Ctrl-C lets the runs under way write a checkpoint;
+    the same call goes on from there.
     """
     choices, seeds = list(dict.fromkeys(choices)), list(dict.fromkeys(seeds))
     folders: dict[str, Setting] = {}
@@ -153,6 +156,7 @@ def sweep(
     plan = [Job(setting, seed, out / setting.slug / f"seed-{seed}") for setting in choices for seed in seeds]
     for job in plan:
         refuse_another(job.folder, recipes.load(recipe, job.setting.overrides))
+    keep_or_refuse(out, {"store": locate(store).address, "training": " ".join(more)})
     gpus = _gpus()
     slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
     threads = max(1, (os.cpu_count() or 1) // len(slots)) if gpus else 1  # a GPU's judge draws with the rest
