@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import Clock, RunFolder, need_torch
+from brain.commands.common import Clock, Device, RunFolder, TrustWorld, need_torch
 from brain.commands.plan import planner_names
 from shared.cli.options import Quiet, local_path
 from shared.errors import TinyJEPAError
@@ -66,6 +66,8 @@ def command(
         str | None, typer.Option(metavar="DURATION", rich_help_panel=TRAINING, help="Training time, such as 10m.")
     ] = None,
     clock: Clock = "wall",
+    device: Device = "auto",
+    trust_world: TrustWorld = False,
     quiet: Quiet = False,
 ) -> None:
     """Plan, record and retrain, again and again.
@@ -88,7 +90,7 @@ def command(
     training = ["--steps", str(steps)] if steps else ["--budget", budget, "--clock", clock] if budget else []
     named = run_path if run_path.name else run_path.resolve()  # such as .
     out = out or named.with_name(f"{named.name}-rounds")
-    rounds = Rounds(run_path, store, out, count, episodes, evaluated, acting, training, planner)
+    rounds = Rounds(run_path, store, out, count, episodes, evaluated, acting, training, planner, device, trust_world)
     for line in rounds.play(lambda text: None if quiet else print(f"rounds: {text}", file=sys.stderr, flush=True)):
         if "success" in line:
             one = line["success"]["at_end"]

@@ -68,12 +68,7 @@ class Graph:
 
 
 def graphs(model: WorldModel, decoder: nn.Module | None) -> dict[str, Graph]:
-    """The graphs of a run by file stem; the examples, 7 of each, are noise from a fixed seed.
-
-    Raises ``TinyJEPAError`` for a model of coordinates: what standardises them would be missing.
-    """
-    if model.recipe.observation.mode == "state":
-        raise TinyJEPAError("a model that sees coordinates cannot be exported: give a run that sees frames")
+    """The graphs of a run by file stem; the examples, 7 of each, are noise from a fixed seed."""
     random = torch.Generator().manual_seed(0)
     shape = (CHECKED_BATCHES[-1], model.recipe.observation.stack, *model.spec.frame_shape)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
@@ -97,7 +92,10 @@ def write_graphs(
 
     ``judgement`` is the run's ``judge.json``; without it there is no threshold. Raises ``TinyJEPAError``
     where a graph differs from torch by more than ``TOLERANCE``, or cannot be written as ONNX; that file is not kept.
+    So it does for a model of coordinates: what standardises them would be missing.
     """
+    if model.recipe.observation.mode == "state":
+        raise TinyJEPAError("a model that sees coordinates cannot be exported: give a run that sees frames")
     if not model.encoder.exports:
         kind = model.recipe.encoder.kind
         raise TinyJEPAError(f"the encoder {kind} does not go through ONNX yet: export a run of another encoder")

@@ -39,6 +39,9 @@ class Rounds:
     """arguments of ``brain train``: ``--steps`` or ``--budget``"""
     planner: str | None = None
     """None: the one that ``brain plan`` takes for the first run, in every round"""
+    device: str = "auto"
+    trust_world: bool = False
+    """whether to import the module that the store names for its world"""
 
     def play(self, say: Callable[[str], None]) -> list[dict[str, Any]]:
         """Do what is missing, and return the rounds' lines, which are written to ``rounds.json`` too.
@@ -112,6 +115,7 @@ class Rounds:
     def _brain(self, command: str, run: Path, *arguments: str) -> None:
         """Run a ``brain`` command; its last line is the error where it fails. An interrupt reaches it too."""
         line = [sys.executable, "-m", "brain.cli", command, "--run", str(run), "--store", str(self.store), "--quiet"]
+        line += ["--device", self.device, *(["--trust-world"] if self.trust_world and command == "plan" else [])]
         process = subprocess.Popen(
             [*line, *arguments],
             stdout=subprocess.DEVNULL,

@@ -50,7 +50,9 @@ def headline(runs: Sequence[Record]) -> list[dict[str, Any]]:
             row["cells"][run.name] = {"value": item.value, "baseline": item.baseline, "best": False}
         if (plan := run.plan) is not None:
             what = "success at the end" if plan.success else "mean score"
-            row = rows.setdefault(f"plan {plan.task}", {"label": f"planning, {plan.task}: {what}", "cells": {}})
+            how = "" if plan.dynamics.startswith("model") else f", imagined by the {plan.dynamics}"
+            label = f"planning, {plan.task}: {what}, {plan.episodes} episodes ({plan.list}){how}"
+            row = rows.setdefault(label, {"label": label, "cells": {}})
             beside = plan.baselines.get("random")
             row["cells"][run.name] = {"value": plan.main, "baseline": beside.main if beside else None, "best": False}
     one_world = len({run.facts["world"] for run in runs}) == 1

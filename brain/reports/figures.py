@@ -241,7 +241,7 @@ def curves(steps: Sequence[float], lines: Mapping[str, Sequence[float]], log: bo
         figure, (axes,) = panel(1, 3.9, 2.8, Margins(top=0.12 + 0.18 * rows))
         looks = itertools.product(("-", (0, (3, 1))), palette)
         for (name, values), (line, colour) in zip(lines.items(), looks):
-            axes.plot(steps, values, line, color=COLOURS[colour], label=name.replace("_", " "), linewidth=1.3)
+            axes.plot(steps, values, ls=line, color=COLOURS[colour], label=name.replace("_", " "), lw=1.3)
         if limit is not None:
             axes.axhline(limit, color=COLOURS["neutral"], linewidth=1, linestyle=":", label=f"of {limit:g} dimensions")
         finite = [value for values in lines.values() for value in values if np.isfinite(value)]

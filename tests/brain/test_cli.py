@@ -36,6 +36,7 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: Sequence[str | Path])
         (["train", "--set", "encoder.kind=resnet"], "unknown encoder 'resnet'. Did you mean 'resnet18'?"),
         (["train", "--set", "objective.views=augmented"], "unknown views 'augmented'. Did you mean 'augment'?"),
         (["train", "--set", 'objective.augmentations=["crop"]'], "It is an option of augment and temporal"),
+        (["train", "--memory", "inf"], "--memory"),
         (["train", "--steps", "0"], "'0' is not a whole number of at least 1"),
         (["train", "--budget", "soon"], "'soon' is not a positive duration"),
         (["train", "--steps", "5", "--budget", "5s"], "--steps and --budget exclude each other"),

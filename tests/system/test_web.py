@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -324,5 +325,10 @@ def test_the_runtime_is_the_pinned_one_or_none(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(TinyJEPAError, match="is not that of onnxruntime-web@"):
         runtime.take_runtime(tmp_path / "ort", tmp_path / "package")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(TinyJEPAError, match="is no onnxruntime-web"):
-        runtime.take_runtime(tmp_path / "ort", tmp_path / "notes.txt")
+    with tarfile.open(tmp_path / "ort.tgz", "w:gz") as packed:
+        packed.add(tmp_path / "package", "package")
+    whole = (tmp_path / "ort.tgz").read_bytes()
+    (tmp_path / "cut.tgz").write_bytes(whole[: len(whole) // 2])
+    for name in ("notes.txt", "cut.tgz"):
+        with pytest.raises(TinyJEPAError, match="is no onnxruntime-web"):
+            runtime.take_runtime(tmp_path / "ort", tmp_path / name)

@@ -56,6 +56,10 @@ def test_rounds_record_train_and_play_and_are_resumed(tmp_path: Path, capsys: py
     assert made == {path: path.stat().st_mtime_ns for path in out.rglob("*.json") if path.name != "rounds.json"}
     assert "round 1: at end" in capsys.readouterr().out
 
+    for other in (["--set", "horizon=4"], ["--episodes", "3"], ["--task", "ours"]):
+        capsys.readouterr()
+        assert run(brain, "brain", [*command, *other]) == 2
+        assert "give another --out, or the same" in capsys.readouterr().err
     (out / "round-1" / "plan.json").unlink()
     assert run(brain, "brain", command) == 0
     assert (out / "round-1" / "plan.json").exists() and len(Store(store).episodes) == 26

@@ -58,6 +58,28 @@ def test_the_best_and_the_differences(tmp_path: Path) -> None:
     width = str(a.recipe.encoder.width)
     assert dict(differences([a, b])) == {"encoder.width": [width, "16"], "seed": ["0", "1"]}
     assert not differences([a, a])
+    for name, kind in (("logo", "bouncing-logo"), ("car", "car-racing")):
+        Run(tmp_path / name).begin(recipes.load(kind), dot_spec(), "store", 0)
+    logo, car = (read_run(tmp_path / name, name) for name in ("logo", "car"))
+    assert dict(differences([logo, car])).keys() == dict(differences([car, logo])).keys()
+
+
+def test_only_plans_of_the_same_kind_are_ranked(tmp_path: Path) -> None:
+    runs = []
+    for name, rate, changes in (
+        ("a", 0.5, {}),
+        ("b", 0.9, {}),
+        ("c", 1.0, {"dynamics": "true state"}),
+        ("d", 1.0, {"episodes": 1}),
+    ):
+        path = made_run(tmp_path / name, 0, None)
+        success = {"at_end": {"rate": rate, "low": 0.0, "high": 1.0, "count": 1, "episodes": 4}}
+        facts = {"task": "ours", "episodes": 4, "planner": {"kind": "cem"}, "dynamics": "model", "success": success}
+        (path / "plan.json").write_text(json.dumps(facts | changes))
+        runs.append(read_run(path, name))
+    rows = headline(runs)
+    assert [sorted(row["cells"]) for row in rows] == [["a", "b"], ["c"], ["d"]]
+    assert [row["cells"][name]["best"] for row in rows for name in sorted(row["cells"])] == [False, True, False, False]
 
 
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,17 @@ import pytest
 
 from brain import recipes
 from brain.cli import cli
+from brain.reports.figures import curves
 from brain.reports.report import changed, collapse, commands
 from brain.runs.figures import read_run
 from brain.runs.folder import Run
 from shared.cli.console import run
 from tests.support.dots import dot_spec
+
+TINY = [
+    "--steps", "2", "--set", "encoder.width=8", "--set", "encoder.dim=8", "--set", "objective.batch=8",
+    "--set", "prediction.batch=16", "--set", "energy.anchors=50", "--set", "energy.violation_pairs=0",
+]  # fmt: skip
 
 
 def begun(path: Path, recipe: str, *overrides: str, rank: float = 6.0) -> Path:
@@ -98,3 +104,44 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
             assert f"brain {command} --run" in error and error.count("\n") == 1, error[:300]
         (path / f"{name}.json").unlink()
     assert not (path / "report.html").exists()
+
+
+def test_every_term_is_drawn() -> None:
+    """More than there are colours."""
+    names = [f"term_{number}" for number in range(9)]
+    drawn = curves([0.0, 1.0], {name: [1.0, 2.0 + number] for number, name in enumerate(names)}, False, None)
+    assert all(name.replace("_", " ") in drawn for name in names)
+
+
+def drawn_anew(folder: Path) -> str:
+    """The page without the numbers of figures, which go on in a process."""
+    return re.sub(r"\bf\d+-", "", (folder / "report.html").read_text())
+
+
+def test_a_report_that_a_kill_left_out_is_written_by_the_same_command(
+    dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    command = ["train", "--store", str(dots), "--run", str(folder), "--quiet", *TINY]
+    assert run(cli, "brain", command) == 0
+    page = drawn_anew(folder)
+    (folder / "report.html").unlink()
+    capsys.readouterr()
+    assert run(cli, "brain", command) == 0
+    output = capsys.readouterr().out
+    assert drawn_anew(folder) == page and "report: " in output and "teleport" in output
+
+
+def test_a_model_of_coordinates_shows_no_pictures(
+    dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    options = ["--set", "observation.mode=state", "--set", "encoder.kind=mlp"]
+    command = ["train", "--store", str(dots), "--run", str(folder), "--quiet"]
+    assert run(cli, "brain", [*command, *TINY, *options]) == 0
+    for words in (["export", "--onnx"], ["live", "--port", "0"], ["judge", "--video", str(tmp_path / "live.mp4")]):
+        capsys.readouterr()
+        assert run(cli, "brain", [words[0], "--run", str(folder), *words[1:]]) == 2
+        error = capsys.readouterr().err
+        assert "coordinates" in error and error.count("\n") == 1
+    assert not (folder / "onnx").exists() and not (tmp_path / "live.mp4").exists()

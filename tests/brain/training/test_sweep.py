@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,13 @@ def test_a_sweep_trains_every_setting_and_keeps_what_is_there(
     assert (out / "sweep.md").read_text().startswith("| setting | runs | hard AUC | effective rank |\n")
     assert run(cli, "brain", [*command, "--columns", "hrd AUC"]) == 2
     assert "Did you mean 'hard AUC'" in capsys.readouterr().err
+    shutil.copytree(dots, tmp_path / "moved")
+    for other, words in (
+        (["--steps", "9"], "another training"),
+        (["--store", str(tmp_path / "moved")], "another store"),
+    ):
+        assert run(cli, "brain", [*command, *other]) == 2
+        assert words in capsys.readouterr().err
     kept = next(out.rglob("recipe.toml"))
     kept.write_text(kept.read_text().replace("batch = 32", "batch = 16"))
     assert run(cli, "brain", command) == 2

@@ -11,6 +11,7 @@ import torch
 
 from brain.runs import checkpoint
 from brain.runs.folder import Compute, Run
+from brain.training.train import MOST_SEED
 from tests.support.once import once
 from tests.support.training import (
     command,
@@ -45,10 +46,12 @@ def test_what_was_made_with_an_earlier_encoder_goes_with_it(
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     Run(run).judgement.write_text("{}")
+    Run(run).checkpoint("decoder").write_text("half a decoder")
     Run(run).encoder.unlink()
     done = here(command(dots, recipe, run, "--steps", "5", "--stage", "encoder"))
     assert done.returncode == 0, done.stderr
-    assert "note: predictor.safetensors, judge.json were made with an earlier encoder: removed" in done.stdout
+    gone = "predictor.safetensors, decoder.checkpoint.safetensors, judge.json"
+    assert f"note: {gone} were made with an earlier encoder: removed" in done.stdout
     assert Run(run).encoder.exists() and not Run(run).predictor.exists() and not Run(run).judgement.exists()
 
 
@@ -130,3 +133,10 @@ def test_threads_are_measured_for_a_budget(dots: Path, recipe: Path, tmp_path: P
     run = tmp_path / "run"
     done = finish(command(dots, recipe, run, "--budget", "2s", "--stage", "encoder"))
     assert done.returncode == 0 and Run(run).compute() == Compute("float32", None)
+
+
+def test_any_seed_that_is_allowed_trains(dots: Path, recipe: Path, tmp_path: Path) -> None:
+    for seed in (10**14, MOST_SEED):
+        run = tmp_path / str(seed)
+        done = here(command(dots, recipe, run, "--steps", "3", "--stage", "encoder", "--seed", str(seed)))
+        assert done.returncode == 0 and Run(run).encoder.exists(), done.stderr
