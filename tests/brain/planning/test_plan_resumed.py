@@ -1,0 +1,145 @@
+"""``brain plan`` that is interrupted, killed or repeated: what is kept, and whose it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from brain.cli import cli as brain
+from brain.models.world_model import WorldModel
+from brain.planning.evaluation import Evaluation
+from brain.planning.job import Choices, Job, Keeper
+from brain.planning.kept import Kept
+from shared.cli.console import run
+from shared.errors import TinyJEPAError
+from shared.store.reader import Store
+from shared.worlds.tasks import Case
+from tests.brain.planning.conftest import plan
+
+
+def test_an_interrupt_keeps_what_was_recorded(trained: Path, tmp_path: Path) -> None:
+    """And meanwhile nobody else can record the same run."""
+    origin = Store(trained / "store")
+    choices = Choices(planner="shooting", options=("samples=4", "horizon=4"), episodes=4, shown=0)
+    model = WorldModel.load(trained / "run", origin.spec, torch.device("cpu"))
+    job = Job(choices, trained / "run", model, origin)
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        with pytest.raises(TinyJEPAError, match="another collection makes this run"), Keeper(tmp_path / "store", job):
+            pass
+        if len(lines) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.evaluate(tmp_path / "store", say)
+    assert [ref.index for ref in Store(tmp_path / "store").episodes] == [0, 1]
+    job.evaluate(tmp_path / "store", lines.append)
+    assert [ref.index for ref in Store(tmp_path / "store").episodes] == [0, 1, 2, 3]
+
+
+FEW = ["--task", "lewm", "--planner", "shooting", "--set", "samples=4", "--set", "horizon=4", "--no-baselines"]
+
+
+def without_times(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in figures.items() if key != "decision"}
+
+
+@pytest.mark.system
+def test_a_killed_plan_goes_on(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["plan", "--run", str(trained / "run"), "--out", str(out), "--episodes", "4", "--shown", "1", *FEW]
+    with subprocess.Popen([sys.executable, "-m", "brain.cli", *command], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "episode 2 of 4" in line:
+                process.kill()
+    before = (out / "plan-episodes.jsonl").read_text().splitlines()
+    assert len(before) >= 3 and not (out / "plan.json").exists()
+    with (out / "plan-episodes.jsonl").open("a") as file:
+        file.write('{"number": 3, "rew')  # cut off
+    played: list[Case] = []
+    played_before = Evaluation.agent
+
+    def agent(self: Evaluation, cases: list[Case], *given: Any) -> Any:
+        played.extend(cases)
+        return played_before(self, cases, *given)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Evaluation, "agent", agent)
+        figures = plan(trained, out, "--episodes", "4", "--shown", "1", *FEW)
+    assert len(played) == 1 + 4 - (len(before) - 1), "those that are kept are not played again, but for the video's"
+    assert not (out / "plan-episodes.jsonl").exists() and (out / "plan.mp4").exists()
+    whole = plan(trained, tmp_path / "whole", "--episodes", "4", "--shown", "1", *FEW)
+    assert without_times(figures) == without_times(whole)
+
+
+def test_kept_episodes_of_another_agent_are_not_taken(trained: Path, tmp_path: Path) -> None:
+    origin = Store(trained / "store")
+    model = WorldModel.load(trained / "run", origin.spec, torch.device("cpu"))
+
+    def job(seed: int, *options: str) -> Job:
+        choices = Choices("lewm", "shooting", ("samples=4", "horizon=4", *options), seed=seed, episodes=1)
+        return Job(choices, trained / "run", model, origin)
+
+    ours, case = job(0), job(0).task.cases(2)
+    kept = Kept(tmp_path, ours.identity())
+    ours.evaluate(None, print, kept)
+    assert Kept(tmp_path, job(0).identity()).get(0, case[0]) is not None
+    assert Kept(tmp_path, job(0).identity()).get(0, case[1]) is None
+    others = {job(1).identity(), job(0, "samples=5").identity()}
+    assert len(others) == 2 and ours.identity() not in others
+    assert Kept(tmp_path, others.pop()).get(0, case[0]) is None
+    assert Kept(tmp_path, ours.identity()).get(0, case[0]) is None, "the file is the other's now"
+
+
+def test_what_is_recorded_is_known_by_who_plays(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another task, or another model, has the same numbers and seeds."""
+    store = tmp_path / "store"
+    common = ["--episodes", "2", "--record", str(store), "--shown", "0"]
+    plan(trained, tmp_path / "a", *common, *FEW)
+    plan(trained, tmp_path / "b", *common, *FEW[2:], "--task", "pldm")
+    assert len(Store(store).episodes) == 4 and {ref.policy for ref in Store(store).episodes} == {"plan-shooting"}
+    capsys.readouterr()
+    plan(trained, tmp_path / "a", *common, *FEW)
+    assert "holds these 2 episodes already" in capsys.readouterr().out and len(Store(store).episodes) == 4
+
+
+def test_what_is_not_the_model_on_the_list_does_not_replace_its_result(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "at")
+    folder = tmp_path / "at" / "run"
+    command = ["plan", "--run", str(folder), "--quiet", *FEW, "--episodes", "1"]
+    assert run(brain, "brain", command) == 0
+    files = {name: (folder / name).read_bytes() for name in ("plan.json", "plan.html", "plan.mp4")}
+    assert run(brain, "brain", [*command, "--dynamics", "true", "--shown", "0"]) == 0
+    assert run(brain, "brain", [*command, "--record", str(tmp_path / "store"), "--shown", "0"]) == 0
+    assert files == {name: (folder / name).read_bytes() for name in files}
+    for name in ("plan-true", "recorded"):
+        assert {file.name for file in (folder / name).iterdir()} == {"plan.json", "plan.html"}
+    assert run(brain, "brain", [*command, "--shown", "0"]) == 0
+    assert not (folder / "plan.mp4").exists(), "of earlier episodes"
+
+
+def test_a_store_to_fit_to_is_not_the_runs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(trained, tmp_path / "at")
+    here = tmp_path / "at"
+    facts = json.loads((here / "run" / "run.json").read_text())
+    (here / "run" / "run.json").write_text(json.dumps(facts | {"store": str(tmp_path / "gone")}))
+    options = ["--task", "lewm", "--episodes", "1", "--shown", "0", "--no-baselines", "--planner", "inverse"]
+    plan(here, tmp_path / "a", *options, "--set", "fit_steps=3", "--fit", str(here / "store"))
+    assert json.loads((here / "run" / "run.json").read_text())["store"] == str(tmp_path / "gone")
+    plan(here, tmp_path / "b", *options, "--set", "fit_steps=3")
+    command = ["plan", "--run", str(here / "run"), "--out", str(tmp_path / "c"), "--quiet", *options]
+    capsys.readouterr()
+    assert run(brain, "brain", [*command, "--set", "fit_steps=4"]) == 2
+    assert "was fitted with step 3, not 4" in capsys.readouterr().err
