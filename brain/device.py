@@ -137,7 +137,8 @@ def at_most(threads: int) -> Iterator[None]:
     linear_algebra = ThreadpoolController().select(user_api="blas")
     torch.set_num_threads(min(threads, before))
     try:
-        with linear_algebra.limit(limits=min([threads, *(pool["num_threads"] for pool in linear_algebra.info())])):
+        counts = [count for pool in linear_algebra.info() if (count := pool["num_threads"])]  # not every one tells
+        with linear_algebra.limit(limits=min([threads, *counts])):
             yield
     finally:
         torch.set_num_threads(before)

@@ -101,11 +101,11 @@ def command(
     where = store or store_of(base)
     Store(where)  # refuse what is no store before anything is started
     out = out or Path("sweeps") / base.name
-    more = ["--device", device, *(["--budget", budget, "--clock", clock] if budget else [])]
+    more = ["--budget", budget, "--clock", clock] if budget else []
     more += ["--steps", str(steps)] if steps else []
     choices = combined(read_settings(settings) if settings else [], product(varied or []))
     plan = sweep(
-        recipe, str(where), out, choices, [int(number) for number in numbers], more=more, jobs=jobs,
+        recipe, str(where), out, choices, [int(number) for number in numbers], more=more, device=device, jobs=jobs,
         say=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     head, rows = table(plan, shown)

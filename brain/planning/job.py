@@ -145,13 +145,13 @@ class Job:
     def count(self) -> int:
         return self.choices.episodes or self.task.episodes
 
-    def identity(self) -> str:
+    def identity(self, heads: bool = True) -> str:
         """SHA-256, hexadecimal, of all that decides how this agent plays: weights, task, planner, costs, dynamics, seed
-        and world."""
-        heads = [f"planning-{kind}*.safetensors" for kind in sorted(self.setting.fitted_to)]
-        files = [
-            path for name in ("encoder.safetensors", "predictor.safetensors", *heads) for path in self.run.glob(name)
-        ]
+        and world. Without ``heads``, as long as what it has learned for planning may be fitted anew."""
+        baseline = f"-{self.choices.dynamics}" if self.choices.dynamics in BASELINES else ""
+        kinds = [kind for kind in sorted(self.setting.fitted_to) if heads and kind != "states"]
+        names = ["encoder", "predictor", *(f"planning-{kind}{baseline}" for kind in kinds)]
+        files = [path for name in names if (path := self.run / f"{name}.safetensors").exists()]
         said = {
             "task": self.name,
             "planner": self.planner_options.model_dump(mode="json"),
@@ -159,7 +159,7 @@ class Job:
             "dynamics": self.choices.dynamics,
             "seed": self.choices.seed,
             "world": [self.model.spec.world, self.options],
-            "weights": [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in sorted(files)],
+            "weights": [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files],
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -250,7 +250,7 @@ class Keeper:
     def __init__(self, path: Path, job: Job) -> None:
         spec = job.model.spec
         self._policy = f"plan-{job.planner_options.kind}"
-        self._run = RunSpec(job.choices.seed, f"{self._policy}-{job.identity()[:8]}", job.task.steps)
+        self._run = RunSpec(job.choices.seed, f"{self._policy}-{job.identity(heads=False)[:8]}", job.task.steps)
         spec = create_store(path, stored_spec(spec))
         self._path, self._spec = path, spec
         self._writer: StreamWriter | None = None

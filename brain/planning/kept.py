@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +14,31 @@ from torch import Tensor
 from brain.planning.agent import Decision
 from brain.planning.evaluation import Played
 from brain.planning.planners.base import Plan
+from brain.runs.folder import write_whole
+from shared.store.files import naming
 from shared.worlds.episode import Recording
 from shared.worlds.tasks import Case, fingerprint
 
-FILE = "plan-episodes.jsonl"
-
 
 class Kept:
-    """Episodes by their number, in ``plan-episodes.jsonl``: a line that says what is evaluated, then one each.
+    """Episodes of one evaluation by their number, a line each in ``plan-episodes-<8 hex>.jsonl``.
 
-    Each is on the disk when ``add`` returns. A file of another evaluation is replaced, a last line that was cut off
-    dropped.
+    Each is on the disk when ``add`` returns. Lines that were cut off or damaged are dropped.
     """
 
     def __init__(self, folder: Path, identity: str) -> None:
-        """``identity``: whatever decides how the episodes go. Raises ``OSError`` where the folder cannot be written."""
-        self._path = folder / FILE
+        """``identity``: of whatever decides how the episodes go. Raises ``OSError`` where nothing can be written."""
+        self._path = folder / f"plan-episodes-{identity[:8]}.jsonl"
+        self._identity = identity
         self._lines: dict[int, dict[str, Any]] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        first = json.dumps({"evaluated": identity})
-        whole = []
-        if self._path.exists():
-            head, *lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
-            whole = lines[:-1] if head == first else []  # after the last newline stands what was cut off
-        for line in whole:
-            found = json.loads(line)
-            self._lines[found["number"]] = found
-        self._path.write_text("\n".join([first, *whole, ""]), encoding="utf-8")
+        text = self._path.read_text(encoding="utf-8", errors="replace") if self._path.exists() else ""
+        for line in text.split("\n")[:-1]:  # after the last newline stands what was cut off
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                found = json.loads(line)
+                if found["identity"] == identity:
+                    self._lines[found["number"]] = found
+        write_whole(self._path, "".join(json.dumps(found) + "\n" for found in self._lines.values()))
 
     def get(self, number: int, case: Case) -> tuple[Played, list[bool]] | None:
         """An episode without frames, states and imagined latents, and whether each of its plans is impossible."""
@@ -55,6 +55,7 @@ class Kept:
     def add(self, number: int, played: Played, impossible: list[bool]) -> None:
         recording = played.recording
         line = {
+            "identity": self._identity,
             "number": number,
             "case": fingerprint([played.case]),
             "reward": recording.reward.tolist(),
@@ -66,8 +67,10 @@ class Kept:
             ],
             "impossible": [bool(one) for one in impossible],
         }
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def forget(self) -> None:
         """Remove the file: the evaluation's results are written."""

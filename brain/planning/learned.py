@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from brain.models.world_model import WorldModel
 from brain.planning.actions import ActionSpace
 from brain.planning.costs.base import Setting
 from brain.planning.dynamics import Counted, Imagined
+from brain.recipes.schema import PartOptions
 from brain.runs import checkpoint
 from brain.training.loop import one_cycle
 from shared.errors import TinyJEPAError
@@ -179,6 +180,10 @@ def examples(imagined: Imagined, store: Store, most: int = MOST_LATENTS, every: 
 Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 
 
+STEPS = "fit_steps"
+"""The option of every part that says for how many steps it is fitted."""
+
+
 class Part:
     """A learned part of a kind, kept in the run folder as ``planning-KIND.safetensors``; that on a baseline's latents
     as ``planning-KIND-BASELINE.safetensors``."""
@@ -205,12 +210,15 @@ class Part:
         wanted = self._facts | (self._source if self._setting.chosen or self._baseline else {})
         return all(kept.get(key) == value for key, value in wanted.items())
 
-    @property
-    def difference(self) -> str:
-        """How the one that is kept was fitted otherwise."""
+    def other(self, asked: Collection[str]) -> str:
+        """What the one that is kept was fitted with instead of what is ``asked`` for; empty where it is the same."""
         kept = checkpoint.read_facts(self.path)
-        other = [f"{key} {kept.get(key)}, not {value}" for key, value in self._facts.items() if kept.get(key) != value]
-        return f"was fitted with {'; '.join(other)}"
+        differ = {
+            key: kept[key]
+            for key in self._facts
+            if key in asked and kept.get(key, self._facts[key]) != self._facts[key]
+        }
+        return "; ".join(f"{key} {value}, not {self._facts[key]}" for key, value in differ.items())
 
     def restore(self, module: nn.Module) -> None:
         """Load the one that is kept."""
@@ -230,19 +238,26 @@ class Part:
 
 
 def learned(
-    setting: Setting, kind: Kind, make: Callable[[Imagined], Head], loss: Loss, steps: int, **choices: float
+    setting: Setting, kind: Kind, make: Callable[[Imagined], Head], loss: Loss, options: PartOptions, *choices: str
 ) -> Head:
     """The run's network of this kind; fitted and kept where it is not there yet.
 
-    One that was fitted to other latents, for another number of steps or under other ``choices`` of its loss is fitted
-    anew; so is one that was fitted to another store, or to fewer rows of it, where the store was chosen for the fit.
+    One that was fitted to other latents, for another number of steps (``fit_steps``) or under other ``choices`` of its
+    loss, names of ``options``, is fitted anew; so is one that was fitted to another store, or to fewer rows of it,
+    where the store was chosen for the fit. Without a store what is there is taken; ``TinyJEPAError`` where another was
+    asked for.
     """
+    steps: int = getattr(options, STEPS)
     imagined = imagined_of(setting, kind)
-    part, head = Part(setting, kind, step=steps, **choices), make(imagined)
+    part, head = Part(setting, kind, step=steps, **{name: getattr(options, name) for name in choices}), make(imagined)
     if part.suits:
         part.restore(head)
     elif part.store is None and part.path.exists():
-        raise TinyJEPAError(f"{part.path} {part.difference}: leave that out, or give --fit STORE to fit another")
+        if other := part.other({"step" if name == STEPS else name for name in options.model_fields_set}):
+            raise TinyJEPAError(
+                f"{part.path} was fitted with {other}: leave that option out, or give --fit STORE to fit another"
+            )
+        part.restore(head)
     elif part.store is None:
         raise TinyJEPAError(f"{part.path} is missing, and there is no store to fit it to: give --fit STORE")
     else:

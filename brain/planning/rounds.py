@@ -50,7 +50,8 @@ class Rounds:
         it stood, by the next call.
         """
         Run(self.first).recipe()
-        keep_or_refuse(self.out, self._settings())
+        begun = (self.out / "round-0" / "plan.json").exists()
+        keep_or_refuse(self.out, str(self.store.resolve()), self._settings(), begun)
         recipe = str(self.first / "recipe.toml")
         lines = []
         for number in range(self.count + 1):
@@ -73,7 +74,6 @@ class Rounds:
         """All that decides what is in ``out`` but the number of rounds, by the names of the options."""
         return {
             "--run": str(self.first.resolve()),
-            "--store": str(self.store.resolve()),
             "--episodes": self.episodes,
             "--evaluated": self.evaluated,
             "--planner": self.planner,

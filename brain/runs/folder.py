@@ -45,7 +45,7 @@ _READ = (
     "decoder.checkpoint.safetensors", "decoder.safetensors", "reward.safetensors", "probe.json", "probe.png",
     "latents.png", "reconstruction.png", "planning-*.safetensors",
 )  # fmt: skip
-_PLANNED = ("plan.json", "plan.html", "plan.mp4")
+_PLANNED = ("plan.json", "plan.html", "plan.mp4", "plan-episodes-*.jsonl")
 MADE_WITH = {
     "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED, *_PLANNED),
     "predictor": (*_JUDGED, *_PLANNED),

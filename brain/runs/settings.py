@@ -8,31 +8,45 @@ from pathlib import Path
 from typing import Any
 
 from brain.runs.folder import write_whole
-from shared.errors import TinyJEPAError
+from shared.errors import MissingStoreError, StoreError, TinyJEPAError
+from shared.store.dataset import load_spec
+from shared.store.source import locate
 
 FILE = "settings.json"
 
 
-def keep_or_refuse(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Keep ``settings`` in ``folder``, which is made if need be.
+def keep_or_refuse(folder: Path, store: str, settings: Mapping[str, Any], begun: bool) -> None:
+    """Keep the address of the ``store`` and the ``settings`` in ``folder``, which is made if need be.
 
-    Raises ``TinyJEPAError`` where other settings are kept there: its figures would answer another question. A folder
-    without the file, of an earlier version, takes these.
+    Where runs have ``begun`` under others, raises ``TinyJEPAError``: their figures would answer another question. A
+    store that is no longer where it was has moved. A folder without the file, of an earlier version, takes these.
     """
     file = folder / FILE
-    wanted = json.loads(json.dumps(settings))
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+    wanted = {"store": store, **json.loads(json.dumps(settings))}
+    kept = wanted
+    if begun and file.exists():
+        try:
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            differ = [key for key in wanted if kept.get(key) != wanted[key]]
+        except (ValueError, AttributeError) as error:
+            raise TinyJEPAError(f"{file} is damaged ({error}): remove it") from None
+        if differ == ["store"] and _is_gone(str(kept.get("store"))):
+            differ = []
+        if differ:
+            then, now = (value.get(differ[0]) or "none" for value in (kept, wanted))
+            raise TinyJEPAError(
+                f"{folder} was made with another {differ[0]} ({then}, not {now}): give another --out, or the same"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    if kept != wanted or not file.exists():
         write_whole(file, json.dumps(wanted, indent=1) + "\n")
-        return
+
+
+def _is_gone(store: str) -> bool:
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        differ = [key for key in wanted if kept.get(key) != wanted[key]]
-    except (ValueError, AttributeError) as error:
-        raise TinyJEPAError(f"{file} is damaged ({error}): remove it") from None
-    if differ:
-        key = differ[0]
-        then, now = (value.get(key) or "none" for value in (kept, wanted))
-        raise TinyJEPAError(
-            f"{folder} was made with another {key} ({then}, not {now}): give another --out, or the same"
-        )
+        load_spec(locate(store))
+    except MissingStoreError:
+        return True
+    except (StoreError, TinyJEPAError, OSError):
+        return False
+    return False

@@ -138,6 +138,7 @@ def sweep(
     seeds: Sequence[int],
     *,
     more: Sequence[str] = (),
+    device: str = "auto",
     jobs: int | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Job]:
@@ -156,8 +157,10 @@ def sweep(
     plan = [Job(setting, seed, out / setting.slug / f"seed-{seed}") for setting in choices for seed in seeds]
     for job in plan:
         refuse_another(job.folder, recipes.load(recipe, job.setting.overrides))
-    keep_or_refuse(out, {"store": locate(store).address, "training": " ".join(more)})
-    gpus = _gpus()
+    begun = any((job.folder / "run.json").exists() for job in plan)
+    keep_or_refuse(out, locate(store).address, {"training": " ".join(more)}, begun)
+    more = ["--device", device, *more]
+    gpus = [] if device == "cpu" else _gpus()
     slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
     threads = max(1, (os.cpu_count() or 1) // len(slots)) if gpus else 1  # a GPU's judge draws with the rest
     waiting, running = sorted((job for job in plan if not job.judged), key=lambda job: job.seed), dict[int, Job]()

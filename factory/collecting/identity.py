@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 
+from factory.collecting.drive import HUMAN
 from factory.collecting.episodes import episode_seeds, make_episode
-from factory.policies import MIXED, MIXES, resolve_policy
+from factory.policies import MIXED, MIXES, POLICIES, resolve_policy
 from shared.errors import StoreError, TinyJEPAError
 from shared.store.reader import Store
 from shared.store.rebuild import Found, rebuild_log
@@ -21,14 +23,14 @@ def rebuild(path: Path, stream: str, trust_world: bool = False) -> str:
     identity = Identity(Store(path, on_corrupt="skip"), trust_world)
     back = rebuild_log(path, stream, identity.identify, identity.prove)
     ends = f"; it ends there: {back.ends}" if back.ends else ""
-    own = (
-        "; seeds and policies that their source gave them are not: they stood in the log alone"
-        if identity.imported
-        else ""
-    )
+    own = "; seeds, and policies of single episodes, are not: they stood in the log alone" if identity.foreign else ""
     return (
         f"stream {stream}: {back.rows:,} rows in {back.shards} shards are back, {back.episodes:,} episodes{ends}{own}"
     )
+
+
+PLANNED = re.compile(r"(plan-.+)-[0-9a-f]{8}")
+"""A run that ``brain plan`` recorded, and the policy of its episodes."""
 
 
 class Identity:
@@ -42,19 +44,19 @@ class Identity:
     def __init__(self, store: Store, trust_world: bool = False) -> None:
         self._spec, self._runs, self._trust = store.spec, store.runs, trust_world
         self._made: World | None = None
+        self.foreign = False
+        """Whether ``identify`` met episodes that were imported or planned: only their log knew the seeds."""
 
     def identify(self, run: RunSpec, k: int) -> tuple[int, str]:
         """Seed and policy of episode ``k``."""
-        if self.imported:
-            return k, run.policy
+        known = run.policy in (MIXED, HUMAN, *MIXES, *POLICIES)
+        if self._spec.world.startswith(IMPORTED) or not known:
+            self.foreign = True
+            planned = PLANNED.fullmatch(run.policy)
+            return k, planned[1] if planned else run.policy
         seed, rng = episode_seeds(run.seed, k)
         mixed = run.policy == MIXED or run.policy in MIXES
         return seed, resolve_policy(run.policy, self._world, rng) if mixed else run.policy
-
-    @property
-    def imported(self) -> bool:
-        """Whether the episodes come from elsewhere, and only the lost log knew their own seeds and policies."""
-        return self._spec.world.startswith(IMPORTED)
 
     def prove(self, found: Found) -> RunSpec:
         """The one run among the store's others that makes this very episode, bit for bit. Raises ``StoreError``."""

@@ -140,15 +140,12 @@ def edit(
     if rest is not None and not others:
         raise TinyJEPAError(f"all {len(kept):,} episodes of {path} are kept, and nothing is left for --rest")
     total = len(kept) + (len(others) if rest is not None else 0)
-    done, written = 0, list[tuple[Path, Path]]()
-    for place, refs in ((into, kept), (rest, others)):
-        if place is None:
-            continue
-        partial = unfinished(place, path)
+    done = 0
+    written = [(unfinished(place, path), place) for place in (into, rest) if place is not None]
+    for (partial, _), refs in zip(written, (kept, others)):
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
         done = _copy(store, refs, partial, lambda count: show(count, total), done)
-        written.append((partial, place))
     for partial, place in written:
         partial.rename(place)
     return Edited(len(kept), len(others))

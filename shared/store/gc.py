@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from shared.store.log import STREAM_NAME, CommittedStream
 from shared.store.reader import Store
 
 CHUNK = re.compile(r"c\.(\d+)(?:\.0)*")
-DAY = 86_400.0
+MINUTE, DAY = 60.0, 86_400.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def leftovers(path: Path, older_than: float = DAY, named: Collection[str] = ()) 
             elif name in store.damaged_logs:
                 continue
             elif stream is not None and stream.header:
-                if _is_over(stream, entry, now, older_than):
+                if _is_over(stream, entry, now, older_than) and not _is_continued(path, stream, now, older_than):
                     found += _uncommitted(entry, store, stream)
             elif _untouched(entry, now) > older_than:
                 found.append(_leftover(entry, "a stream without a log"))
@@ -120,6 +121,12 @@ def _is_over(stream: CommittedStream, directory: Path, now: float, older_than: f
     return min(now - stream.updated, _untouched(directory, now)) > older_than
 
 
+def _is_continued(path: Path, stream: CommittedStream, now: float, older_than: float) -> bool:
+    """Whether a merge may be bringing more of it: it writes the longer log first."""
+    logs = (path / layout.LOG).glob(f"{stream.name}.jsonl.*{PARTIAL}")
+    return any(_untouched(log, now) <= max(older_than, MINUTE) for log in logs)
+
+
 def lives(pid: int) -> bool:
     """Whether a process of that number runs here; another's counts too, to be on the safe side."""
     try:
@@ -142,6 +149,7 @@ def _leftover(path: Path, why: str) -> Leftover:
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
     """Of a file, or of a folder and all in it; without what a writer has renamed meanwhile."""
-    for file in (path, *(path.rglob("*") if path.is_dir() else ())):
-        with contextlib.suppress(FileNotFoundError):
-            yield file.stat()
+    inside = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    for file in itertools.chain([path], inside):
+        with contextlib.suppress(OSError):
+            yield file.lstat()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,20 +73,23 @@ def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None]
     merged = Merged()
     jobs = [(store, stream) for store in stores for stream in store.streams.values() if stream.header]
     for done, (store, stream) in enumerate(jobs, 1):
-        log = layout.log_file(target, stream.name)
+        log, absent = layout.log_file(target, stream.name), aside.get(stream.name, frozenset())
+        data = _committed_log(store, stream)
+        held = log.read_bytes() if log.exists() else b""
         if not log.exists():
-            _add(store, stream, target, merged)
-        elif _holds_less(log, data := _committed_log(store, stream)):
-            _continue(store, stream, target, data, merged)
+            _add(store, stream, target, data, merged)
+        elif len(held) < len(data) and data.startswith(held):
+            _continue(store, stream, target, data, absent, merged)
         else:
-            if stream.closed and log.read_bytes() == data:
-                _show_rows(store, stream, target)  # of a merge that was killed before it did
+            if stream.closed and held == data:  # a merge may have been killed before it showed the rows
+                _bring_missing(store, stream, target, absent, merged)
+                _show_rows(store, stream, target)
             merged.present += 1
         say(done, len(jobs))
     return merged
 
 
-def _add(store: Store, stream: CommittedStream, target: Path, merged: Merged) -> None:
+def _add(store: Store, stream: CommittedStream, target: Path, data: bytes, merged: Merged) -> None:
     """The stream's folder by one rename, then its log by one link."""
     path = Path(store.path)
     source, final = layout.stream_directory(path, stream.name), layout.stream_directory(target, stream.name)
@@ -121,22 +124,35 @@ def _add(store: Store, stream: CommittedStream, target: Path, merged: Merged) ->
     merged.streams += 1
 
 
-def _continue(store: Store, stream: CommittedStream, target: Path, data: bytes, merged: Merged) -> None:
+def _continue(
+    store: Store, stream: CommittedStream, target: Path, data: bytes, absent: Collection[int], merged: Merged
+) -> None:
     """The shards that the target lacks, then the longer log in the place of its beginning, then the shown rows."""
-    path = Path(store.path)
-    source, final = layout.stream_directory(path, stream.name), layout.stream_directory(target, stream.name)
-    aside = store.set_aside.get(stream.name, frozenset())
-    for name, field in layout.fields(store.spec).items():
-        for number in range(stream.shards):
-            file = final / name / field.chunk_key(number)
-            if number not in aside and not file.exists():
-                _bring(source / name / file.name, file, merged, path)
-        sync_directory(final / name)
     log = layout.log_file(target, stream.name)
-    write_file(log, [data])
+    partial = write_partial(log, [data])  # it tells gc that the shards will be committed
+    try:
+        _bring_missing(store, stream, target, absent, merged)
+        partial.rename(log)
+    except BaseException:
+        remove(partial)
+        raise
     sync_directory(log.parent)
     _show_rows(store, stream, target)
     merged.continued += 1
+
+
+def _bring_missing(
+    store: Store, stream: CommittedStream, target: Path, absent: Collection[int], merged: Merged
+) -> None:
+    """The stream's shards that the target lacks, without those set aside."""
+    path = Path(store.path)
+    source, final = layout.stream_directory(path, stream.name), layout.stream_directory(target, stream.name)
+    for name, field in layout.fields(store.spec).items():
+        for number in range(stream.shards):
+            file = final / name / field.chunk_key(number)
+            if number not in absent and not file.exists():
+                _bring(source / name / file.name, file, merged, path)
+        sync_directory(final / name)
 
 
 def _show_rows(store: Store, stream: CommittedStream, target: Path) -> None:
@@ -153,12 +169,6 @@ def _committed_log(store: Store, stream: CommittedStream) -> bytes:
     """The stream's log up to its last good line."""
     with Opening(layout.log_file(Path(store.path), stream.name), Path(store.path)) as fd:
         return os.pread(fd, stream.good_bytes, 0)
-
-
-def _holds_less(log: Path, data: bytes) -> bool:
-    """Whether a log is only the beginning of ``data``."""
-    held = log.read_bytes()
-    return len(held) < len(data) and data.startswith(held)
 
 
 def _document(file: Path, root: Path) -> bytes:

@@ -17,9 +17,11 @@ def four() -> Iterator[None]:
     """Four threads, whatever the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(4)
-    with threadpool_limits(4, user_api="blas"):
-        yield
-    torch.set_num_threads(before)
+    try:
+        with threadpool_limits(4, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def threads() -> set[int]:

@@ -143,6 +143,8 @@ def test_npz_of_runs_that_differ_in_little(tmp_path: Path) -> None:
         collect(place, make_job("bouncing-logo", frame_size=16, max_episode_steps=steps), episodes=3, append=True)
     export_store(place, "npz", tmp_path / "one")
     assert len(list((tmp_path / "one").iterdir())) == len(Store(place).episodes) == 6
-    import_source(open_source(tmp_path / "one"), tmp_path / "named", Plan(name="atari/breakout"))
-    assert export_store(tmp_path / "named", "npz", tmp_path / "two") == 6
-    assert len(list((tmp_path / "two").iterdir())) == 6
+    names = ("atari/breakout", "atari-breakout", "кот", "пёс", "x" * 200)
+    for name in names:
+        import_source(open_source(tmp_path / "one"), tmp_path / "named", Plan(name=name, world="imported/logo"))
+    assert export_store(tmp_path / "named", "npz", tmp_path / "two") == 6 * len(names)
+    assert len(list((tmp_path / "two").iterdir())) == 6 * len(names)

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from factory.cli import cli
@@ -17,7 +18,10 @@ from factory.importing import open_source
 from factory.importing.importer import import_source
 from shared.cli.console import run
 from shared.store import layout
+from shared.store.dataset import create_store
 from shared.store.reader import Store
+from shared.store.schema import Episode, RunSpec
+from shared.store.writer import StreamWriter
 from tests.factory.test_collect import assert_same_episodes
 from tests.support.collecting import small_run
 
@@ -119,6 +123,26 @@ def test_every_mix_is_drawn_again(policy: str, tmp_path: Path, capsys: pytest.Ca
     assert Store(path).episodes == before
 
 
+def test_of_a_recorded_plan_only_the_log_knew_the_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec, _ = small_run()
+    path, recorded = tmp_path / "store", RunSpec(5, "plan-cem-0123abcd", 40)
+    create_store(path, spec)
+    with StreamWriter(path, spec, recorded, 0) as writer:
+        fields = {
+            name: np.zeros((3, width), np.float32)
+            for name, width in (("action", spec.action_dim), ("state", len(spec.state_names)))
+        }
+        frames = np.zeros((3, *spec.frame_shape), np.uint8)
+        writer.append(
+            Episode(
+                0, 77, "plan-cem", frames, reward=np.zeros(3, np.float32), **fields, terminated=True, truncated=False
+            )
+        )
+    assert run(cli, "factory", ["verify", str(path), "--quiet", "--rebuild-log", lose(path, 5)]) == 0
+    assert "seeds, and policies of single episodes, are not" in capsys.readouterr().out
+    assert [(ref.seed, ref.policy, ref.run) for ref in Store(path).episodes] == [(0, "plan-cem", recorded)]
+
+
 def test_of_an_import_only_the_log_knew_seeds_and_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = make_job("bouncing-logo", seed=5, frame_size=16, max_episode_steps=20)
     collect(tmp_path / "store", job, episodes=3)
@@ -127,6 +151,6 @@ def test_of_an_import_only_the_log_knew_seeds_and_policies(tmp_path: Path, capsy
     import_source(open_source(tmp_path / "logo"), path)
     splits = [ref.split for ref in Store(path).episodes]
     assert run(cli, "factory", ["verify", str(path), "--quiet", "--rebuild-log", lose(path, 0)]) == 0
-    assert "seeds and policies that their source gave them are not" in capsys.readouterr().out
+    assert "seeds, and policies of single episodes, are not" in capsys.readouterr().out
     assert [(ref.seed, ref.policy) for ref in Store(path).episodes] == [(k, "logo") for k in range(3)]
     assert [ref.split for ref in Store(path).episodes] == splits

@@ -40,7 +40,7 @@ class GoalSteps(Cost):
             "goal-steps",
             lambda imagined: Head(imagined.latent_shape, 1, pair=True),
             steps_loss,
-            options.fit_steps,
+            options,
         )
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
@@ -79,7 +79,7 @@ class Reward(Cost):
             "reward",
             lambda imagined: Head(imagined.latent_shape, 1, extra=width),
             reward_loss,
-            options.fit_steps,
+            options,
         )
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:
@@ -118,8 +118,8 @@ class Value(Cost):
         super().__init__(options, setting)
         self._head = learned(
             setting, "value", lambda imagined: Head(imagined.latent_shape, 1),
-            lambda head, data, generator: value_loss(head, data, generator, options), options.fit_steps,
-            discount=options.discount, ahead=options.ahead,
+            lambda head, data, generator: value_loss(head, data, generator, options), options,
+            "discount", "ahead",
         )  # fmt: skip
 
     def __call__(self, imagined: Imagination, goal: Goal | None) -> Tensor:

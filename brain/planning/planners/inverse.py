@@ -35,7 +35,7 @@ class Inverse(Planner):
         super().__init__(options, space, setting)
         self.head = learned(
             setting, "inverse", lambda imagined: Head(imagined.latent_shape, space.dim, pair=True),
-            inverse_loss(space), options.fit_steps,
+            inverse_loss(space), options,
         )  # fmt: skip
 
     @torch.no_grad()

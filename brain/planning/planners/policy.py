@@ -45,7 +45,7 @@ class BehaviourPolicy(Planner):
         super().__init__(options, space, setting)
         self.head = learned(
             setting, "policy", lambda imagined: Head(imagined.latent_shape, space.dim),
-            policy_loss(space, options.advantage), options.fit_steps, advantage=options.advantage,
+            policy_loss(space, options.advantage), options, "advantage",
         )  # fmt: skip
 
     def action(self, z: Tensor) -> Tensor:

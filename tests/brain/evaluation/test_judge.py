@@ -133,14 +133,16 @@ def test_the_judge_leaves_a_core_to_each_process_that_draws(
     monkeypatch.setattr("brain.evaluation.pairs.Drawing", drawing)
     monkeypatch.setattr(judge_module, "draw_samples", drawn)
     before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    for left in (9, 3, 1):
-        monkeypatch.setattr(Suites, "cores_left", left)
-        with pytest.raises(KeyboardInterrupt):
-            assess(model, store, quiet=True)
-    assert used == [4, 3, 1] and torch.get_num_threads() == 4
+    try:
+        torch.set_num_threads(4)
+        for left in (9, 3, 1):
+            monkeypatch.setattr(Suites, "cores_left", left)
+            with pytest.raises(KeyboardInterrupt):
+                assess(model, store, quiet=True)
+        assert used == [4, 3, 1] and torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
     assert shared == [min(4, len(os.sched_getaffinity(0)))] * 3
-    torch.set_num_threads(before)
 
 
 def test_every_kind_stands_beside_its_baselines_and_upper_bound(figures: dict[str, Any]) -> None:

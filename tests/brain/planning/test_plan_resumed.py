@@ -21,6 +21,7 @@ from shared.cli.console import run
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.worlds.tasks import Case
+from tests import ROOT
 from tests.brain.planning.conftest import plan
 
 
@@ -53,31 +54,42 @@ def without_times(figures: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in figures.items() if key != "decision"}
 
 
+KILLED = """
+import os, signal, sys
+from brain.cli import cli
+from brain.planning.evaluation import Evaluation
+from shared.cli.console import run
+agent = Evaluation.agent
+def play(self, cases, dynamics, planner, cost, first=0):
+    if first == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return agent(self, cases, dynamics, planner, cost, first)
+Evaluation.agent = play
+run(cli, "brain", sys.argv[1:])
+"""
+
+
 @pytest.mark.system
 def test_a_killed_plan_goes_on(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ["plan", "--run", str(trained / "run"), "--out", str(out), "--episodes", "4", "--shown", "1", *FEW]
-    with subprocess.Popen([sys.executable, "-m", "brain.cli", *command], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "episode 2 of 4" in line:
-                process.kill()
-    before = (out / "plan-episodes.jsonl").read_text().splitlines()
-    assert len(before) >= 3 and not (out / "plan.json").exists()
-    with (out / "plan-episodes.jsonl").open("a") as file:
-        file.write('{"number": 3, "rew')  # cut off
+    assert subprocess.run([sys.executable, "-c", KILLED, *command], cwd=ROOT).returncode == -9
+    (kept,) = out.iterdir()
+    assert len(kept.read_text().splitlines()) == 2
+    with kept.open("a") as file:
+        file.write('\x00\x00\n{"number": 3, "rew')  # damaged, and cut off
     played: list[Case] = []
-    played_before = Evaluation.agent
+    play = Evaluation.agent
 
     def agent(self: Evaluation, cases: list[Case], *given: Any) -> Any:
         played.extend(cases)
-        return played_before(self, cases, *given)
+        return play(self, cases, *given)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Evaluation, "agent", agent)
         figures = plan(trained, out, "--episodes", "4", "--shown", "1", *FEW)
-    assert len(played) == 1 + 4 - (len(before) - 1), "those that are kept are not played again, but for the video's"
-    assert not (out / "plan-episodes.jsonl").exists() and (out / "plan.mp4").exists()
+    assert len(played) == 3, "what is kept is not played again, but for the video's"
+    assert not kept.exists() and (out / "plan.mp4").exists()
     whole = plan(trained, tmp_path / "whole", "--episodes", "4", "--shown", "1", *FEW)
     assert without_times(figures) == without_times(whole)
 
@@ -95,10 +107,18 @@ def test_kept_episodes_of_another_agent_are_not_taken(trained: Path, tmp_path: P
     ours.evaluate(None, print, kept)
     assert Kept(tmp_path, job(0).identity()).get(0, case[0]) is not None
     assert Kept(tmp_path, job(0).identity()).get(0, case[1]) is None
-    others = {job(1).identity(), job(0, "samples=5").identity()}
-    assert len(others) == 2 and ours.identity() not in others
-    assert Kept(tmp_path, others.pop()).get(0, case[0]) is None
-    assert Kept(tmp_path, ours.identity()).get(0, case[0]) is None, "the file is the other's now"
+    others = [job(1), job(0, "samples=5")]
+    assert len({ours.identity(), *(other.identity() for other in others)}) == 3
+    for other in others:
+        theirs = Kept(tmp_path, other.identity())
+        assert theirs.get(0, case[0]) is None
+        other.evaluate(None, print, theirs)
+        theirs.forget()
+    assert Kept(tmp_path, ours.identity()).get(0, case[0]) is not None
+    head = trained / "run" / "planning-inverse-pca.safetensors"
+    head.write_bytes(b"of another agent")
+    assert job(0).identity() == ours.identity()
+    head.unlink()
 
 
 def test_what_is_recorded_is_known_by_who_plays(
@@ -140,6 +160,19 @@ def test_a_store_to_fit_to_is_not_the_runs(trained: Path, tmp_path: Path, capsys
     assert json.loads((here / "run" / "run.json").read_text())["store"] == str(tmp_path / "gone")
     plan(here, tmp_path / "b", *options, "--set", "fit_steps=3")
     command = ["plan", "--run", str(here / "run"), "--out", str(tmp_path / "c"), "--quiet", *options]
+    assert run(brain, "brain", command) == 0, "nobody asked for another"
     capsys.readouterr()
     assert run(brain, "brain", [*command, "--set", "fit_steps=4"]) == 2
     assert "was fitted with step 3, not 4" in capsys.readouterr().err
+
+
+def test_a_recording_that_its_parts_are_fitted_to_is_resumed(trained: Path, tmp_path: Path) -> None:
+    """They are fitted anew, to what was recorded, and the run is the same."""
+    shutil.copytree(trained, tmp_path / "at")
+    store = tmp_path / "at" / "store"
+    before = len(Store(store).episodes)
+    options = ["--task", "lewm", "--planner", "inverse", "--set", "fit_steps=3", "--shown", "0"]
+    command = ["plan", "--run", str(tmp_path / "at" / "run"), "--quiet", *options, "--fit", str(store)]
+    for episodes in ("1", "1", "2"):
+        assert run(brain, "brain", [*command, "--record", str(store), "--episodes", episodes]) == 0
+    assert len(Store(store).episodes) == before + 2 and len(Store(store).runs) == 2

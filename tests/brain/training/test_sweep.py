@@ -101,6 +101,10 @@ def test_a_sweep_trains_every_setting_and_keeps_what_is_there(
     ):
         assert run(cli, "brain", [*command, *other]) == 2
         assert words in capsys.readouterr().err
+    settings = json.loads((out / "settings.json").read_text())
+    (out / "settings.json").write_text(json.dumps(settings | {"store": str(tmp_path / "gone")}))
+    assert run(cli, "brain", command) == 0, "the store has moved"
+    capsys.readouterr()
     kept = next(out.rglob("recipe.toml"))
     kept.write_text(kept.read_text().replace("batch = 32", "batch = 16"))
     assert run(cli, "brain", command) == 2

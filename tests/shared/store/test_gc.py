@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,13 @@ def test_a_file_that_its_writer_renames_meanwhile(tmp_path: Path, monkeypatch: p
     with writer_process(tmp_path) as process:
         (stream,) = Store(tmp_path).streams
         gone = tmp_path / "data.zarr" / stream / "frame" / "c.9.0.0.0.abcd1234.partial"
-        listed = Path.rglob
-        monkeypatch.setattr(Path, "rglob", lambda path, pattern: [*listed(path, pattern), gone])
+        walked = os.walk
+
+        def walk(place: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+            for folder, folders, files in walked(place):
+                yield folder, folders, [*files, gone.name] if Path(folder) == gone.parent else files
+
+        monkeypatch.setattr(os, "walk", walk)
         monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
         assert not leftovers(tmp_path, older_than=3600)
         process.send_signal(signal.SIGKILL)

@@ -10,15 +10,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from factory.cli import cli
 from shared.cli.console import run
 from shared.errors import StoreError
+from shared.store import merge as merging
 from shared.store import quarantine
 from shared.store.dataset import create_store
-from shared.store.files import write_file
+from shared.store.gc import leftovers
 from shared.store.merge import merge
 from shared.store.reader import Store
 from shared.store.schema import RunSpec
@@ -104,35 +106,62 @@ def test_the_rest_of_an_open_stream_comes_with_the_next_merge(
         assert done is None or (done.continued, done.present) == (0, 1)
 
 
+@pytest.mark.parametrize(("place", "calls"), [("_bring", 3), ("_show_rows", 1)])
 def test_a_merge_that_was_killed_while_it_continued_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the log, and before the rows that plain Zarr readers see."""
-    for stop in (1, 2):
-        a, c = tmp_path / f"a{stop}", tmp_path / f"c{stop}"
-        writer = fill(a, range(5), close=False)
+    a, c = tmp_path / "a", tmp_path / "c"
+    writer = fill(a, range(5), close=False)
+    merge([a], c)
+    before = len(Store(c).episodes)
+    for index in range(5, 12):
+        writer.append(noise_episode(small_spec(), index))
+    writer.close()
+    real, made = getattr(merging, place), []
+
+    def stop(*given: Any) -> None:
+        made.append(given)
+        if len(made) == calls:
+            raise KeyboardInterrupt
+        real(*given)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(merging, place, stop)
         merge([a], c)
-        before = len(Store(c).episodes)
-        for index in range(5, 12):
-            writer.append(noise_episode(small_spec(), index))
-        writer.close()
-        written: list[Path] = []
+    store = Store(c)
+    check_episodes(store)
+    assert len(store.episodes) == (before if place == "_bring" else 12)
+    done = merge([a], c)
+    assert (done.continued, done.present) == ((1, 0) if place == "_bring" else (0, 1))
+    assert len(Store(c).episodes) == 12 and not verify(c).faults
 
-        def write(path: Path, parts: list[bytes], written: list[Path] = written, stop: int = stop) -> None:
-            written.append(path)
-            if len(written) == stop:
-                raise KeyboardInterrupt
-            write_file(path, parts)
 
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr("shared.store.merge.write_file", write)
-            merge([a], c)
-        store = Store(c)
-        check_episodes(store)
-        assert (len(store.episodes) == before) == (stop == 1)
-        done = merge([a], c)
-        assert (done.continued, done.present) == ((1, 0) if stop == 1 else (0, 1))
-        assert len(Store(c).episodes) == 12 and not verify(c).faults
+def test_gc_leaves_what_a_merge_is_bringing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even of a stream whose writer has ended; and the next merge brings what is missing after all."""
+    a, c = tmp_path / "a", tmp_path / "c"
+    writer = fill(a, range(5), close=False)
+    merge([a], c)
+    for index in range(5, 12):
+        writer.append(noise_episode(small_spec(), index))
+    writer.close()
+    brought = merging._bring
+
+    def bring(*given: Any) -> None:
+        brought(*given)
+        assert not leftovers(c, older_than=0) or all(
+            one.path.parent.name == "log" for one in leftovers(c, older_than=0)
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(merging, "_bring", bring)
+        patched.setattr("shared.store.gc.lives", lambda pid: False)
+        merge([a], c)
+    assert not verify(c).faults and len(Store(c).episodes) == 12
+    files = sorted(c.rglob("frame/c.*"))
+    for file in files[-2:]:
+        file.unlink()
+    assert merge([a], c).linked == 2 and not verify(c).faults
 
 
 def test_what_is_set_aside_stays_so(tmp_path: Path) -> None:
