@@ -183,7 +183,9 @@ def main() -> None:
     parser.add_argument("--policy", help="of the collected episodes (default: the world's)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes of every recipe")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes of every recipe"
+    )
     parser.add_argument("--table", action="store_true", help="only write table and picture of what is judged")
     given = parser.parse_args()
     if duration(given.base) not in map(duration, given.budgets):

@@ -169,7 +169,9 @@ def main() -> None:
     parser.add_argument("--budget", default="150s", help="CPU time of encoder and predictor together")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--recipes", nargs="+", help="default: the field's and those of the store's world")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes of every recipe")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes of every recipe"
+    )
     parser.add_argument("--table", action="store_true", help="only write the table of what is judged")
     given = parser.parse_args()
 
