@@ -53,6 +53,7 @@ class VideoFile:
         with av.open(str(self.path)) as container:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}  # else a decoder paints over what is damaged
+            stream.codec_context.thread_count = 1  # what one of several threads meets need not be told
             container.seek(wanted[0], stream=stream, backward=True)
             decoded = container.decode(stream)
             frame = None
