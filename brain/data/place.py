@@ -8,11 +8,10 @@ from brain.data.state_mode import reader, standardise
 from brain.pretrained import comes_with_the_package
 from brain.runs.figures import damaged, read_judgement
 from brain.runs.folder import Run, check_fit
-from shared.errors import MissingStoreError, StoreError, TinyJEPAError
-from shared.store.dataset import load_spec
+from shared.errors import MissingStoreError
+from shared.store.dataset import is_gone
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec
-from shared.store.source import locate
 
 
 def open_store(run: Run, place: Path | str | None, *, own: bool = True) -> tuple[Store, str]:
@@ -59,15 +58,7 @@ def spec_of(run: Run, place: Path | str | None) -> StoreSpec:
 def remember(run: Run, store: Store) -> str:
     """Where the run's own store is gone, take ``store`` for it from now on; a line that says so, or nothing."""
     known = str(run.facts()["store"])
-    if known == store.address or comes_with_the_package(run.path):
-        return ""
-    try:
-        load_spec(locate(known))
-    except MissingStoreError:
-        pass
-    except (StoreError, TinyJEPAError, OSError):
-        return ""  # something is there, or it cannot be asked
-    else:
+    if known == store.address or comes_with_the_package(run.path) or not is_gone(known):
         return ""
     try:
         run.moved(store.address)

@@ -22,17 +22,13 @@ from brain.planning.baselines import BASELINES, baseline_model
 from brain.planning.costs.base import CostOptions, Setting, WeightedSum
 from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, ImaginedVector, true_dynamics
 from brain.planning.evaluation import Evaluation, Played, impossible_plans, light
-from brain.planning.kept import Kept
+from brain.planning.kept import Keeper, Kept
 from brain.planning.paths import PathReader
 from brain.planning.planners.base import PlannerOptions
 from shared.errors import TinyJEPAError
-from shared.lifetime import sigterm_interrupts
 from shared.registry import closest
-from shared.store.claim import Claim
-from shared.store.dataset import create_store
 from shared.store.reader import Store
-from shared.store.schema import Episode, RunSpec
-from shared.store.writer import StreamWriter
+from shared.store.schema import RunSpec
 from shared.worlds import stored_world
 from shared.worlds.base import World
 from shared.worlds.tasks import Case, Reach, Task, fingerprint, tasks
@@ -157,11 +153,18 @@ class Job:
             "planner": self.planner_options.model_dump(mode="json"),
             "costs": [options.model_dump(mode="json") for options in self.cost_options],
             "dynamics": self.choices.dynamics,
+            "fitted": [self.store.address, self.store.rows] if baseline and self.store else [],
             "seed": self.choices.seed,
             "world": [self.model.spec.world, self.options],
             "weights": [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files],
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+    def keeper(self, record: Path) -> Keeper:
+        """Of this agent's episodes, in the store at ``record``."""
+        policy = f"plan-{self.planner_options.kind}"
+        run = RunSpec(self.choices.seed, f"{policy}-{self.identity(heads=False)[:8]}", self.task.steps)
+        return Keeper(record, stored_spec(self.model.spec), run, policy)
 
     def evaluate(
         self, record: Path | None, say: Callable[[str], None], kept: Kept | None = None
@@ -180,7 +183,7 @@ class Job:
         shown: list[Played] = []
         impossible: list[bool] = []
         with ExitStack() as stack:
-            keep = stack.enter_context(Keeper(record, self)) if record else None
+            keep = stack.enter_context(self.keeper(record)) if record else None
             for number, case in enumerate(cases):
                 if keep and keep.has(number):
                     continue
@@ -240,45 +243,6 @@ class Job:
         return figures
 
 
-class Keeper:
-    """Writes played episodes into a store: a run of its own there, named after the planner and whoever else plays so.
-
-    A context manager: leaving it, also by Ctrl-C or SIGTERM, commits what was written. Entering raises
-    ``TinyJEPAError`` where another process writes this run.
-    """
-
-    def __init__(self, path: Path, job: Job) -> None:
-        spec = job.model.spec
-        self._policy = f"plan-{job.planner_options.kind}"
-        self._run = RunSpec(job.choices.seed, f"{self._policy}-{job.identity(heads=False)[:8]}", job.task.steps)
-        spec = create_store(path, stored_spec(spec))
-        self._path, self._spec = path, spec
-        self._writer: StreamWriter | None = None
-        self._claim = Claim(path, self._run)
-        self._held = ExitStack()
-
-    def __enter__(self) -> Keeper:
-        self._held.enter_context(self._claim)
-        self._there = {ref.index for ref in Store(self._path).episodes if ref.run == self._run}
-        self._held.enter_context(sigterm_interrupts())
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if self._writer:
-                self._writer.close()
-        finally:
-            self._held.close()
-
-    def has(self, number: int) -> bool:
-        return number in self._there
-
-    def write(self, number: int, played: Played) -> None:
-        self._writer = self._writer or StreamWriter(self._path, self._spec, self._run, 0)
-        fields = played.recording._asdict()
-        self._writer.append(Episode(index=number, seed=played.case.seed, policy=self._policy, **fields))
-
-
 def chosen_task(world: World, name: str | None) -> tuple[str, Task]:
     """The world's task of this name, or its first; ``TinyJEPAError`` with the closest match for another."""
     known = tasks(world)
@@ -298,10 +262,7 @@ def default_planner(task: Task, run: Path, dynamics: str = "model") -> str:
 
 def planner_options(kind: str, texts: Sequence[str]) -> PlannerOptions:
     """A planner's options from ``KEY=VALUE`` texts."""
-    values = dict(_pair(text) for text in texts)
-    if "kind" in values:
-        raise TinyJEPAError(f"--set kind={values['kind']}: choose a planner by --planner {values['kind']}")
-    values["kind"] = kind
+    values = _values(kind, texts, "--planner")
     options: PlannerOptions = _validated(PLANNERS.get(kind).Options, values, f"planner {kind}")
     return options
 
@@ -309,9 +270,16 @@ def planner_options(kind: str, texts: Sequence[str]) -> PlannerOptions:
 def cost_options(text: str) -> CostOptions:
     """A cost's options from ``KIND`` or ``KIND:KEY=VALUE,KEY=VALUE``."""
     kind, _, rest = text.partition(":")
-    values = dict(_pair(part) for part in rest.split(",") if part) | {"kind": kind}
+    values = _values(kind, [part for part in rest.split(",") if part], "--cost")
     options: CostOptions = _validated(CostOptions.chosen(values), values, f"cost {kind}")
     return options
+
+
+def _values(kind: str, texts: Sequence[str], flag: str) -> dict[str, str]:
+    values = dict(_pair(text) for text in texts)
+    if "kind" in values:
+        raise TinyJEPAError(f"kind={values['kind']} is no option: choose by {flag} {values['kind']}")
+    return values | {"kind": kind}
 
 
 def _pair(text: str) -> tuple[str, str]:

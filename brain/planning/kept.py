@@ -1,10 +1,11 @@
-"""Played episodes kept on disk, without their frames, so that an interrupted evaluation goes on."""
+"""Played episodes on disk: without frames, so that an interrupted evaluation goes on, or recorded into a store."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from brain.planning.agent import Decision
 from brain.planning.evaluation import Played
 from brain.planning.planners.base import Plan
 from brain.runs.folder import write_whole
+from shared.lifetime import sigterm_interrupts
+from shared.store.claim import Claim
+from shared.store.dataset import create_store
 from shared.store.files import naming
+from shared.store.reader import Store
+from shared.store.schema import Episode, RunSpec, StoreSpec
+from shared.store.writer import StreamWriter
 from shared.worlds.episode import Recording
 from shared.worlds.tasks import Case, fingerprint
 
@@ -75,3 +82,40 @@ class Kept:
     def forget(self) -> None:
         """Remove the file: the evaluation's results are written."""
         self._path.unlink(missing_ok=True)
+
+
+class Keeper:
+    """Writes played episodes into a store, as a run of their own.
+
+    A context manager: leaving it, also by Ctrl-C or SIGTERM, commits what was written. Entering raises
+    ``TinyJEPAError`` where another process writes this run.
+    """
+
+    def __init__(self, path: Path, spec: StoreSpec, run: RunSpec, policy: str) -> None:
+        """``policy``: of each episode."""
+        self._path, self._spec = path, create_store(path, spec)
+        self._run, self._policy = run, policy
+        self._writer: StreamWriter | None = None
+        self._claim = Claim(path, self._run)
+        self._held = ExitStack()
+
+    def __enter__(self) -> Keeper:
+        self._held.enter_context(self._claim)
+        self._there = {ref.index for ref in Store(self._path).episodes if ref.run == self._run}
+        self._held.enter_context(sigterm_interrupts())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if self._writer:
+                self._writer.close()
+        finally:
+            self._held.close()
+
+    def has(self, number: int) -> bool:
+        return number in self._there
+
+    def write(self, number: int, played: Played) -> None:
+        self._writer = self._writer or StreamWriter(self._path, self._spec, self._run, 0)
+        fields = played.recording._asdict()
+        self._writer.append(Episode(index=number, seed=played.case.seed, policy=self._policy, **fields))

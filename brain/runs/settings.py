@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from brain.runs.folder import write_whole
-from shared.errors import MissingStoreError, StoreError, TinyJEPAError
-from shared.store.dataset import load_spec
-from shared.store.source import locate
+from shared.errors import TinyJEPAError
+from shared.store.dataset import is_gone
 
 FILE = "settings.json"
 
@@ -30,7 +29,7 @@ def keep_or_refuse(folder: Path, store: str, settings: Mapping[str, Any], begun:
             differ = [key for key in wanted if kept.get(key) != wanted[key]]
         except (ValueError, AttributeError) as error:
             raise TinyJEPAError(f"{file} is damaged ({error}): remove it") from None
-        if differ == ["store"] and _is_gone(str(kept.get("store"))):
+        if differ == ["store"] and is_gone(str(kept.get("store"))):
             differ = []
         if differ:
             then, now = (value.get(differ[0]) or "none" for value in (kept, wanted))
@@ -40,13 +39,3 @@ def keep_or_refuse(folder: Path, store: str, settings: Mapping[str, Any], begun:
     folder.mkdir(parents=True, exist_ok=True)
     if kept != wanted or not file.exists():
         write_whole(file, json.dumps(wanted, indent=1) + "\n")
-
-
-def _is_gone(store: str) -> bool:
-    try:
-        load_spec(locate(store))
-    except MissingStoreError:
-        return True
-    except (StoreError, TinyJEPAError, OSError):
-        return False
-    return False

@@ -21,15 +21,14 @@ def export(store: Store, path: Path, progress: Callable[[int], None]) -> None:
     ``factors`` of variation (as JSON). ``limit``: the run's, of the steps of an episode; the run's checksum follows
     where two names would be the same."""
     path.mkdir()
-    run_names: dict[RunSpec, str] = {}
+    names: dict[RunSpec, str] = {}
     for done, ref in enumerate(store.episodes, 1):
-        policy = re.sub(r"[/\0]", "-", ref.run.policy)[:LETTERS]
-        name = f"run{ref.run.seed}-{policy}-{ref.run.max_episode_steps}"
-        name = run_names.setdefault(
-            ref.run, name if name not in run_names.values() else f"{name}-{ref.run.checksum:08x}"
-        )
+        if ref.run not in names:
+            policy = re.sub(r"[/\0]", "-", ref.run.policy)[:LETTERS]
+            name = f"run{ref.run.seed}-{policy}-{ref.run.max_episode_steps}"
+            names[ref.run] = f"{name}-{ref.run.checksum:08x}" if name in names.values() else name
         facts = {name: np.array(getattr(ref, name)) for name in ("seed", "policy", "terminated", "truncated")}
         facts["factors"] = np.array(json.dumps(ref.factors))
-        with (path / f"{name}-{ref.index:06d}.npz").open("xb") as file:
+        with (path / f"{names[ref.run]}-{ref.index:06d}.npz").open("xb") as file:
             np.savez_compressed(file, allow_pickle=False, **store.read_episode(ref), **facts)
         progress(done)

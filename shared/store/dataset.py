@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from shared.errors import MissingStoreError, StoreError
+from shared.errors import MissingStoreError, StoreError, TinyJEPAError
 from shared.links import refuse_links
 from shared.store import layout
 from shared.store.codec import crc32c
 from shared.store.files import publish, sync_directory
 from shared.store.schema import IDENTITY, SCHEMA_VERSION, RunSpec, StoreSpec
-from shared.store.source import Local, Source
+from shared.store.source import Local, Source, locate
 
 
 class Description(NamedTuple):
@@ -87,6 +87,17 @@ def agree(path: Path, found: StoreSpec, asked: StoreSpec) -> None:
                 f"the store {path} has {name} {_show(theirs[name])}, but {_show(ours[name])} was asked for: "
                 f"use another --store, or the same arguments"
             )
+
+
+def is_gone(place: Path | str) -> bool:
+    """Whether there is no store at a path or URL; not where something is there, or it cannot be asked."""
+    try:
+        load_spec(locate(place))
+    except MissingStoreError:
+        return True
+    except (TinyJEPAError, OSError):
+        return False
+    return False
 
 
 def load_spec(source: Source) -> Description:

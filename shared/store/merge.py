@@ -110,9 +110,7 @@ def _add(store: Store, stream: CommittedStream, target: Path, data: bytes, merge
         sync_directory(staging / name)
     sync_directory(staging)
     log = layout.log_file(target, stream.name)
-    partial = write_partial(
-        log, [_committed_log(store, stream)]
-    )  # it tells readers that the folder without a log is a merge under way
+    partial = write_partial(log, [data])  # it tells readers that the folder without a log is a merge under way
     sync_directory(log.parent)
     try:
         staging.rename(final)

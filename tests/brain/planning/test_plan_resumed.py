@@ -15,7 +15,7 @@ import torch
 from brain.cli import cli as brain
 from brain.models.world_model import WorldModel
 from brain.planning.evaluation import Evaluation
-from brain.planning.job import Choices, Job, Keeper
+from brain.planning.job import Choices, Job
 from brain.planning.kept import Kept
 from shared.cli.console import run
 from shared.errors import TinyJEPAError
@@ -35,7 +35,7 @@ def test_an_interrupt_keeps_what_was_recorded(trained: Path, tmp_path: Path) -> 
 
     def say(line: str) -> None:
         lines.append(line)
-        with pytest.raises(TinyJEPAError, match="another collection makes this run"), Keeper(tmp_path / "store", job):
+        with pytest.raises(TinyJEPAError, match="another collection makes this run"), job.keeper(tmp_path / "store"):
             pass
         if len(lines) == 2:
             raise KeyboardInterrupt
@@ -176,3 +176,14 @@ def test_a_recording_that_its_parts_are_fitted_to_is_resumed(trained: Path, tmp_
     for episodes in ("1", "1", "2"):
         assert run(brain, "brain", [*command, "--record", str(store), "--episodes", episodes]) == 0
     assert len(Store(store).episodes) == before + 2 and len(Store(store).runs) == 2
+
+
+def test_a_baseline_is_known_by_the_store_that_it_is_fitted_to(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "store", tmp_path / "store")
+    model = WorldModel.load(trained / "run", Store(trained / "store").spec, torch.device("cpu"))
+    identities = set()
+    for store in (trained / "store", tmp_path / "store"):
+        for dynamics in ("model", "pca"):
+            choices = Choices("lewm", "shooting", ("samples=4", "horizon=4"), dynamics=dynamics, episodes=1)
+            identities.add(Job(choices, trained / "run", model, Store(store)).identity())
+    assert len(identities) == 3, "the model plays as it does whatever the store"
