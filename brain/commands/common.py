@@ -60,6 +60,12 @@ RecipeName = Annotated[
         help="Name of a recipe (see `brain recipes`), or a .toml file.",
     ),
 ]
+TakenEncoder = typer.Option(
+    "--encoder",
+    metavar="RUN",
+    rich_help_panel=EXPERIMENT,
+    help="Take over the trained encoder of this run, or of pretrained:NAME, and train only a predictor.",
+)
 Clock = Annotated[
     Literal["wall", "cpu"],
     typer.Option(
@@ -102,6 +108,20 @@ def chosen_run(run: Path | None, name: str | None) -> Path:
     if run is not None and name is not None:
         raise TinyJEPAError("--run and --pretrained exclude each other: give one")
     return chosen_runs([run] if run is not None else [], [name] if name is not None else [])[0]
+
+
+def recipe_and_store(encoder: Path) -> tuple[str, str | None]:
+    """The recipe of a run whose encoder is taken over, as a file, and its store, None where that is gone.
+
+    Raises ``TinyJEPAError`` for what is no run folder.
+    """
+    from brain.runs.folder import Run
+    from shared.store.dataset import is_gone
+
+    run = Run(encoder)
+    run.recipe()  # refuse what is no run folder
+    store = str(run.facts()["store"])
+    return str(encoder / "recipe.toml"), None if is_gone(store) else store
 
 
 def store_of(recipe: Recipe) -> Path:

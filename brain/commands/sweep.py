@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from brain import recipes
-from brain.commands.common import EXPERIMENT, TRAINING, Clock, RecipeName, default_recipe, need_torch, store_of
+from brain.commands.common import (
+    EXPERIMENT,
+    TRAINING,
+    Clock,
+    RecipeName,
+    chosen_runs,
+    default_recipe,
+    need_torch,
+    recipe_and_store,
+    store_of,
+)
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
 
@@ -41,6 +51,15 @@ def command(
     seeds: Annotated[
         str, typer.Option(metavar="A,B,...", rich_help_panel=EXPERIMENT, help="Training seeds.")
     ] = "0,1,2",
+    encoders: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--encoder",
+            metavar="RUN",
+            rich_help_panel=EXPERIMENT,
+            help="Take over the encoder of this run and train only predictors; repeated, one for each seed.",
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="DURATION", rich_help_panel=TRAINING, help="Training time of each run, such as 60s."),
@@ -82,6 +101,7 @@ def command(
       brain sweep --recipe bouncing-logo --set objective.target=shared,ema
       brain sweep --set objective.rollout=1,4 --seeds 0,1,2,3,4 --out sweeps/rollout
       brain sweep --settings benchmarks/ablations/car-racing.toml --budget 60s
+      brain sweep --encoder runs/car-0 --encoder runs/car-1 --seeds 0,1 --set prediction.rollout=4,16
     """
     if budget:
         _check(budget)
@@ -91,6 +111,12 @@ def command(
     if not all(number.isdecimal() for number in numbers):
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
     need_torch()
+    taken = chosen_runs(encoders, [], writing=False) if encoders else []
+    if len(taken) > 1 and len(taken) != len(numbers):
+        raise TinyJEPAError(f"{len(taken)} --encoder for {len(numbers)} seeds: give one for all, or one for each seed")
+    if taken:
+        its_recipe, its_store = recipe_and_store(taken[0])
+        recipe, store = recipe or its_recipe, store or its_store
     recipe = recipe or default_recipe(store)
     base = recipes.load(recipe)
     from brain.training.sweep import check_columns, combined, product, read_settings, sweep, table, write
@@ -105,8 +131,8 @@ def command(
     more += ["--steps", str(steps)] if steps else []
     choices = combined(read_settings(settings) if settings else [], product(varied or []))
     plan = sweep(
-        recipe, str(where), out, choices, [int(number) for number in numbers], more=more, device=device, jobs=jobs,
-        say=lambda line: typer.echo(line, err=True),
+        recipe, str(where), out, choices, [int(number) for number in numbers], more=more, encoders=taken, device=device,
+        jobs=jobs, say=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     head, rows = table(plan, shown)
     for column, title in enumerate(head):

@@ -14,8 +14,11 @@ from brain.commands.common import (
     TRAINING,
     Clock,
     RecipeName,
+    TakenEncoder,
+    chosen_runs,
     default_recipe,
     need_torch,
+    recipe_and_store,
     show_summary,
     store_of,
 )
@@ -61,6 +64,7 @@ def command(
             "--run", metavar="RUN", show_default="runs/RECIPE", rich_help_panel=EXPERIMENT, help="Run folder to write."
         ),
     ] = None,
+    encoder: Annotated[Path | None, TakenEncoder] = None,
     seed: Annotated[
         int,
         typer.Option(min=0, metavar="N", rich_help_panel=EXPERIMENT, help="Seed of weights, batches, augmentations."),
@@ -222,6 +226,7 @@ def command(
       brain train --store /mnt/factory/car-racing --on-corrupt skip
       brain train --store s3://bucket/cars # pip install 'tinyjepa[remote]'
       brain train --gpus 4
+      brain train --encoder runs/car-racing --set prediction.rollout=8 --run runs/rollout-8
     """
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")
@@ -231,6 +236,10 @@ def command(
 
         if needed(gpus):
             sys.exit(launch(gpus, [sys.executable, "-m", "brain", *(WORDS.get() or sys.argv)[1:]]))
+    if encoder is not None:
+        encoder = chosen_runs([encoder], [], writing=False)[0]
+        its_recipe, its_store = recipe_and_store(encoder)
+        recipe, store = recipe or its_recipe, store or its_store
     resolved = recipes.load(recipe or default_recipe(store), overrides or [])
     from brain import distributed
     from brain.training.launch import peer_lost
@@ -260,7 +269,7 @@ def command(
                 memory=int(memory * (1 << 30)),
                 pool=pool_device,
             ),
-            effort=Effort(stage, steps, budget, clock, precision, threads, compiled, cuda_graphs),
+            effort=Effort(stage, encoder, steps, budget, clock, precision, threads, compiled, cuda_graphs),
             seed=seed,
             device=device,
             checkpoint_seconds=checkpoint_every,

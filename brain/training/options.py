@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from brain.data.follow import IDLE_SECONDS, POLL_SECONDS
 from brain.device import PrecisionChoice
+from brain.training import taken
 from brain.training.loop import Budget, Clock
 from shared.store.reader import OnCorrupt
 
@@ -41,6 +43,8 @@ class Effort:
 
     stage: Stage | None = None
     """The only one to run; else all that are not finished."""
+    encoder: Path | None = None
+    """The run whose encoder is taken over, in place of training one."""
     steps: int | None = None
     """Optimiser steps of each training stage, in place of the recipe's."""
     seconds: float | None = None
@@ -62,9 +66,10 @@ class Effort:
         return self.steps is None and self.seconds is None
 
     def budget(self, default: int, share: float) -> Budget:
-        """Of a stage with ``default`` steps in its recipe and ``share`` of the seconds."""
+        """Of a stage with ``default`` steps in its recipe and ``share`` of the seconds; the only stage has them all."""
         if self.seconds is not None:
-            return Budget(seconds=self.seconds * (share if self.stage is None else 1.0), clock=self.clock)
+            alone = self.stage is not None or self.encoder is not None
+            return Budget(seconds=self.seconds * (1.0 if alone else share), clock=self.clock)
         return Budget(steps=self.steps or default)
 
 
@@ -72,6 +77,7 @@ def flags_of(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) 
     """The flags of ``brain train`` that say this, where it is not the default."""
     plain, words = Data(), list[str]()
     for flag, value, default in (
+        ("--encoder", effort.encoder and taken.address(effort.encoder), None),
         ("--steps", effort.steps, None),
         ("--budget", effort.seconds and f"{effort.seconds:g}s", None),
         ("--clock", effort.clock, "wall"),

@@ -25,6 +25,7 @@ from brain.runs.folder import Run, write_whole
 from brain.runs.intervals import interval_text
 from brain.runs.judgement import BASELINES, UPPER_BOUND
 from brain.runs.settings import keep_or_refuse
+from brain.training.taken import address, check_encoder
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with, sigterm_interrupts
 from shared.registry import closest
@@ -62,6 +63,8 @@ class Job:
     setting: Setting
     seed: int
     folder: Path
+    encoder: Path | None = None
+    """The run whose encoder it takes over."""
     failure: str = ""
     """The error message of a failed process."""
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
@@ -138,11 +141,14 @@ def sweep(
     seeds: Sequence[int],
     *,
     more: Sequence[str] = (),
+    encoders: Sequence[Path] = (),
     device: str = "auto",
     jobs: int | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Job]:
     """Make every run that is not judged yet and return all of them; ``more`` is passed on to ``brain train``.
+
+    ``encoders``: runs whose encoders are taken over, one for all seeds, or one for each.
 
     A seed of every setting comes before the next seed; what is named twice is made once. Every setting is validated
     first, every folder that is there must be of its recipe, and ``out`` of the same store and ``more``. A run that
@@ -150,15 +156,24 @@ def sweep(
     the same call goes on from there.
     """
     choices, seeds = list(dict.fromkeys(choices)), list(dict.fromkeys(seeds))
+    encoder_of = dict(zip(seeds, itertools.cycle(encoders)))
     folders: dict[str, Setting] = {}
     for setting in choices:
         if folders.setdefault(setting.slug, setting) is not setting:
             raise TinyJEPAError(f"{setting.title} and {folders[setting.slug].title} share the folder {setting.slug}")
-    plan = [Job(setting, seed, out / setting.slug / f"seed-{seed}") for setting in choices for seed in seeds]
+    plan = [
+        Job(setting, seed, out / setting.slug / f"seed-{seed}", encoder_of.get(seed))
+        for setting in choices
+        for seed in seeds
+    ]
     for job in plan:
-        refuse_another(job.folder, recipes.load(recipe, job.setting.overrides))
+        wanted = recipes.load(recipe, job.setting.overrides)
+        refuse_another(job.folder, wanted)
+        if job.encoder is not None:
+            check_encoder(Run(job.encoder), wanted)
     begun = any((job.folder / "run.json").exists() for job in plan)
-    keep_or_refuse(out, locate(store).address, {"training": " ".join(more)}, begun)
+    settings = {"training": " ".join(more), "encoder": ", ".join(map(address, encoders))}
+    keep_or_refuse(out, locate(store).address, settings, begun)
     more = ["--device", device, *more]
     gpus = [] if device == "cpu" else _gpus()
     slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
@@ -293,6 +308,7 @@ def _start(
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "brain.cli", "train", "--store", store, "--run", str(job.folder)]
     command += ["--recipe", recipe, "--seed", str(job.seed), "--quiet", *more]
+    command += ["--encoder", str(job.encoder)] if job.encoder is not None else []
     command += [part for override in job.setting.overrides for part in ("--set", override)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if gpu is not None:

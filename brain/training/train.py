@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from brain.device import describe, pick_pool, pick_precision
 from brain.models.world_model import WorldModel
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
-from brain.runs.folder import Compute, Run
+from brain.runs.folder import Compute, Run, check_fit
 from brain.runs.tensorboard import EventLog
 from brain.runs.wandb_log import WandbLog, need_wandb
 from brain.training.encoder import train_encoder
 from brain.training.loop import OpenBudget
 from brain.training.options import Curves, Data, Effort, Stage, flags_of
 from brain.training.predictor import train_predictor
+from brain.training.taken import check_encoder, take_encoder
 from shared.cli.runlog import LOG
 from shared.errors import DamageError, TinyJEPAError
 from shared.store.reader import Store
@@ -111,8 +112,16 @@ def _begin(
 ) -> tuple[dict[str, Any], list[str]]:
     """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed."""
     wanted = _compute(effort, target)
-    run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags, describe(target))
+    source = Run(effort.encoder) if effort.encoder is not None else None
+    if source is not None:
+        check_encoder(source, recipe)
+        check_fit(source.facts(), feed.store.spec, str(feed.store.path), "give an --encoder of the same world")
+    its = source.compute() if source is not None else wanted
+    run.begin(recipe, feed.store.spec, feed.store.address, seed, its, flags, describe(target))
     begun(run.path)
+    if source is not None:
+        take_encoder(run, source)
+        effort = replace(effort, threads=None, compiled=False)  # these belong to its training
     compute, notes = _settle(run, effort, wanted)
     before, moved = run.facts()["store"], remember(run, feed.store)
     if moved:
@@ -241,6 +250,8 @@ def _stages(
             done(f"note: {', '.join(gone)} were made with an earlier {name}: removed")
 
     def reused(name: str, path: Path) -> None:
+        if name == "encoder" and effort.encoder is not None:
+            return done(f"encoder: that of {effort.encoder} ({_finished(path)})")
         done(f"{name}: finished before ({_finished(path)}), reused")
         if effort.steps not in (None, checkpoint.read_facts(path).get("step", 0)):
             done(f"note: the {name} was not trained for {effort.steps} steps: give another --run to train it so")

@@ -1,0 +1,105 @@
+"""``brain train --encoder``: a predictor of one's own on the encoder of another run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from brain import recipes
+from brain.cli import cli
+from brain.runs.folder import Compute, Run
+from brain.runs.metrics import read_metrics
+from shared.cli.console import run as run_command
+from tests.support.once import once
+from tests.support.training import command, here, make_undisturbed, weights_of
+
+
+@pytest.fixture(scope="module")
+def source(dots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 120 steps a stage; only to be read."""
+    return once(tmp_path_factory, "undisturbed", lambda folder: make_undisturbed(folder, dots)) / "undisturbed"
+
+
+def test_a_predictor_is_trained_on_the_encoder_of_another_run(dots: Path, source: Path, tmp_path: Path) -> None:
+    run, before = Run(tmp_path / "run"), {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
+    words = ["train", "--encoder", str(source), "--run", str(run.path), "--set", "prediction.rollout=3", "--quiet"]
+    words += ["--steps", "7", "--stage", "predictor", "--device", "cpu"]
+    assert run_command(cli, "brain", words) == 0, "recipe and store are those of the encoder"
+    assert run.encoder.read_bytes() == Run(source).encoder.read_bytes()
+    assert weights_of(run.predictor).keys() == weights_of(Run(source).predictor).keys()
+    assert [key for key, _, _ in recipes.differences(run.recipe(), Run(source).recipe())] == ["prediction.rollout"]
+    assert run.facts()["flags"] == ["--encoder", str(source.resolve()), "--steps", "7", "--device", "cpu"]
+    curves = read_metrics(run.path / "metrics.jsonl")
+    assert curves["encoder"] == read_metrics(source / "metrics.jsonl")["encoder"]
+    assert curves["predictor"][-1]["step"] == 6
+
+    written = run.predictor.stat().st_mtime_ns
+    assert run_command(cli, "brain", words) == 0 and run.predictor.stat().st_mtime_ns == written, "finished"
+    after = {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
+    assert before == after, "the other run stays as it is"
+
+
+def test_its_precision_is_that_of_its_training(dots: Path, source: Path, tmp_path: Path) -> None:
+    other, recipe = tmp_path / "other", source.parent / "small.toml"
+    shutil.copytree(source, other)
+    Run(other).record_compute(Compute("bfloat16", None))
+    words = ("--encoder", str(other), "--steps", "2", "--stage", "predictor")
+    done = here(command(dots, recipe, tmp_path / "run", *words, "--threads", "1"))
+    assert done.returncode == 0 and "note" not in done.stdout, done.stderr + done.stdout
+    assert f"encoder: that of {other} (120 steps" in done.stdout
+    assert Run(tmp_path / "run").compute() == Compute("bfloat16", None)
+    done = here(command(dots, recipe, tmp_path / "plain", *words, "--precision", "float32"))
+    assert done.returncode == 2 and "was trained in bfloat16, not float32" in done.stderr
+
+
+def test_another_encoder_than_the_recipe_s_is_refused(dots: Path, source: Path, tmp_path: Path) -> None:
+    recipe = source.parent / "small.toml"
+    begun, half = tmp_path / "begun", tmp_path / "half"
+    shutil.copytree(source, half)
+    Run(half).encoder.rename(Run(half).checkpoint("encoder"))
+    assert here(command(dots, recipe, begun, "--steps", "2", "--stage", "encoder")).returncode == 0
+    for where, extra, words in (
+        (
+            tmp_path / "a",
+            ["--encoder", str(source), "--set", "objective.covariance=0.7"],
+            "objective.covariance 0.1, not",
+        ),
+        (tmp_path / "b", ["--encoder", str(source), "--set", "observation.stack=1"], "observation.stack 2, not 1"),
+        (tmp_path / "c", ["--encoder", str(half)], "its encoder is not finished"),
+        (tmp_path / "d", ["--encoder", str(tmp_path)], "is no run folder (recipe.toml is missing)"),
+        (tmp_path / "e", ["--encoder", "pretrained:nothing"], "nothing"),
+        (begun, ["--encoder", str(source)], "has another encoder than"),
+        (half, ["--encoder", str(source)], "has begun to train an encoder of its own"),
+    ):
+        done = here(command(dots, recipe, where, *extra))
+        assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert not (where / "run.json").exists() or where in (begun, half)
+
+
+def test_a_sweep_takes_an_encoder_for_each_seed(
+    dots: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second, recipe = tmp_path / "second", source.parent / "small.toml"
+    assert here(command(dots, recipe, second, "--steps", "2", "--stage", "encoder", "--seed", "1")).returncode == 0
+    words = ["sweep", "--store", str(dots), "--out", str(tmp_path / "out"), "--steps", "3", "--seeds", "0,1"]
+    words += ["--set", "prediction.rollout=1,2", "--set", "energy.anchors=100"]
+    both = ["--encoder", str(source), "--encoder", str(second)]
+    assert run_command(cli, "brain", [*words, *both]) == 0
+    capsys.readouterr()
+    runs = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert len(runs) == 4 and all("hard AUC" in entry["figures"] for entry in runs)
+    for entry in runs:
+        taken = Run(second if entry["seed"] else source).encoder
+        assert Run(Path(entry["run"])).encoder.read_bytes() == taken.read_bytes()
+    for more, said in (
+        (both[:2], "was made with another encoder"),
+        (["--recipe", str(source / "recipe.toml")], "was made with another encoder"),
+        ([*both, *both[:2]], "3 --encoder for 2 seeds: give one for all, or one for each seed"),
+        ([*both, "--set", "objective.variance=1,2"], "objective.variance 4.0, not 1.0"),
+    ):
+        assert run_command(cli, "brain", [*words, *more]) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1, error
