@@ -70,14 +70,14 @@ def _made(run: Record, judgement: Judgement) -> Iterator[str]:
     splits = ", ".join(f"{part.episodes:,} {name}" for name, part in judgement.data.items())
     versions = ", ".join(f"{name} {number}" for name, number in facts.get("versions", {}).items())
     device = {"cpu": "CPU", "cuda": "GPU"}.get(judgement.device.partition(":")[0], "not recorded")
-    trained = facts.get("device")
+    trained = "CPU" if facts.get("device") == "cpu" else facts.get("device")
     rows = {
         "recipe": f"`{run.recipe.name}`, in full in recipe.toml",
         "steps": f"encoder {run.steps('encoder'):,}, predictor {run.steps('predictor'):,}",
         "seed": str(facts["seed"]),
         "data": f"world `{facts['world']}`, frames {'x'.join(map(str, facts['frame_shape']))}; episodes: {splits}",
         "versions": versions or "not recorded",
-        "hardware": f"trained on {trained}, judged on {device}" if trained else device,
+        "hardware": f"trained on {trained}, judged on {device}" if trained not in (None, "", device) else device,
     }
     yield "| | |"
     yield "|---|---|"
