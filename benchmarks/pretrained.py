@@ -56,7 +56,7 @@ PLANS = {
         planner="--planner prior --set noise=0.15",
     ),
     "double-pendulum": Plan("double-pendulum", "--episodes 600 --seed 11"),
-    "two-room": Plan("two-room-grid", "--episodes 12000 --seed 11", ""),
+    "two-room": Plan("two-room-grid", "--episodes 12000 --seed 11"),
 }
 
 

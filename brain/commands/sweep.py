@@ -110,10 +110,13 @@ def command(
     numbers = [part.strip() for part in seeds.split(",")]
     if not all(number.isdecimal() for number in numbers):
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
+    chosen_seeds = list(dict.fromkeys(map(int, numbers)))
     need_torch()
     taken = chosen_runs(encoders, [], writing=False) if encoders else []
-    if len(taken) > 1 and len(taken) != len(numbers):
-        raise TinyJEPAError(f"{len(taken)} --encoder for {len(numbers)} seeds: give one for all, or one for each seed")
+    if len(taken) > 1 and len(taken) != len(chosen_seeds):
+        raise TinyJEPAError(
+            f"{len(taken)} --encoder for {len(chosen_seeds)} seeds: give one for all, or one for each seed"
+        )
     if taken:
         its_recipe, its_store = recipe_and_store(taken[0])
         recipe, store = recipe or its_recipe, store or its_store
@@ -131,7 +134,7 @@ def command(
     more += ["--steps", str(steps)] if steps else []
     choices = combined(read_settings(settings) if settings else [], product(varied or []))
     plan = sweep(
-        recipe, str(where), out, choices, [int(number) for number in numbers], more=more, encoders=taken, device=device,
+        recipe, str(where), out, choices, chosen_seeds, more=more, encoders=taken, device=device,
         jobs=jobs, say=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     head, rows = table(plan, shown)

@@ -226,7 +226,7 @@ def command(
       brain train --store /mnt/factory/car-racing --on-corrupt skip
       brain train --store s3://bucket/cars # pip install 'tinyjepa[remote]'
       brain train --gpus 4
-      brain train --encoder runs/car-racing --set prediction.rollout=8 --run runs/rollout-8
+      brain train --encoder runs/grid --set prediction.rollout=16 --run runs/rollout-16
     """
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")
@@ -236,6 +236,8 @@ def command(
 
         if needed(gpus):
             sys.exit(launch(gpus, [sys.executable, "-m", "brain", *(WORDS.get() or sys.argv)[1:]]))
+    if encoder is not None and follow:
+        raise TinyJEPAError("--follow trains an encoder while the store grows: leave it out, or --encoder")
     if encoder is not None:
         encoder = chosen_runs([encoder], [], writing=False)[0]
         its_recipe, its_store = recipe_and_store(encoder)

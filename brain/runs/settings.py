@@ -26,7 +26,7 @@ def keep_or_refuse(folder: Path, store: str, settings: Mapping[str, Any], begun:
     if begun and file.exists():
         try:
             kept = json.loads(file.read_text(encoding="utf-8"))
-            differ = [key for key in wanted if (kept.get(key) or None) != (wanted[key] or None)]
+            differ = [key for key in wanted if kept.get(key) != wanted[key]]
         except (ValueError, AttributeError) as error:
             raise TinyJEPAError(f"{file} is damaged ({error}): remove it") from None
         if differ == ["store"] and is_gone(str(kept.get("store"))):

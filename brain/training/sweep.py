@@ -25,7 +25,7 @@ from brain.runs.folder import Run, write_whole
 from brain.runs.intervals import interval_text
 from brain.runs.judgement import BASELINES, UPPER_BOUND
 from brain.runs.settings import keep_or_refuse
-from brain.training.taken import address, check_encoder
+from brain.training.taken import FLAG, check_encoder, refuse_another_encoder
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with, sigterm_interrupts
 from shared.registry import closest
@@ -171,9 +171,11 @@ def sweep(
         refuse_another(job.folder, wanted)
         if job.encoder is not None:
             check_encoder(Run(job.encoder), wanted)
+            refuse_another_encoder(Run(job.folder), Run(job.encoder))
+        elif (job.folder / "run.json").exists() and FLAG in Run(job.folder).facts().get("flags", ()):
+            raise TinyJEPAError(f"{job.folder} was made with {FLAG}: give it again, or another --out")
     begun = any((job.folder / "run.json").exists() for job in plan)
-    settings = {"training": " ".join(more), "encoder": ", ".join(map(address, encoders))}
-    keep_or_refuse(out, locate(store).address, settings, begun)
+    keep_or_refuse(out, locate(store).address, {"training": " ".join(more)}, begun)
     more = ["--device", device, *more]
     gpus = [] if device == "cpu" else _gpus()
     slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -111,24 +111,38 @@ def _begin(
     flags: list[str],
 ) -> tuple[dict[str, Any], list[str]]:
     """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed."""
-    wanted = _compute(effort, target)
     source = Run(effort.encoder) if effort.encoder is not None else None
-    if source is not None:
-        check_encoder(source, recipe)
-        check_fit(source.facts(), feed.store.spec, str(feed.store.path), "give an --encoder of the same world")
-    its = source.compute() if source is not None else wanted
-    run.begin(recipe, feed.store.spec, feed.store.address, seed, its, flags, describe(target))
+    wanted = _compute_of(source, run, feed, recipe, effort) if source is not None else _compute(effort, target)
+    run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags, describe(target))
     begun(run.path)
     if source is not None:
-        take_encoder(run, source)
-        effort = replace(effort, threads=None, compiled=False)  # these belong to its training
-    compute, notes = _settle(run, effort, wanted)
+        compute, notes = wanted, _removed(take_encoder(run, source), "encoder")
+    else:
+        compute, notes = _settle(run, effort, wanted)
     before, moved = run.facts()["store"], remember(run, feed.store)
     if moved:
         notes.append(f"note: {moved}")
     elif before != feed.store.address:
         notes.append(f"note: {run.path} was started on {before}; stages finished there are kept")
     return asdict(compute), notes
+
+
+def _compute_of(source: Run, run: Run, feed: Feed, recipe: Recipe, effort: Effort) -> Compute:
+    """What the encoder of ``source`` was trained with. Raises ``TinyJEPAError`` where ``run`` cannot take it over."""
+    if source.path.resolve() == run.path.resolve():
+        raise TinyJEPAError(f"--encoder {source.path} is the run itself: give --run a folder of its own")
+    check_encoder(source, recipe)
+    check_fit(source.facts(), feed.store.spec, str(feed.store.path), "give an --encoder of the same world")
+    kept = source.compute()
+    if effort.precision not in ("auto", kept.precision):
+        raise TinyJEPAError(
+            f"--encoder {source.path} was trained in {kept.precision}, not {effort.precision}: leave --precision out"
+        )
+    return kept
+
+
+def _removed(gone: Sequence[str], stage: str) -> list[str]:
+    return [f"note: {', '.join(gone)} were made with an earlier {stage}: removed"] if gone else []
 
 
 def _compute(effort: Effort, target: torch.device) -> Compute:
@@ -246,8 +260,9 @@ def _stages(
         lines.append(line)
 
     def anew(name: str) -> None:
-        if distributed.first() and (gone := run.forget(name)):
-            done(f"note: {', '.join(gone)} were made with an earlier {name}: removed")
+        if distributed.first():
+            for line in _removed(run.forget(name), name):
+                done(line)
 
     def reused(name: str, path: Path) -> None:
         if name == "encoder" and effort.encoder is not None:

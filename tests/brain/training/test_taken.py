@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from brain import recipes
+from brain import pretrained, recipes
 from brain.cli import cli
 from brain.runs.folder import Compute, Run
 from brain.runs.metrics import read_metrics
+from factory.cli import cli as factory_cli
 from shared.cli.console import run as run_command
 from tests.support.once import once
 from tests.support.training import command, here, make_undisturbed, weights_of
@@ -42,24 +43,51 @@ def test_a_predictor_is_trained_on_the_encoder_of_another_run(dots: Path, source
     assert before == after, "the other run stays as it is"
 
 
-def test_its_precision_is_that_of_its_training(dots: Path, source: Path, tmp_path: Path) -> None:
+def test_what_its_training_was_is_kept(dots: Path, source: Path, tmp_path: Path) -> None:
     other, recipe = tmp_path / "other", source.parent / "small.toml"
     shutil.copytree(source, other)
-    Run(other).record_compute(Compute("bfloat16", None))
+    trained = Compute("bfloat16", None, 2, compiled=True)
+    Run(other).record_compute(trained)
     words = ("--encoder", str(other), "--steps", "2", "--stage", "predictor")
     done = here(command(dots, recipe, tmp_path / "run", *words, "--threads", "1"))
     assert done.returncode == 0 and "note" not in done.stdout, done.stderr + done.stdout
     assert f"encoder: that of {other} (120 steps" in done.stdout
-    assert Run(tmp_path / "run").compute() == Compute("bfloat16", None)
+    assert Run(tmp_path / "run").compute() == trained
     done = here(command(dots, recipe, tmp_path / "plain", *words, "--precision", "float32"))
     assert done.returncode == 2 and "was trained in bfloat16, not float32" in done.stderr
+    assert not (tmp_path / "plain").exists()
+
+
+def test_what_was_made_with_an_earlier_encoder_goes(dots: Path, source: Path, tmp_path: Path) -> None:
+    run, recipe = Run(tmp_path / "run"), source.parent / "small.toml"
+    words = ("--encoder", str(source), "--steps", "2", "--stage", "predictor")
+    assert here(command(dots, recipe, run.path, *words)).returncode == 0
+    run.judgement.write_text("{}")
+    run.encoder.unlink()
+    done = here(command(dots, recipe, run.path, *words))
+    assert "note: predictor.safetensors, judge.json were made with an earlier encoder: removed" in done.stdout
+    assert "predictor: trained (2 steps" in done.stdout and not run.judgement.exists()
+
+
+def test_a_packaged_encoder_needs_a_fresh_predictor(tmp_path: Path) -> None:
+    run, logos = Run(tmp_path / "run"), tmp_path / "logos"
+    collect = ["collect", "--world", "bouncing-logo", "--local", "--episodes", "20", "--seed", "11"]
+    assert run_command(factory_cli, "factory", [*collect, "--store", str(logos)]) == 0
+    words = ["train", "--encoder", "pretrained:bouncing-logo", "--store", str(logos), "--run", str(run.path), "--quiet"]
+    words += ["--steps", "2", "--stage", "predictor", "--device", "cpu"]
+    assert run_command(cli, "brain", words) == 2 and not run.path.exists()
+    assert run_command(cli, "brain", [*words, "--set", "prediction.start=fresh"]) == 0
+    assert run.encoder.read_bytes() == Run(pretrained.folder("bouncing-logo")).encoder.read_bytes()
+    assert run.facts()["flags"][:2] == ["--encoder", "pretrained:bouncing-logo"]
 
 
 def test_another_encoder_than_the_recipe_s_is_refused(dots: Path, source: Path, tmp_path: Path) -> None:
     recipe = source.parent / "small.toml"
-    begun, half = tmp_path / "begun", tmp_path / "half"
+    begun, half, torn = tmp_path / "begun", tmp_path / "half", tmp_path / "torn"
     shutil.copytree(source, half)
     Run(half).encoder.rename(Run(half).checkpoint("encoder"))
+    shutil.copytree(source, torn)
+    Run(torn).encoder.write_bytes(Run(torn).encoder.read_bytes()[:-100])
     assert here(command(dots, recipe, begun, "--steps", "2", "--stage", "encoder")).returncode == 0
     for where, extra, words in (
         (
@@ -70,13 +98,16 @@ def test_another_encoder_than_the_recipe_s_is_refused(dots: Path, source: Path, 
         (tmp_path / "b", ["--encoder", str(source), "--set", "observation.stack=1"], "observation.stack 2, not 1"),
         (tmp_path / "c", ["--encoder", str(half)], "its encoder is not finished"),
         (tmp_path / "d", ["--encoder", str(tmp_path)], "is no run folder (recipe.toml is missing)"),
-        (tmp_path / "e", ["--encoder", "pretrained:nothing"], "nothing"),
+        (tmp_path / "e", ["--encoder", "pretrained:two-rooms"], "Did you mean 'two-room'"),
+        (tmp_path / "f", ["--encoder", str(source), "--follow"], "--follow trains an encoder"),
+        (source, ["--encoder", str(source)], "is the run itself"),
+        (tmp_path / "g", ["--encoder", str(torn)], "encoder.safetensors is damaged"),
         (begun, ["--encoder", str(source)], "has another encoder than"),
         (half, ["--encoder", str(source)], "has begun to train an encoder of its own"),
     ):
         done = here(command(dots, recipe, where, *extra))
         assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
-        assert not (where / "run.json").exists() or where in (begun, half)
+        assert not where.exists() or where in (begun, half, source)
 
 
 def test_a_sweep_takes_an_encoder_for_each_seed(
@@ -95,9 +126,11 @@ def test_a_sweep_takes_an_encoder_for_each_seed(
         taken = Run(second if entry["seed"] else source).encoder
         assert Run(Path(entry["run"])).encoder.read_bytes() == taken.read_bytes()
     for more, said in (
-        (both[:2], "was made with another encoder"),
-        (["--recipe", str(source / "recipe.toml")], "was made with another encoder"),
+        (both[:2], "seed-1 has another encoder than"),
+        ([*both[2:], *both[:2]], "seed-0 has another encoder than"),
+        (["--recipe", str(source / "recipe.toml")], "seed-0 was made with --encoder: give it again"),
         ([*both, *both[:2]], "3 --encoder for 2 seeds: give one for all, or one for each seed"),
+        ([*both, *both[:2], "--seeds", "0,0,1"], "3 --encoder for 2 seeds"),
         ([*both, "--set", "objective.variance=1,2"], "objective.variance 4.0, not 1.0"),
     ):
         assert run_command(cli, "brain", [*words, *more]) == 2
