@@ -101,7 +101,7 @@ def command(
       brain sweep --recipe bouncing-logo --set objective.target=shared,ema
       brain sweep --set objective.rollout=1,4 --seeds 0,1,2,3,4 --out sweeps/rollout
       brain sweep --settings benchmarks/ablations/car-racing.toml --budget 60s
-      brain sweep --encoder runs/car-0 --encoder runs/car-1 --seeds 0,1 --set prediction.rollout=4,16
+      brain sweep --encoder runs/car-racing --set prediction.rollout=4,16
     """
     if budget:
         _check(budget)

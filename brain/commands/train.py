@@ -226,7 +226,7 @@ def command(
       brain train --store /mnt/factory/car-racing --on-corrupt skip
       brain train --store s3://bucket/cars # pip install 'tinyjepa[remote]'
       brain train --gpus 4
-      brain train --encoder runs/grid --set prediction.rollout=16 --run runs/rollout-16
+      brain train --encoder runs/grid --set prediction.rollout=16 --run runs/16
     """
     if steps and budget:
         raise TinyJEPAError("--steps and --budget exclude each other: give one")
