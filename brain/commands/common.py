@@ -60,12 +60,6 @@ RecipeName = Annotated[
         help="Name of a recipe (see `brain recipes`), or a .toml file.",
     ),
 ]
-TakenEncoder = typer.Option(
-    "--encoder",
-    metavar="RUN",
-    rich_help_panel=EXPERIMENT,
-    help="Take over the trained encoder of this run, or of pretrained:NAME, and train only a predictor.",
-)
 Clock = Annotated[
     Literal["wall", "cpu"],
     typer.Option(
@@ -110,8 +104,8 @@ def chosen_run(run: Path | None, name: str | None) -> Path:
     return chosen_runs([run] if run is not None else [], [name] if name is not None else [])[0]
 
 
-def recipe_and_store(encoder: Path) -> tuple[str, str | None]:
-    """The recipe of a run whose encoder is taken over, as a file, and its store, None where that is gone.
+def with_encoder(encoder: Path, recipe: str | None, store: str | None) -> tuple[str, str | None]:
+    """``recipe`` and ``store``, or those of the run whose encoder is taken over; no store where that is gone.
 
     Raises ``TinyJEPAError`` for what is no run folder.
     """
@@ -120,8 +114,8 @@ def recipe_and_store(encoder: Path) -> tuple[str, str | None]:
 
     run = Run(encoder)
     run.recipe()  # refuse what is no run folder
-    store = str(run.facts()["store"])
-    return str(encoder / "recipe.toml"), None if is_gone(store) else store
+    own = str(run.facts()["store"])
+    return recipe or str(encoder / "recipe.toml"), store or (None if is_gone(own) else own)
 
 
 def store_of(recipe: Recipe) -> Path:

@@ -16,8 +16,8 @@ from brain.commands.common import (
     chosen_runs,
     default_recipe,
     need_torch,
-    recipe_and_store,
     store_of,
+    with_encoder,
 )
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
@@ -118,8 +118,7 @@ def command(
             f"{len(taken)} --encoder for {len(chosen_seeds)} seeds: give one for all, or one for each seed"
         )
     if taken:
-        its_recipe, its_store = recipe_and_store(taken[0])
-        recipe, store = recipe or its_recipe, store or its_store
+        recipe, store = with_encoder(taken[0], recipe, store)
     recipe = recipe or default_recipe(store)
     base = recipes.load(recipe)
     from brain.training.sweep import check_columns, combined, product, read_settings, sweep, table, write

@@ -14,13 +14,12 @@ from brain.commands.common import (
     TRAINING,
     Clock,
     RecipeName,
-    TakenEncoder,
     chosen_runs,
     default_recipe,
     need_torch,
-    recipe_and_store,
     show_summary,
     store_of,
+    with_encoder,
 )
 from shared.cli.console import WORDS
 from shared.cli.options import count, duration
@@ -64,7 +63,14 @@ def command(
             "--run", metavar="RUN", show_default="runs/RECIPE", rich_help_panel=EXPERIMENT, help="Run folder to write."
         ),
     ] = None,
-    encoder: Annotated[Path | None, TakenEncoder] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            rich_help_panel=EXPERIMENT,
+            help="Take over the trained encoder of this run, or of pretrained:NAME, and train only a predictor.",
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(min=0, metavar="N", rich_help_panel=EXPERIMENT, help="Seed of weights, batches, augmentations."),
@@ -240,8 +246,7 @@ def command(
         raise TinyJEPAError("--follow trains an encoder while the store grows: leave it out, or --encoder")
     if encoder is not None:
         encoder = chosen_runs([encoder], [], writing=False)[0]
-        its_recipe, its_store = recipe_and_store(encoder)
-        recipe, store = recipe or its_recipe, store or its_store
+        recipe, store = with_encoder(encoder, recipe, store)
     resolved = recipes.load(recipe or default_recipe(store), overrides or [])
     from brain import distributed
     from brain.training.launch import peer_lost

@@ -77,7 +77,7 @@ def flags_of(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) 
     """The flags of ``brain train`` that say this, where it is not the default."""
     plain, words = Data(), list[str]()
     for flag, value, default in (
-        ("--encoder", effort.encoder and taken.address(effort.encoder), None),
+        (taken.FLAG, effort.encoder and taken.address(effort.encoder), None),
         ("--steps", effort.steps, None),
         ("--budget", effort.seconds and f"{effort.seconds:g}s", None),
         ("--clock", effort.clock, "wall"),

@@ -310,7 +310,7 @@ def _start(
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "brain.cli", "train", "--store", store, "--run", str(job.folder)]
     command += ["--recipe", recipe, "--seed", str(job.seed), "--quiet", *more]
-    command += ["--encoder", str(job.encoder)] if job.encoder is not None else []
+    command += [FLAG, str(job.encoder)] if job.encoder is not None else []
     command += [part for override in job.setting.overrides for part in ("--set", override)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if gpu is not None:

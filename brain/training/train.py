@@ -27,7 +27,7 @@ from brain.training.encoder import train_encoder
 from brain.training.loop import OpenBudget
 from brain.training.options import Curves, Data, Effort, Stage, flags_of
 from brain.training.predictor import train_predictor
-from brain.training.taken import check_encoder, take_encoder
+from brain.training.taken import FLAG, check_encoder, take_encoder
 from shared.cli.runlog import LOG
 from shared.errors import DamageError, TinyJEPAError
 from shared.store.reader import Store
@@ -130,13 +130,13 @@ def _begin(
 def _compute_of(source: Run, run: Run, feed: Feed, recipe: Recipe, effort: Effort) -> Compute:
     """What the encoder of ``source`` was trained with. Raises ``TinyJEPAError`` where ``run`` cannot take it over."""
     if source.path.resolve() == run.path.resolve():
-        raise TinyJEPAError(f"--encoder {source.path} is the run itself: give --run a folder of its own")
+        raise TinyJEPAError(f"{FLAG} {source.path} is the run itself: give --run a folder of its own")
     check_encoder(source, recipe)
-    check_fit(source.facts(), feed.store.spec, str(feed.store.path), "give an --encoder of the same world")
+    check_fit(source.facts(), feed.store.spec, str(feed.store.path), f"give an {FLAG} of the same world")
     kept = source.compute()
     if effort.precision not in ("auto", kept.precision):
         raise TinyJEPAError(
-            f"--encoder {source.path} was trained in {kept.precision}, not {effort.precision}: leave --precision out"
+            f"{FLAG} {source.path} was trained in {kept.precision}, not {effort.precision}: leave --precision out"
         )
     return kept
 
