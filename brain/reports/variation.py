@@ -42,14 +42,41 @@ def judge_variation(
 
     ``episodes`` in each condition, of which ``plans`` are planned, by default a sixth as many.
     Each factor is added to ``judge.json`` (``variation``) and the pictures when it is done, the report at the end;
-    factors judged earlier with the same numbers of episodes stay. Raises ``TinyJEPAError`` for a world without factors,
-    an unknown name and what ``Examiner`` refuses.
+    factors judged earlier with the same numbers of episodes stay, and are not judged again. Raises ``TinyJEPAError``
+    for a world without factors, an unknown name and what ``Examiner`` refuses.
     """
     factors = chosen_factors(store.spec, names)
     _say(quiet, "fitting the probe on train episodes")
     examiner = Examiner(model, store, judged(run.path), Sizes(episodes, episodes // 3), seed)
     planning = Planning(model, run.path, store, episodes // 6 if plans is None else plans, seed)
     setup = {"episodes": episodes, "plans": planning.episodes, "steps": examiner.steps, "seed": seed}
+    done = _done(run, setup)
+    missing = [factor for factor in factors if factor.name not in done]
+    if len(missing) < len(factors):
+        _say(quiet, f"{len(factors) - len(missing)} of {len(factors)} factors are judged already")
+    if missing:
+        _judge(missing, examiner, planning, run, store, setup, quiet=quiet)
+    write_report(run.path, run.report)
+    varied = judged(run.path).variation
+    return table({factor.name: varied[factor.name] for factor in factors})
+
+
+def _done(run: Run, setup: dict[str, Any]) -> dict[str, Any]:
+    """The factors in ``judge.json`` that were judged in the same way."""
+    whole = json.loads(run.judgement.read_text(encoding="utf-8"))
+    return whole.get("variation", {}) if whole.get("variation_setup") == setup else {}
+
+
+def _judge(
+    factors: Sequence[Factor],
+    examiner: Examiner,
+    planning: Planning,
+    run: Run,
+    store: Store,
+    setup: dict[str, Any],
+    *,
+    quiet: bool,
+) -> None:
     default, *todo = conditions(store.spec, factors)
     count = 1 + len(todo)
     _say(quiet, f"condition 1 of {count}: {default}")
@@ -61,9 +88,6 @@ def judge_variation(
                 _say(quiet, f"condition {number} of {count}: {condition}")
                 readings[condition.where] = _read(examiner, planning, condition)
         _add(run, factor, store, readings, setup)
-    write_report(run.path, run.report)
-    varied = judged(run.path).variation
-    return table({factor.name: varied[factor.name] for factor in factors})
 
 
 def _read(examiner: Examiner, planning: Planning, condition: Condition) -> Reading:
@@ -86,8 +110,8 @@ def _add(run: Run, factor: Factor, store: Store, readings: Mapping[str, Reading]
     whole = json.loads(run.judgement.read_text(encoding="utf-8"))
     pictures = judged_pictures(run.path)
     assert pictures is not None
-    same = whole.get("variation_setup") == setup
-    kept, drawn = (whole.get("variation", {}), pictures.get("variation", {})) if same else ({}, {})
+    kept = _done(run, setup)
+    drawn = {name: pictures["variation"][name] for name in kept}
     picture = strip({where: one.frames for where, one in readings.items()})
     write_whole(run.pictures, json.dumps(pictures | {"variation": {**drawn, factor.name: picture}}) + "\n")
     keep(run, whole | {"variation": {**kept, factor.name: figures}, "variation_setup": setup})

@@ -51,8 +51,9 @@ def logos(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "run"))
 
 
-def vary(run: Path, *words: str) -> int:
-    return run_command(brain, "brain", ["judge", "--run", str(run), "--device", "cpu", "--quiet", *words])
+def vary(run: Path, *words: str, quiet: bool = True) -> int:
+    told = ["--quiet"] if quiet else []
+    return run_command(brain, "brain", ["judge", "--run", str(run), "--device", "cpu", *told, *words])
 
 
 def test_conditions_change_one_factor_and_leave_what_the_store_sets() -> None:
@@ -96,7 +97,12 @@ def test_one_table_in_the_terminal_the_file_and_the_report(logos: Path, capsys: 
     assert list(strips) == names and all(strip in page and strip.count("<image") == 18 for strip in strips.values())
 
     before = json.loads((logos / "judge.json").read_text())["variation"]
-    assert vary(logos, "--episodes", "8", "--vary", "speed") == 0  # again: the same, and the others stay
+    assert (
+        vary(logos, "--episodes", "8", "--vary", "speed", quiet=False) == 0
+    )  # again: nothing is judged, and the others stay
+    said = capsys.readouterr()
+    assert "1 of 1 factors are judged already" in said.err and "condition" not in said.err
+    assert "speed, times the usual: inside" in said.out
     assert json.loads((logos / "judge.json").read_text())["variation"] == before
     assert vary(logos, "--episodes", "9", "--vary", "speed") == 0  # made in another way: the others go
     assert list(judged(logos).variation) == ["speed"]
@@ -138,6 +144,15 @@ def test_interrupted_it_keeps_what_is_done_and_nothing_by_halves(
     assert {file: (logos / file).read_bytes() for file in before} == before
     assert vary(logos, "--episodes", "8", "--vary", "logo_size,speed") == 130
     assert list(judged(logos).variation) == ["logo_size"] and list(logos.glob("*.partial")) == []
+
+    monkeypatch.setattr(Examiner, "read", read)
+    capsys.readouterr()
+    assert (
+        vary(logos, "--episodes", "8", "--vary", "logo_size,speed", quiet=False) == 0
+    )  # resumed: only what is missing
+    told = capsys.readouterr().err
+    assert "1 of 2 factors are judged already" in told and "speed, outside" in told and "logo_size, " not in told
+    assert list(judged(logos).variation) == ["logo_size", "speed"]
 
 
 def test_a_condition_is_a_function_of_its_seed(made: Path) -> None:
