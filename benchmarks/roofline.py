@@ -101,14 +101,16 @@ def _stage_1(recipe: recipes.Recipe) -> Step:
 def _stage_2(recipe: recipes.Recipe) -> Step:
     section = recipe.prediction
     model = EncoderTraining(recipe, SPEC, torch.device("cpu")).model
-    criterion = DynamicsCriterion(model.dynamics, section.cells)
+    criterion = DynamicsCriterion(model.dynamics, section)
     optimizer = adamw(model.dynamics.parameters(), section.learning_rate, section.weight_decay)
-    z = torch.randn(section.batch, section.rollout + 1, *model.latent_shape)
-    actions = torch.randn(section.batch, section.rollout, model.action_dim)
+    steps = section.pushforward + section.rollout
+    z = torch.randn(section.batch, steps + 1, *model.latent_shape)
+    actions = torch.randn(section.batch, steps, model.action_dim)
+    age = torch.randint(1, section.pushforward + 1, (section.batch // 2,)) if section.pushforward else torch.empty(0)
 
     def run() -> None:
         optimizer.zero_grad(set_to_none=True)
-        prediction, likelihood = criterion(z, actions)
+        prediction, likelihood = criterion(z, actions, age)
         (prediction + likelihood).backward()
         optimizer.step()
 

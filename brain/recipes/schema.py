@@ -147,6 +147,13 @@ class Prediction(Section):
         "(an objective that keeps one, the same predictor section), on the latents as they are",
     )
     rollout: int = Field(1, ge=1, le=64, description="model steps unrolled in the loss")
+    pushforward: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="half of each batch starts from the predictor's own forecast, this many model steps old at most, "
+        "instead of a true latent; no gradients flow into the forecast",
+    )
     batch: int = Field(512, ge=2, description="windows per optimiser step")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule (AdamW)")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")

@@ -47,9 +47,12 @@ def train_predictor(
     processes share the embedding and each batch. ``graphs`` is as in stage 1.
     """
     section, ranks = model.recipe.prediction, distributed.world_size()
-    if section.batch % ranks:
+    parts = 2 * ranks if section.pushforward else ranks
+    if section.batch % parts:
+        halves = "halves of " if section.pushforward else ""
         raise TinyJEPAError(
-            f"prediction.batch {section.batch} does not divide among {ranks} processes: set it to a multiple"
+            f"prediction.batch {section.batch} does not divide among {halves}{ranks} processes: set it to a multiple "
+            f"of {parts}"
         )
     known = progress(run, "predictor").get("known") or feed.known()
     tell = Embedding(quiet or not distributed.first())
@@ -129,29 +132,47 @@ class DynamicsCriterion(nn.Module):
 
     The variance head sees the error detached, so it does not trade accuracy for confidence. Of a grid with a vector,
     both losses are sums over the two, the cells' rollout error ``cells`` times, and the likelihood is of every step.
+
+    With ``pushforward``, the second half of the batch starts from forecasts in place of true latents, and the rollout
+    error is the mean over the halves: the predictor learns to go on from its own errors, at the cost of rolling it out
+    without gradients (Brandstetter et al. 2022, "Message Passing Neural PDE Solvers", section 3.1).
     """
 
-    def __init__(self, dynamics: Dynamics, cells: float = 1.0, relative: bool = False) -> None:
+    def __init__(self, dynamics: Dynamics, section: schema.Prediction) -> None:
         super().__init__()
-        self.dynamics, self.cells = dynamics, cells
-        self.loss = RelativeErrorLoss() if relative else InvarianceLoss()
+        self.dynamics, self.section = dynamics, section
+        self.loss = RelativeErrorLoss() if section.relative else InvarianceLoss()
 
-    def forward(self, z: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw latents (B, rollout + 1, *shape) and action chunks (B, rollout, A) to two scalars."""
-        z = self.dynamics.standardise(z)
+    def forward(self, z: Tensor, actions: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw latents (B, pushforward + rollout + 1, *shape) and action chunks (B, pushforward + rollout, A) to two
+        scalars. ``age``, int64 (B / 2,) in [1, pushforward], is how many model steps old each forecast is; (0,)
+        without ``pushforward``."""
+        z, steps, oldest = self.dynamics.standardise(z), self.section.rollout, self.section.pushforward
+        if not oldest:
+            return self._losses(z[:, 0], z[:, 1:], actions)
+        half = len(age)
+        error, likelihood = self._losses(z[:half, 0], z[:half, 1 : steps + 1], actions[:half, :steps])
+        with torch.no_grad():
+            forecasts = self.dynamics.rollout(z[half:, 0], actions[half:, :oldest])
+        row = torch.arange(half, device=age.device)
+        window = row[:, None], age[:, None] + torch.arange(steps, device=age.device)
+        later, _ = self._losses(forecasts[row, age - 1], z[half:, 1:][window], actions[half:][window])
+        return (error + later) / 2, likelihood
+
+    def _losses(self, start: Tensor, true: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         space = self.dynamics.predictor.space
         if space.registers:
-            predicted, log_variance = self.dynamics.unroll(z[:, 0], actions)
-            (cells, vector), (true_cells, true_vector) = space.split(predicted), space.split(z[:, 1:])
+            predicted, log_variance = self.dynamics.unroll(start, actions)
+            (cells, vector), (true_cells, true_vector) = space.split(predicted), space.split(true)
             of_cells, of_vector = space.split(log_variance)
             nll = GaussianNLL()
             likelihood = nll((true_cells - cells).detach(), of_cells).mean()
             likelihood = likelihood + nll((true_vector - vector).detach(), of_vector).mean()
-            return self.cells * self.loss(cells, true_cells) + self.loss(vector, true_vector), likelihood
-        predicted = self.dynamics.rollout(z[:, 0], actions)
-        _, log_variance = self.dynamics.predict(z[:, 0], actions[:, 0])
-        likelihood = GaussianNLL()((z[:, 1] - predicted[:, 0]).detach(), log_variance).mean()
-        return self.loss(predicted, z[:, 1:]), likelihood
+            return self.section.cells * self.loss(cells, true_cells) + self.loss(vector, true_vector), likelihood
+        predicted = self.dynamics.rollout(start, actions)
+        _, log_variance = self.dynamics.predict(start, actions[:, 0])
+        likelihood = GaussianNLL()((true[:, 0] - predicted[:, 0]).detach(), log_variance).mean()
+        return self.loss(predicted, true), likelihood
 
 
 class DynamicsStep:
@@ -167,7 +188,7 @@ class DynamicsStep:
         self.table, self.section, self.seed = table, section, seed
         self.starts = _starts(table, section)
         self.optimizer = adamw(dynamics.parameters(), section.learning_rate, section.weight_decay)
-        self.criterion = distributed.parallel(DynamicsCriterion(dynamics, section.cells, section.relative))
+        self.criterion = distributed.parallel(DynamicsCriterion(dynamics, section))
         named = self.criterion.named_parameters()
         self.clipped = [p for name, p in named if "dynamics.predictor." in name] if section.gradient_clip else []
         alone = distributed.world_size() == 1
@@ -175,12 +196,16 @@ class DynamicsStep:
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Train on this process's share of a batch; its losses, which the next step may overwrite."""
-        picks = np.random.default_rng([self.seed, step]).integers(len(self.starts), size=self.section.batch)
-        return self.graph(to_device(distributed.mine(torch.from_numpy(picks)), self.starts.device))
+        rng, section = np.random.default_rng([self.seed, step]), self.section
+        picks = rng.integers(len(self.starts), size=section.batch)
+        age = rng.integers(1, section.pushforward + 1, size=section.batch // 2 if section.pushforward else 0)
+        mine = (distributed.mine(torch.from_numpy(part)) for part in (picks, age))
+        return self.graph(*(to_device(part, self.starts.device) for part in mine))
 
-    def _work(self, picks: Tensor) -> dict[str, Tensor]:
+    def _work(self, picks: Tensor, age: Tensor) -> dict[str, Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
-        prediction, likelihood = self.criterion(*self.table.windows(self.starts[picks], self.section.rollout))
+        steps = self.section.pushforward + self.section.rollout
+        prediction, likelihood = self.criterion(*self.table.windows(self.starts[picks], steps), age)
         loss = prediction + likelihood
         loss.backward()
         if self.clipped:
@@ -190,11 +215,13 @@ class DynamicsStep:
 
 
 def _starts(table: LatentWindows, section: schema.Prediction) -> Tensor:
-    starts = table.starts(section.rollout)
+    steps = section.pushforward + section.rollout
+    starts = table.starts(steps)
     if len(starts) == 0:
+        keys = "prediction.rollout, prediction.pushforward" if section.pushforward else "prediction.rollout"
         raise TinyJEPAError(
-            f"no training episode is longer than {section.rollout} model steps of {table.stride} frames: "
-            "collect longer episodes, or lower prediction.rollout or observation.stride"
+            f"no training episode is longer than {steps} model steps of {table.stride} frames: "
+            f"collect longer episodes, or lower {keys} or observation.stride"
         )
     return starts
 

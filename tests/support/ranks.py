@@ -18,6 +18,7 @@ from brain.data.windows import Batch
 from brain.models.layers.batchnorm import over_all_ranks
 from brain.models.world_model import WorldModel
 from brain.objectives.base import make_objective
+from brain.recipes.schema import Prediction
 from brain.training.encoder import Criterion, backward
 from brain.training.launch import launch
 from brain.training.predictor import DynamicsCriterion
@@ -26,6 +27,11 @@ from tests.brain.models.test_contract import PARTS, made
 
 WINDOWS = 24
 CASES = PARTS | {"accumulated": [*PARTS["encoder cnn"], "objective.accumulate=2"]}
+STAGE_2 = {
+    "stage 2": Prediction(rollout=2),
+    "stage 2, relative": Prediction(rollout=2, relative=True),
+    "stage 2, pushed forward": Prediction(rollout=2, pushforward=3),
+}
 SPEC = StoreSpec(world="dots", frame_shape=(16, 16, 3), action_dim=2, control_rate=10.0, state_names=("x", "y"))
 
 
@@ -56,14 +62,15 @@ def step(case: str, plain: bool) -> dict[str, Tensor]:
     found |= {f"gradient {name}": p.grad for name, p in criterion.named_parameters() if p.grad is not None}
     found |= {f"buffer {name}": b for name, b in criterion.named_buffers() if b.is_floating_point()}
 
-    latents = torch.randn(WINDOWS, 3, *model.latent_shape, generator=generator)
-    taken = torch.randn(WINDOWS, 2, model.action_dim, generator=generator)
-    for relative in (False, True):
+    for name, section in STAGE_2.items():
+        steps = section.pushforward + section.rollout
+        latents = torch.randn(WINDOWS, steps + 1, *model.latent_shape, generator=generator)
+        taken = torch.randn(WINDOWS, steps, model.action_dim, generator=generator)
+        age = torch.arange(WINDOWS // 2) % 3 + 1 if section.pushforward else torch.empty(0)
         model.dynamics.zero_grad(set_to_none=True)
-        dynamics = distributed.parallel(DynamicsCriterion(model.dynamics, relative=relative))
-        losses = torch.stack(dynamics(distributed.mine(latents), distributed.mine(taken)))
+        dynamics = distributed.parallel(DynamicsCriterion(model.dynamics, section))
+        losses = torch.stack(dynamics(*map(distributed.mine, (latents, taken, age))))
         losses.sum().backward()
-        name = "stage 2, relative" if relative else "stage 2"
         found[f"losses of {name}"] = distributed.mean(losses.detach())
         found |= {f"{name}, {n}": p.grad.clone() for n, p in dynamics.named_parameters() if p.grad is not None}
     return {name.replace("module.", ""): value.detach().clone() for name, value in found.items()}

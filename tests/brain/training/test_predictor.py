@@ -1,0 +1,89 @@
+"""Stage 2: what ``prediction.pushforward`` trains on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from brain import recipes
+from brain.data.windows import Timing
+from brain.models.latents import LatentTable, LatentWindows
+from brain.models.world_model import WorldModel
+from brain.training.predictor import DynamicsCriterion, DynamicsStep
+from shared.errors import TinyJEPAError
+from shared.store.schema import EpisodeRef, StoreSpec
+from tests.support.dots import RUN
+
+SPEC = StoreSpec(world="made-up", frame_shape=(64, 64, 3), action_dim=2, control_rate=10.0, state_names=("x", "y"))
+SMALL = ["prediction.rollout=2", "prediction.batch=4", "prediction.start=fresh"]
+
+
+def model_of(name: str, *overrides: str) -> WorldModel:
+    torch.manual_seed(0)
+    model = WorldModel(recipes.load(name, [*SMALL, *overrides]), SPEC)
+    for parameter in model.dynamics.parameters():
+        parameter.data += 0.02 * torch.randn(parameter.shape)  # a last layer may begin with zeros
+    model.dynamics.latent_std.fill_(2.0)
+    return model
+
+
+def table(model: WorldModel, rows: int) -> LatentWindows:
+    """Random latents of two episodes of ``rows`` frames."""
+    rng, timing = np.random.default_rng(0), Timing.of(model.recipe.observation)
+    refs = [EpisodeRef(RUN, k, k, "none", "s", k * rows, rows, False, True, "train") for k in range(2)]
+    made = LatentTable(SPEC, refs, timing, [np.arange(timing.history, rows) for _ in refs])
+    made.action[:] = rng.standard_normal(made.action.shape)
+    latents = rng.standard_normal((sum(map(len, made.sampled)), *model.latent_shape), np.float32)
+    return made.windows(latents, torch.device("cpu"))
+
+
+def gradients(model: WorldModel, loss: Tensor) -> list[Tensor]:
+    parameters = [*model.dynamics.predictor.parameters()]
+    return [g for g in torch.autograd.grad(loss, parameters, allow_unused=True) if g is not None]
+
+
+@pytest.mark.parametrize("name", ["car-racing", "two-room-grid", "car-racing-grid-vector"])
+@pytest.mark.parametrize("relative", ["true", "false"])
+def test_half_of_a_batch_starts_from_forecasts_without_gradients(name: str, relative: str) -> None:
+    model = model_of(name, "prediction.pushforward=3", f"prediction.relative={relative}")
+    z = torch.randn(4, 6, *model.latent_shape)
+    actions, age = torch.randn(4, 5, model.action_dim), torch.tensor([1, 3])
+    error, likelihood = DynamicsCriterion(model.dynamics, model.recipe.prediction)(z, actions, age)
+
+    plain = DynamicsCriterion(model.dynamics, model.recipe.prediction.model_copy(update={"pushforward": 0}))
+    nothing = torch.empty(0)
+    first, expected = plain(z[:2, :3], actions[:2, :2], nothing)
+    windows, taken = [], []
+    for row, old in zip((2, 3), age.tolist()):
+        with torch.no_grad():
+            forecast = model.dynamics.rollout(model.dynamics.standardise(z[row : row + 1, 0]), actions[row : row + 1])
+        start = 2 * forecast[0, old - 1]
+        windows.append(torch.cat([start[None], z[row, old + 1 : old + 3]]))
+        taken.append(actions[row, old : old + 2])
+    second, _ = plain(torch.stack(windows), torch.stack(taken), nothing)
+    torch.testing.assert_close(error, (first + second) / 2)
+    torch.testing.assert_close(likelihood, expected)
+    for found, same in zip(gradients(model, error), gradients(model, (first + second) / 2), strict=True):
+        torch.testing.assert_close(found, same, rtol=1e-3, atol=1e-5)
+
+
+def test_windows_hold_the_forecasts_too_and_depend_on_the_step_alone() -> None:
+    model = model_of("car-racing", "prediction.pushforward=3")
+    latents = table(model, rows=60)
+    losses = []
+    for _ in range(2):
+        fresh = model_of("car-racing", "prediction.pushforward=3")
+        step_of = DynamicsStep(fresh.dynamics, latents, fresh.recipe.prediction, seed=0)
+        assert len(step_of.starts) == len(latents.starts(5))
+        losses.append([float(step_of(step)["loss"]) for step in range(5)])
+    assert losses[0] == losses[1] and len(set(losses[0])) == 5
+
+
+def test_episodes_too_short_for_the_forecasts_are_named() -> None:
+    model = model_of("car-racing", "prediction.pushforward=30")
+    with pytest.raises(
+        TinyJEPAError, match=r"longer than 32 model steps .* lower prediction\.rollout, prediction\.pushf"
+    ):
+        DynamicsStep(model.dynamics, table(model, rows=60), model.recipe.prediction, seed=0)
