@@ -17,7 +17,7 @@ from brain.data.states import States
 from brain.device import at_most
 from brain.evaluation.energies import Form
 from brain.models.latents import LatentTable
-from brain.models.space import LatentSpace
+from brain.models.space import Kind, LatentSpace
 from brain.models.world_model import Dynamics, WorldModel, make_predictor
 from brain.recipes.schema import PredictorOptions, Recipe
 from brain.training.predictor import fit_dynamics
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from sklearn import decomposition
 
 STEPS = 300
-"""Maximum number of optimiser steps for a baseline's predictor."""
+"""Optimiser steps of a baseline's predictor."""
+RATE = 1e-3
+"""Their peak learning rate is this at least: a recipe whose predictor goes on from stage 1 may have a lower one."""
+BATCH: dict[Kind, int] = {"vector": 128, "grid": 32, "grid-vector": 32}
+"""Windows per step at least, by the kind of latents."""
 
 
 def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: int, device: torch.device) -> WorldModel:
@@ -131,7 +135,8 @@ def fit(
     """The recipe's predictor and variance head on raw ``latents`` (M, *shape) of a table's observations.
 
     ``space`` is theirs; by default they are vectors, which the default predictor takes where the recipe's takes grids.
-    The same fit as stage 2, for ``STEPS`` steps at most.
+    The fit of stage 2 from true latents alone (no ``pushforward``), for ``STEPS`` steps with at least ``BATCH`` windows
+    and a peak rate of ``RATE``, so that no recipe's settings make a baseline weak.
     """
     windows = table.windows(latents, device)
     space = space or LatentSpace(latents.shape[1])
@@ -143,6 +148,13 @@ def fit(
             options = PredictorOptions.standard()
         predictor = make_predictor(options, space, table.timing.stride * table.action.shape[1])
         dynamics = Dynamics(predictor, recipe.energy.worst).to(device)
+    fair = section.model_copy(
+        update={
+            "pushforward": 0,
+            "batch": max(section.batch, BATCH[space.kind]),
+            "learning_rate": max(section.learning_rate, RATE),
+        }
+    )
     with at_most(threads=1):  # predictors are so small that more gain nothing
-        fit_dynamics(dynamics, windows, section, steps=min(STEPS, section.steps), seed=seed)
+        fit_dynamics(dynamics, windows, fair, steps=STEPS, seed=seed)
     return Fitted(dynamics.eval())
