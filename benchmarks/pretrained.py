@@ -51,7 +51,8 @@ PLANS = {
         "car-racing-grid-vector",
         "--policy mixed-driving --episodes 2500 --seed 77",
         "--memory 14 --set objective.batch=128 --set objective.steps=6920 --set prediction.batch=128"
-        " --set prediction.steps=1066 --set prediction.max_latents=60000",
+        " --set prediction.steps=1066 --set prediction.max_latents=60000 --set prediction.pushforward=0"
+        " --set prediction.relative=false --set prediction.cells=5 --set prediction.learning_rate=1e-3",
         drive="--policy pursuit-race --frames 120000 --max-episode-steps 1000 --seed 40",
         planner="--planner prior --set noise=0.15",
     ),

@@ -103,9 +103,8 @@ def _stage_2(recipe: recipes.Recipe) -> Step:
     model = EncoderTraining(recipe, SPEC, torch.device("cpu")).model
     criterion = DynamicsCriterion(model.dynamics, section)
     optimizer = adamw(model.dynamics.parameters(), section.learning_rate, section.weight_decay)
-    steps = section.pushforward + section.rollout
-    z = torch.randn(section.batch, steps + 1, *model.latent_shape)
-    actions = torch.randn(section.batch, steps, model.action_dim)
+    z = torch.randn(section.batch, section.span + 1, *model.latent_shape)
+    actions = torch.randn(section.batch, section.span, model.action_dim)
     age = torch.randint(1, section.pushforward + 1, (section.batch // 2,)) if section.pushforward else torch.empty(0)
 
     def run() -> None:

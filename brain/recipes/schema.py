@@ -169,6 +169,17 @@ class Prediction(Section):
     )
     max_latents: int = Field(1_000_000, ge=1000, description="latents embedded at most; whole episodes, evenly spread")
 
+    @property
+    def span(self) -> int:
+        """Model steps of a window: those of the oldest forecast and of the rollout from it."""
+        return self.pushforward + self.rollout
+
+    @model_validator(mode="after")
+    def _batch_has_halves(self) -> Prediction:
+        if self.pushforward and self.batch % 2:
+            raise ValueError(f"with prediction.pushforward, prediction.batch is even: set it to {self.batch + 1}")
+        return self
+
 
 class Energy(Section):
     """Stage 3: calibration on validation episodes, report on test episodes."""

@@ -42,14 +42,21 @@ def judge_variation(
 
     ``episodes`` in each condition, of which ``plans`` are planned, by default a sixth as many.
     Each factor is added to ``judge.json`` (``variation``) and the pictures when it is done, the report at the end;
-    factors judged earlier with the same numbers of episodes stay, and are not judged again. Raises ``TinyJEPAError``
-    for a world without factors, an unknown name and what ``Examiner`` refuses.
+    factors judged earlier with the same store and numbers of episodes stay, and are not judged again. Raises
+    ``TinyJEPAError`` for a world without factors, an unknown name and what ``Examiner`` refuses.
     """
     factors = chosen_factors(store.spec, names)
     _say(quiet, "fitting the probe on train episodes")
     examiner = Examiner(model, store, judged(run.path), Sizes(episodes, episodes // 3), seed)
     planning = Planning(model, run.path, store, episodes // 6 if plans is None else plans, seed)
-    setup = {"episodes": episodes, "plans": planning.episodes, "steps": examiner.steps, "seed": seed}
+    setup = {
+        "store": str(store.path),
+        "world_options": store.spec.world_options,
+        "episodes": episodes,
+        "plans": planning.episodes,
+        "steps": examiner.steps,
+        "seed": seed,
+    }
     done = _done(run, setup)
     missing = [factor for factor in factors if factor.name not in done]
     if len(missing) < len(factors):
@@ -62,9 +69,17 @@ def judge_variation(
 
 
 def _done(run: Run, setup: dict[str, Any]) -> dict[str, Any]:
-    """The factors in ``judge.json`` that were judged in the same way."""
-    whole = json.loads(run.judgement.read_text(encoding="utf-8"))
-    return whole.get("variation", {}) if whole.get("variation_setup") == setup else {}
+    """The factors in ``judge.json`` that were judged in the same way and have pictures."""
+    whole, drawn = json.loads(run.judgement.read_text(encoding="utf-8")), _drawn(run)
+    if whole.get("variation_setup") != json.loads(json.dumps(setup)):
+        return {}
+    return {name: factor for name, factor in whole.get("variation", {}).items() if name in drawn}
+
+
+def _drawn(run: Run) -> dict[str, str]:
+    """The strips of the factors."""
+    strips: dict[str, str] = (judged_pictures(run.path) or {}).get("variation", {})
+    return strips
 
 
 def _judge(
@@ -111,7 +126,7 @@ def _add(run: Run, factor: Factor, store: Store, readings: Mapping[str, Reading]
     pictures = judged_pictures(run.path)
     assert pictures is not None
     kept = _done(run, setup)
-    drawn = {name: pictures["variation"][name] for name in kept}
+    drawn = {name: strip for name, strip in _drawn(run).items() if name in kept}
     picture = strip({where: one.frames for where, one in readings.items()})
     write_whole(run.pictures, json.dumps(pictures | {"variation": {**drawn, factor.name: picture}}) + "\n")
     keep(run, whole | {"variation": {**kept, factor.name: figures}, "variation_setup": setup})

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from brain import distributed
 from brain.data.observations import to_device
 from brain.data.source import Feed
+from brain.data.windows import Timing
 from brain.device import adamw, at_most, set_rate
 from brain.models.calibration import HORIZON
 from brain.models.latents import LatentWindows, embed_episodes
@@ -30,6 +31,24 @@ CALIBRATED = 1_000
 CALIBRATED_AT_ONCE = 100
 
 
+def check_predictor(recipe: schema.Recipe, feed: Feed | None = None) -> None:
+    """Raises ``TinyJEPAError`` where stage 2 cannot train: a batch that the processes cannot share, and with a
+    ``feed`` that does not grow, no training episode as long as a window."""
+    section, ranks = recipe.prediction, distributed.world_size()
+    parts = 2 * ranks if section.pushforward else ranks
+    if section.batch % parts:
+        halved = ", half of it from forecasts" if section.pushforward else ""
+        raise TinyJEPAError(
+            f"prediction.batch {section.batch} does not divide among {ranks} processes{halved}: set it to a multiple "
+            f"of {parts}"
+        )
+    if feed is None or feed.follower is not None:
+        return
+    timing = Timing.of(recipe.observation)
+    if max((ref.rows for ref in feed.store.split("train")), default=0) < timing.rows(section.span):
+        raise _too_short(section, timing.stride)
+
+
 def train_predictor(
     run: Run,
     model: WorldModel,
@@ -46,14 +65,8 @@ def train_predictor(
     Continues from the stage's checkpoint, like stage 1, with the episodes that were known when it began. Several
     processes share the embedding and each batch. ``graphs`` is as in stage 1.
     """
-    section, ranks = model.recipe.prediction, distributed.world_size()
-    parts = 2 * ranks if section.pushforward else ranks
-    if section.batch % parts:
-        halves = "halves of " if section.pushforward else ""
-        raise TinyJEPAError(
-            f"prediction.batch {section.batch} does not divide among {halves}{ranks} processes: set it to a multiple "
-            f"of {parts}"
-        )
+    check_predictor(model.recipe)
+    section = model.recipe.prediction
     known = progress(run, "predictor").get("known") or feed.known()
     tell = Embedding(quiet or not distributed.first())
     table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents, tell)
@@ -204,8 +217,7 @@ class DynamicsStep:
 
     def _work(self, picks: Tensor, age: Tensor) -> dict[str, Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
-        steps = self.section.pushforward + self.section.rollout
-        prediction, likelihood = self.criterion(*self.table.windows(self.starts[picks], steps), age)
+        prediction, likelihood = self.criterion(*self.table.windows(self.starts[picks], self.section.span), age)
         loss = prediction + likelihood
         loss.backward()
         if self.clipped:
@@ -215,15 +227,18 @@ class DynamicsStep:
 
 
 def _starts(table: LatentWindows, section: schema.Prediction) -> Tensor:
-    steps = section.pushforward + section.rollout
-    starts = table.starts(steps)
+    starts = table.starts(section.span)
     if len(starts) == 0:
-        keys = "prediction.rollout, prediction.pushforward" if section.pushforward else "prediction.rollout"
-        raise TinyJEPAError(
-            f"no training episode is longer than {steps} model steps of {table.stride} frames: "
-            f"collect longer episodes, or lower {keys} or observation.stride"
-        )
+        raise _too_short(section, table.stride)
     return starts
+
+
+def _too_short(section: schema.Prediction, stride: int) -> TinyJEPAError:
+    keys = "prediction.rollout, prediction.pushforward" if section.pushforward else "prediction.rollout"
+    return TinyJEPAError(
+        f"no training episode is longer than {section.span} model steps of {stride} frames: "
+        f"collect longer episodes, or lower {keys} or observation.stride"
+    )
 
 
 class Embedding:

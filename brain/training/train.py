@@ -26,7 +26,7 @@ from brain.runs.wandb_log import WandbLog, need_wandb
 from brain.training.encoder import train_encoder
 from brain.training.loop import OpenBudget
 from brain.training.options import Curves, Data, Effort, Stage, flags_of
-from brain.training.predictor import train_predictor
+from brain.training.predictor import check_predictor, train_predictor
 from brain.training.taken import FLAG, check_encoder, take_encoder
 from shared.cli.runlog import LOG
 from shared.errors import DamageError, TinyJEPAError
@@ -274,6 +274,8 @@ def _stages(
     if distributed.agreed("encoder", run.encoder.exists):
         reused("encoder", run.encoder)
     elif stage in (None, "encoder"):
+        if stage is None:
+            check_predictor(recipe, feed)
         anew("encoder")
         spending = effort.budget(recipe.objective.steps, ENCODER_SHARE)
         if feed.follower is not None and effort.open:

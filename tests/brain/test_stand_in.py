@@ -77,7 +77,7 @@ def test_a_step_of_the_encoder_stays_on_the_device(name: str) -> None:
 def test_a_step_of_the_predictor_stays_on_the_device(name: str) -> None:
     recipe = small(name)
     spec, timing = world(recipe), Timing.of(recipe.observation)
-    rows = 40 + timing.rows(recipe.prediction.rollout + recipe.prediction.pushforward)
+    rows = 40 + timing.rows(recipe.prediction.span)
     ref = EpisodeRef(RUN, 0, 0, "none", "s", 0, rows, False, True, "train")
     table = LatentTable(spec, [ref], timing, [np.arange(timing.history, rows)])
     with stand_in():

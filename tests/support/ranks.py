@@ -30,7 +30,8 @@ CASES = PARTS | {"accumulated": [*PARTS["encoder cnn"], "objective.accumulate=2"
 STAGE_2 = {
     "stage 2": Prediction(rollout=2),
     "stage 2, relative": Prediction(rollout=2, relative=True),
-    "stage 2, pushed forward": Prediction(rollout=2, pushforward=3),
+    "stage 2, from forecasts": Prediction(rollout=2, pushforward=3),
+    "stage 2, relative, from forecasts": Prediction(rollout=2, relative=True, pushforward=3),
 }
 SPEC = StoreSpec(world="dots", frame_shape=(16, 16, 3), action_dim=2, control_rate=10.0, state_names=("x", "y"))
 
@@ -63,9 +64,8 @@ def step(case: str, plain: bool) -> dict[str, Tensor]:
     found |= {f"buffer {name}": b for name, b in criterion.named_buffers() if b.is_floating_point()}
 
     for name, section in STAGE_2.items():
-        steps = section.pushforward + section.rollout
-        latents = torch.randn(WINDOWS, steps + 1, *model.latent_shape, generator=generator)
-        taken = torch.randn(WINDOWS, steps, model.action_dim, generator=generator)
+        latents = torch.randn(WINDOWS, section.span + 1, *model.latent_shape, generator=generator)
+        taken = torch.randn(WINDOWS, section.span, model.action_dim, generator=generator)
         age = torch.arange(WINDOWS // 2) % 3 + 1 if section.pushforward else torch.empty(0)
         model.dynamics.zero_grad(set_to_none=True)
         dynamics = distributed.parallel(DynamicsCriterion(model.dynamics, section))

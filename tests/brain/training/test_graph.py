@@ -75,7 +75,7 @@ def test_the_predictor_is_trained_as_by_plain_steps(name: str) -> None:
         torch.manual_seed(0)
         model = WorldModel(recipe, spec(recipe)).to(device)
         timing = Timing.of(recipe.observation)
-        rows = 40 + timing.rows(recipe.prediction.rollout + recipe.prediction.pushforward)
+        rows = 40 + timing.rows(recipe.prediction.span)
         ref = EpisodeRef(RUN, 0, 0, "none", "s", 0, rows, False, True, "train")
         table = LatentTable(model.spec, [ref], timing, [np.arange(timing.history, rows)])
         rng = np.random.default_rng(0)

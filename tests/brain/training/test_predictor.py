@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from brain import recipes
+from brain.cli import cli as brain
 from brain.data.windows import Timing
 from brain.models.latents import LatentTable, LatentWindows
 from brain.models.world_model import WorldModel
 from brain.training.predictor import DynamicsCriterion, DynamicsStep
+from shared.cli.console import run as run_command
 from shared.errors import TinyJEPAError
 from shared.store.schema import EpisodeRef, StoreSpec
-from tests.support.dots import RUN
+from tests.support.dots import RUN, make_dot_store
 
 SPEC = StoreSpec(world="made-up", frame_shape=(64, 64, 3), action_dim=2, control_rate=10.0, state_names=("x", "y"))
 SMALL = ["prediction.rollout=2", "prediction.batch=4", "prediction.start=fresh"]
@@ -81,9 +85,25 @@ def test_windows_hold_the_forecasts_too_and_depend_on_the_step_alone() -> None:
     assert losses[0] == losses[1] and len(set(losses[0])) == 5
 
 
+def test_a_batch_with_forecasts_has_two_halves() -> None:
+    with pytest.raises(TinyJEPAError, match=r"prediction\.batch is even: set it to 6"):
+        recipes.load("car-racing", ["prediction.pushforward=3", "prediction.batch=5"])
+
+
 def test_episodes_too_short_for_the_forecasts_are_named() -> None:
     model = model_of("car-racing", "prediction.pushforward=30")
     with pytest.raises(
         TinyJEPAError, match=r"longer than 32 model steps .* lower prediction\.rollout, prediction\.pushf"
     ):
         DynamicsStep(model.dynamics, table(model, rows=60), model.recipe.prediction, seed=0)
+
+
+def test_short_episodes_are_refused_before_the_encoder_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, run = make_dot_store(tmp_path / "store", episodes=8), tmp_path / "run"
+    words = ["train", "--recipe", "car-racing", "--store", str(store), "--run", str(run), "--device", "cpu", "--quiet"]
+    assert run_command(brain, "brain", [*words, "--steps", "1", "--set", "prediction.pushforward=20"]) == 2
+    error = capsys.readouterr().err
+    assert "no training episode is longer than 21 model steps" in error and error.count("\n") == 1
+    assert not list(run.glob("encoder*"))
