@@ -128,15 +128,28 @@ class Value(Cost):
 
 
 def value_loss(head: Head, data: Examples, generator: torch.Generator, options: ValueOptions) -> Tensor:
-    """Squared error of discounted returns, of rows whose next ``ahead`` model steps are known: the episode goes on for
-    as long, or ended for good before. Where no episode is that long, of as many as there are."""
-    ahead, stride = options.ahead, data.stride
-    while len(able := torch.nonzero((data.rest >= ahead * stride) | data.terminated)[:, 0]) == 0:
-        ahead //= 2
+    """Squared error of discounted returns, of rows of which they are ``known``."""
+    ahead, able = known(data, options.ahead)
+    able = torch.nonzero(able)[:, 0]
     rows = able[torch.randint(len(able), (BATCH,), generator=generator)]
-    later = rows[:, None] + torch.arange(ahead) * stride
-    within, last = later < data.last[rows, None], data.last[rows, None]
-    discount = options.discount ** torch.arange(ahead)
-    returns = (data.earned[torch.minimum(later, last)] * within * discount).sum(1)
+    true = returns(data, rows, ahead, options.discount)
     head.scale.fill_(float(data.earned.square().mean().sqrt().clamp_min(1e-6)) * ahead**0.5)
-    return ((head(data.z[rows])[:, 0] - returns) / head.scale).square().mean()
+    return ((head(data.z[rows])[:, 0] - true) / head.scale).square().mean()
+
+
+def known(data: Examples, ahead: int) -> tuple[int, Tensor]:
+    """Model steps whose rewards count, and the rows, bool (R,), of which all of these are known: the episode goes on
+    for ``ahead`` steps, or ended for good before. Where no episode is that long, as many steps as there are."""
+    while not (rows := (data.rest >= ahead * data.stride) | data.terminated).any():
+        ahead //= 2
+    return ahead, rows
+
+
+def returns(data: Examples, rows: Tensor, ahead: int, discount: float) -> Tensor:
+    """Discounted rewards, float (N,), of the ``ahead`` model steps from rows, int64 (N,), on."""
+    total = torch.zeros(len(rows))
+    for step in range(ahead):
+        later = rows + step * data.stride
+        last = data.last[rows]
+        total += discount**step * data.earned[torch.minimum(later, last)] * (later < last)
+    return total

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from brain.planning.actions import ActionSpace
 from brain.planning.costs.base import Setting
-from brain.planning.learned import BATCH, Examples, Head, Loss, learned
+from brain.planning.costs.learned import ValueOptions, known, returns, value_loss
+from brain.planning.learned import BATCH, Examples, Head, Loss, fit, learned
 from brain.planning.planners.base import Plan, Planner, PlannerOptions, Problem
 
-DISCOUNT, AHEAD = 0.95, 25
-"""Of the returns by which actions are weighted: per model step, and model steps that count."""
 LARGEST = 20.0
 """Weight that a row has at most."""
+TOGETHER = 4096
+"""Rows that are read at once."""
 
 
 class PolicyOptions(PlannerOptions):
@@ -32,9 +33,10 @@ class BehaviourPolicy(Planner):
     """Behaviour cloning from frozen latents to actions: one pass of a small network, no search, no goal.
 
     By absolute errors, so that it takes the middle of what the data did and their noise has little say. With the option
-    ``advantage`` rows are weighted by exp(advantage * A), A being the discounted return of the rows after them against
-    that of all rows, in standard deviations (advantage-weighted regression, Peng et al. 2019). That reads the store's
-    rewards; without it, it is plain behaviour cloning, which has no labels but actions.
+    ``advantage`` rows are weighted by exp(advantage * A), A being how much more was earned after them than their latent
+    lets expect, in standard deviations (advantage-weighted regression, Peng et al. 2019, algorithm 1). That reads the
+    store's rewards; without it, it is plain behaviour cloning, which has no labels but actions, for data of good
+    drivers alone.
     """
 
     Options = PolicyOptions
@@ -45,7 +47,7 @@ class BehaviourPolicy(Planner):
         super().__init__(options, space, setting)
         self.head = learned(
             setting, "policy", lambda imagined: Head(imagined.latent_shape, space.dim),
-            policy_loss(space, options.advantage), options, "advantage",
+            policy_loss(space, options.advantage, setting.seed), options, "advantage",
         )  # fmt: skip
 
     def action(self, z: Tensor) -> Tensor:
@@ -62,13 +64,13 @@ class BehaviourPolicy(Planner):
         return Plan(torch.cat(actions), torch.cat(path), 0.0)
 
 
-def policy_loss(space: ActionSpace, advantage: float) -> Loss:
+def policy_loss(space: ActionSpace, advantage: float, seed: int) -> Loss:
     """Absolute error of a model step's mean action, in deviations, or cross-entropy of its first choice."""
     weights: dict[int, Tensor] = {}
 
     def loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor:
         if id(data) not in weights:
-            weights[id(data)] = advantage_weights(data, advantage)
+            weights[id(data)] = advantage_weights(data, advantage, seed) if advantage else (data.rest > 0).float()
         weight = weights[id(data)]
         rows = torch.multinomial(weight, BATCH, replacement=True, generator=generator)
         guess = head(data.z[rows])
@@ -83,18 +85,22 @@ def policy_loss(space: ActionSpace, advantage: float) -> Loss:
     return loss
 
 
-def advantage_weights(data: Examples, advantage: float) -> Tensor:
-    """How much each row counts, float (R,), at most ``LARGEST``; 0 where an episode is cut off before ``AHEAD``, or,
-    without ``advantage``, at its last row."""
-    if not advantage:
-        return (data.rest > 0).float()
-    ahead = AHEAD
-    while not bool((known := (data.rest >= ahead * data.stride) | (data.terminated & (data.rest > 0))).any()):
-        ahead //= 2
-    rows = torch.arange(len(data.last))
-    returns = torch.zeros(len(rows))
-    for step in range(ahead):
-        later = rows + step * data.stride
-        returns += DISCOUNT**step * data.earned[torch.minimum(later, data.last)] * (later < data.last)
-    mean, spread = returns[known].mean(), returns[known].std(correction=0).clamp_min(1e-6)
-    return torch.exp(advantage * (returns - mean) / spread).clamp(max=LARGEST) * known
+def advantage_weights(data: Examples, advantage: float, seed: int) -> Tensor:
+    """How much each row counts, float (R,), at most ``LARGEST``; 0 where its return is not known.
+
+    The return that its latent lets expect is that of the cost ``value``, fitted here and not kept.
+    """
+    options = ValueOptions(kind="value")
+    ahead, able = known(data, options.ahead)
+    able = able & (data.rest > 0)
+    expected = Head(data.z.shape[1:], 1)
+
+    def loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor:
+        return value_loss(head, data, generator, options)
+
+    fit(expected, data, loss, options.fit_steps, seed)
+    with torch.no_grad():
+        values = torch.cat([expected(z)[:, 0] for z in data.z.split(TOGETHER)])
+    more = returns(data, torch.arange(len(data.last)), ahead, options.discount) - values
+    mean, spread = more[able].mean(), more[able].std(correction=0).clamp_min(1e-6)
+    return torch.exp(advantage * (more - mean) / spread).clamp(max=LARGEST) * able

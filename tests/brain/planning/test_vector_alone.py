@@ -99,20 +99,21 @@ def test_a_head_of_other_latents_is_fitted_anew(
 
 
 def test_the_policy_does_what_earned_more() -> None:
-    """Two episodes at the same latent: one turned left and earned, the other turned right and did not."""
-    turn = torch.tensor([-1.0, 1.0]).repeat_interleave(40)[:, None]
-    rewards = (turn[:, 0] < 0).float()
-    last = torch.tensor([39, 79]).repeat_interleave(40)
-    data = Examples(
-        torch.ones(80, 2), np.zeros((80, 0), np.float32), turn, rewards, last, torch.ones(80, dtype=torch.bool), 2
-    )
-    weights = advantage_weights(data, 1.0)
-    assert advantage_weights(data, 0.0)[[5, 39, 45]].tolist() == [1, 0, 1]
-    assert weights[5] > 5 * weights[45] and weights[39] == weights[79] == 0
+    """Two places: at each, one episode turned left and earned more than the other, which turned right. Turning right at
+    the second earns more than turning left at the first: what counts is the place's own."""
+    turn = torch.tensor([-1.0, 1.0, -1.0, 1.0]).repeat_interleave(40)[:, None]
+    place = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat_interleave(40)
+    rewards = (turn[:, 0] < 0).float() + 3 * place
+    last = torch.tensor([39, 79, 119, 159]).repeat_interleave(40)
+    z, ended = torch.stack([place, 1 - place], 1), torch.ones(160, dtype=torch.bool)
+    data = Examples(z, np.zeros((160, 0), np.float32), turn, rewards, last, ended, 2)
+    weights = advantage_weights(data, 2.0, seed=0)
+    assert weights[5] > 2 * weights[45] and weights[85] > 2 * weights[125], "left at either place"
+    assert weights[39] == weights[79] == 0, "nothing follows"
 
     class Space:
         widths = ()
 
     head = Head(torch.Size((2,)), 1)
-    fit(head, data, policy_loss(Space(), 1.0), 150, seed=0)
-    assert head(torch.ones(1, 2)).item() < -0.8
+    fit(head, data, policy_loss(Space(), 2.0, 0), 150, seed=0)
+    assert (head(torch.eye(2)) < -0.8).all()
