@@ -110,8 +110,11 @@ def _begin(
     begun: Callable[[Path], None],
     flags: list[str],
 ) -> tuple[dict[str, Any], list[str]]:
-    """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed."""
+    """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed. What
+    cannot be trained leaves no folder."""
     source = Run(effort.encoder) if effort.encoder is not None else None
+    if effort.stage is None and not run.predictor.exists():
+        check_predictor(recipe, feed)
     wanted = _compute_of(source, run, feed, recipe, effort) if source is not None else _compute(effort, target)
     run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags, describe(target))
     begun(run.path)
@@ -274,8 +277,6 @@ def _stages(
     if distributed.agreed("encoder", run.encoder.exists):
         reused("encoder", run.encoder)
     elif stage in (None, "encoder"):
-        if stage is None:
-            check_predictor(recipe, feed)
         anew("encoder")
         spending = effort.budget(recipe.objective.steps, ENCODER_SHARE)
         if feed.follower is not None and effort.open:
