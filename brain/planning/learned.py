@@ -1,9 +1,9 @@
 """Small networks on frozen latents for planning: fitted once, kept in the run folder.
 
 Each is fitted to whole episodes of a store by hindsight: what was reached later in an episode was, looking back, its
-goal. The encoder and the predictor do not change. ``reward`` and ``value`` read the store's rewards, which are labels;
-``inverse`` and ``goal-steps`` read frames and actions only. ``states`` (``brain.planning.paths``) reads true states, to
-draw what is imagined: no planner uses it.
+goal. The encoder and the predictor do not change. ``reward``, ``value`` and a ``policy`` with ``advantage`` read the
+store's rewards, which are labels; ``inverse`` and ``goal-steps`` read frames and actions only. ``states``
+(``brain.planning.paths``) reads true states, to draw what is imagined: no planner uses it.
 """
 
 from __future__ import annotations

@@ -110,10 +110,10 @@ def _begin(
     begun: Callable[[Path], None],
     flags: list[str],
 ) -> tuple[dict[str, Any], list[str]]:
-    """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed. What
-    cannot be trained leaves no folder."""
+    """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed. Where all
+    stages are to run and stage 2 cannot train, no folder is made."""
     source = Run(effort.encoder) if effort.encoder is not None else None
-    if effort.stage is None and not run.predictor.exists():
+    if effort.stage is None and not (run.encoder.exists() and run.predictor.exists()):
         check_predictor(recipe, feed)
     wanted = _compute_of(source, run, feed, recipe, effort) if source is not None else _compute(effort, target)
     run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags, describe(target))

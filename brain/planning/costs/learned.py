@@ -128,7 +128,7 @@ class Value(Cost):
 
 
 def value_loss(head: Head, data: Examples, generator: torch.Generator, options: ValueOptions) -> Tensor:
-    """Squared error of discounted returns, of rows of which they are ``known``."""
+    """Squared error of discounted returns, of rows whose returns are ``known``."""
     ahead, able = known(data, options.ahead)
     able = torch.nonzero(able)[:, 0]
     rows = able[torch.randint(len(able), (BATCH,), generator=generator)]

@@ -26,7 +26,9 @@ class PolicyOptions(PlannerOptions):
     fit_steps: int = Field(
         1200, ge=1, description="optimiser steps of its fit; more fit the data better, and drive worse"
     )
-    advantage: float = Field(0.0, ge=0, description="how much more rows count after which more was earned")
+    advantage: float = Field(
+        0.0, ge=0, description="how much more rows count after which more was earned than expected"
+    )
 
 
 class BehaviourPolicy(Planner):
@@ -35,8 +37,8 @@ class BehaviourPolicy(Planner):
     By absolute errors, so that it takes the middle of what the data did and their noise has little say. With the option
     ``advantage`` rows are weighted by exp(advantage * A), A being how much more was earned after them than their latent
     lets expect, in standard deviations (advantage-weighted regression, Peng et al. 2019, algorithm 1). That reads the
-    store's rewards; without it, it is plain behaviour cloning, which has no labels but actions, for data of good
-    drivers alone.
+    store's rewards, and is for data of mixed quality. Without it, it is plain behaviour cloning, which has no labels
+    but actions, and suits data in which everyone acts well.
     """
 
     Options = PolicyOptions
@@ -70,7 +72,7 @@ def policy_loss(space: ActionSpace, advantage: float, seed: int) -> Loss:
 
     def loss(head: Head, data: Examples, generator: torch.Generator) -> Tensor:
         if id(data) not in weights:
-            weights[id(data)] = advantage_weights(data, advantage, seed) if advantage else (data.rest > 0).float()
+            weights[id(data)] = advantage_weights(data, advantage, seed)
         weight = weights[id(data)]
         rows = torch.multinomial(weight, BATCH, replacement=True, generator=generator)
         guess = head(data.z[rows])
@@ -86,10 +88,13 @@ def policy_loss(space: ActionSpace, advantage: float, seed: int) -> Loss:
 
 
 def advantage_weights(data: Examples, advantage: float, seed: int) -> Tensor:
-    """How much each row counts, float (R,), at most ``LARGEST``; 0 where its return is not known.
+    """How much each row counts, float (R,), at most ``LARGEST``; 0 where nothing follows, or its return is not known;
+    without ``advantage`` 1 elsewhere.
 
-    The return that its latent lets expect is that of the cost ``value``, fitted here and not kept.
+    The return that its latent lets expect is that of the cost ``value`` with its defaults, fitted here and not kept.
     """
+    if not advantage:
+        return (data.rest > 0).float()
     options = ValueOptions(kind="value")
     ahead, able = known(data, options.ahead)
     able = able & (data.rest > 0)
