@@ -147,9 +147,6 @@ def known(data: Examples, ahead: int) -> tuple[int, Tensor]:
 
 def returns(data: Examples, rows: Tensor, ahead: int, discount: float) -> Tensor:
     """Discounted rewards, float (N,), of the ``ahead`` model steps from rows, int64 (N,), on."""
-    total = torch.zeros(len(rows))
-    for step in range(ahead):
-        later = rows + step * data.stride
-        last = data.last[rows]
-        total += discount**step * data.earned[torch.minimum(later, last)] * (later < last)
-    return total
+    later, last = rows[:, None] + torch.arange(ahead) * data.stride, data.last[rows, None]
+    earned = data.earned[torch.minimum(later, last)] * (later < last)
+    return (earned * discount ** torch.arange(ahead)).sum(1)
