@@ -37,6 +37,18 @@ Examples:
 cli = command_line(COMMANDS, HELP)
 
 
+def explain(error: Exception) -> str | None:
+    """The line for a GPU whose memory is full; none for another error."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(error, torch.OutOfMemoryError):
+        return None
+    wanted = " ".join(str(error).split()).split(". ")
+    return (
+        f"{'. '.join(wanted[:2])}: end what else uses the GPU, or give --device cpu; brain train needs less with "
+        "--set objective.accumulate=2 (or 4, ...), a smaller --set objective.batch, or --pool-device cpu"
+    )
+
+
 def main() -> None:
     """Entry point of the ``brain`` script.
 
@@ -45,7 +57,7 @@ def main() -> None:
     """
     code: Any
     try:
-        code = run(cli, "brain")
+        code = run(cli, "brain", explain=explain)
     except SystemExit as ending:
         code = ending.code
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and isinstance(code, int):

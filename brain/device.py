@@ -15,6 +15,9 @@ from torch import nn
 
 from shared.errors import TinyJEPAError
 
+VISIBLE = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES") if torch.version.hip else ("CUDA_VISIBLE_DEVICES",)
+"""Environment variables with the GPUs that a process may use; the first that is set counts."""
+
 Precision = Literal["float32", "bfloat16"]
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 
@@ -43,9 +46,30 @@ def pick(name: str) -> torch.device:
     return device
 
 
+def visible_gpus(name: str) -> list[str]:
+    """The GPUs of a device name as ``pick`` takes it, each as the variables of ``VISIBLE`` name it; none for the CPU.
+
+    ``auto`` and ``cuda`` are all that this process may use. Raises what ``pick`` raises.
+    """
+    target, count = pick(name), torch.cuda.device_count()
+    if target.type == "cpu":
+        return []
+    given = next((set_to for variable in VISIBLE if (set_to := os.environ.get(variable))), None)
+    names = [name.strip() for name in given.split(",")] if given else [str(number) for number in range(count)]
+    return names[:count] if target.index is None else [names[target.index]]
+
+
 def describe(device: torch.device) -> str:
     """A device as text: ``cuda:0 (NVIDIA ...)``, or ``cpu``."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draws of torch on the CPU inside begin with ``seed``; after it they go on as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def at_once(device: torch.device) -> int:
@@ -58,9 +82,16 @@ def at_once(device: torch.device) -> int:
 
 
 def pick_pool(name: str, target: torch.device, memory: int) -> torch.device:
-    """Where frames are held: ``auto`` is the GPU that trains if ``memory`` bytes are half of what is free there."""
+    """Where frames are held: ``auto`` is the GPU that trains if ``memory`` bytes are half of what is free there,
+    ``cuda`` that GPU in any case.
+
+    Raises ``TinyJEPAError`` for a device that is not there, and for a GPU that does not train.
+    """
     if name != "auto":
-        return pick(name)
+        held = target if name == target.type else pick(name)
+        if held.type == "cuda" and (target.type, target.index or 0) != ("cuda", held.index or 0):
+            raise TinyJEPAError(f"frames cannot be held on {held} while {target} trains: use --pool-device cpu or auto")
+        return held
     if target.type == "cuda" and 2 * memory <= torch.cuda.mem_get_info(target)[0]:
         return target
     return torch.device("cpu")
@@ -75,8 +106,13 @@ def pick_precision(name: PrecisionChoice, device: torch.device) -> Precision:
     """
     if name != "auto":
         return name
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if native else "float32"
+    return "bfloat16" if device.type == "cuda" and native_bfloat16(device) else "float32"
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether a GPU multiplies bfloat16 itself."""
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from brain.device import native_bfloat16
 from shared.doctor.finding import Finding
 
 PAGE = "see deploy/README.md"
@@ -21,13 +22,13 @@ def gpu_findings() -> Iterator[Finding]:
     here = _hardware()
     if not torch.cuda.is_available():
         yield _no_gpu(f"{torch.__version__}, built for {build}", here)
-        yield _bfloat16(torch.device("cpu"))
+        yield bfloat16(torch.device("cpu"))
         return
     yield Finding("torch", "ok", f"{torch.__version__}, built for {build}")
     for index in range(torch.cuda.device_count()):
         device = torch.device("cuda", index)
         yield _gpu(device)
-        yield _bfloat16(device)
+        yield bfloat16(device)
 
 
 def _no_gpu(found: str, here: str) -> Finding:
@@ -44,7 +45,10 @@ def _hardware() -> str:
     """The GPU's driver as the system shows it, without torch; empty when there is none."""
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        done = subprocess.run(query, capture_output=True, text=True, timeout=30)
+        try:
+            done = subprocess.run(query, capture_output=True, text=True, timeout=30)
+        except subprocess.TimeoutExpired:
+            return "an NVIDIA GPU whose driver does not answer nvidia-smi"
         if done.returncode == 0 and done.stdout.strip():
             name, _, driver = done.stdout.strip().splitlines()[0].partition(", ")
             return f"{name}, driver {driver}"
@@ -56,7 +60,12 @@ def _hardware() -> str:
 
 def _gpu(device: torch.device) -> Finding:
     properties = torch.cuda.get_device_properties(device)
-    free, total = torch.cuda.mem_get_info(device)
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        advice = "another program has it for itself, or the torch build does not fit it, " + PAGE
+        return Finding("GPU", "bad", f"{device}: {properties.name}: {reason}", advice)
     name = getattr(properties, "gcnArchName", "") or f"sm_{properties.major}{properties.minor}"
     found = f"{device}: {properties.name} ({name}), {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
     driver = _hardware()
@@ -66,11 +75,11 @@ def _gpu(device: torch.device) -> Finding:
     return Finding("GPU", "ok", found)
 
 
-def _bfloat16(device: torch.device) -> Finding:
+def bfloat16(device: torch.device) -> Finding:
     """A product and its gradient in bfloat16, against float32."""
-    torch.manual_seed(0)
-    a, b = (torch.randn(256, 256, device=device, requires_grad=True) for _ in range(2))
     try:
+        torch.manual_seed(0)
+        a, b = (torch.randn(256, 256, device=device, requires_grad=True) for _ in range(2))
         exact = (a @ b).square().mean()
         gradient = torch.autograd.grad(exact, a)[0]
         with torch.autocast(device.type, torch.bfloat16):
@@ -84,7 +93,7 @@ def _bfloat16(device: torch.device) -> Finding:
         advice = "the torch build or the driver is broken here: try another pair, " + PAGE
         return Finding("bfloat16", "bad", f"{device}: off by {error:.0%}", advice)
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        native = native_bfloat16(device)
     else:
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     found = f"{device}: right to {error:.1%}"

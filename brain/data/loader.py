@@ -108,10 +108,11 @@ class Stream:
         return self._plan.behind(number)
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Stop the threads and let the pools go; what the stream says of itself stays."""
         self._plan.closed = True
         for executor in (self._gathering, self._loading):
             executor.shutdown(wait=True, cancel_futures=True)
+        self._pools, self._ahead = {}, {}
         self._loader.close()
 
     def _gather(self, number: int) -> Batch:

@@ -79,6 +79,7 @@ class Loader:
 
     def close(self) -> None:
         self._readers.shutdown(wait=True, cancel_futures=True)
+        self._spare, self._buffers = [], Buffers()
 
     def load(self, part: Part, held: Pool | None = None) -> Pool:
         """The pool of a part; what ``held`` has of it is copied, not read. Raises ``StoreError`` for damaged data."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from brain.data.observations import full_scale, stacked
 from brain.data.states import States
-from brain.device import at_most
+from brain.device import at_most, seeded
 from brain.evaluation.energies import Form
 from brain.models.latents import LatentTable
 from brain.models.space import Kind, LatentSpace
@@ -40,8 +40,7 @@ def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: in
     ``sample`` is uint8 (N, stack, H, W, C), observations of train episodes. Without real statistics an untrained
     network would be a needlessly weak baseline.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = WorldModel(recipe, spec).to(device)
     norms = [layer for layer in model.encoder.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     for layer in norms:
@@ -141,8 +140,7 @@ def fit(
     windows = table.windows(latents, device)
     space = space or LatentSpace(latents.shape[1])
     section = recipe.prediction
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         options = section.predictor
         if options.part().latents != space.kind:
             options = PredictorOptions.standard()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from brain.data.observations import full_scale, stacked
 from brain.data.sampling import spread
 from brain.data.states import States
+from brain.device import seeded
 from brain.evaluation.probes import Score, linear_probe, score_columns
 from brain.evaluation.reward import probe_reward
 from brain.evaluation.samples import SPLITS, Samples, draw_samples, representations
@@ -98,16 +99,14 @@ class Probe:
         rows = {split: self.samples.rows(split, "model") for split in SPLITS}
         centre, scale = rows["train"].features.mean(0), rows["train"].features.std(0) + 1e-8
         inputs = {split: torch.from_numpy((rows[split].features - centre) / scale).float() for split in SPLITS}
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             network = mlp(len(centre), 256, len(self.states.owner), 2)
         return self._regress(network, inputs, {split: rows[split].states for split in SPLITS}, steps)
 
     def _supervised(self, steps: int) -> dict[str, Score]:
         """The recipe's encoder and a linear layer, trained end to end on the true state."""
         model = self.model
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             encoder = make_encoder(model.recipe, model.spec.frame_shape)
             head = nn.Linear(model.space.size, len(self.states.owner))
             network = nn.Sequential(encoder, nn.Flatten(), head).to(model.device)

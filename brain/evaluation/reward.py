@@ -10,6 +10,7 @@ import torch
 
 from brain.data.sampling import spread
 from brain.data.states import States
+from brain.device import seeded
 from brain.evaluation.metrics import r2
 from brain.evaluation.probes import Score
 from brain.evaluation.samples import SPLITS, Samples
@@ -76,8 +77,7 @@ def fit_head(features: dict[Split, np.ndarray], taken: dict[Split, Steps], steps
         for split, found in taken.items()
     }
     (z, chunks), rewards = splits["train"]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         head = RewardHead(z[0].numel(), chunks.shape[1])
     head.fit_scale(z, chunks, rewards)
     regression.fit(head, splits["train"], splits["validation"], steps=steps, batch=BATCH, seed=seed)

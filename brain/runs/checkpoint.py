@@ -113,7 +113,9 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put back what ``optimizer_state`` gave; groups and hyperparameters stay the constructor's.
 
-    Raises ``TinyJEPAError`` for tensors that fit no parameter.
+    Files hold rows in plain order, weights may be ``channels_last``: moments get the order of their weights in memory,
+    without which AdamW's kernel for all of them on a GPU refuses them. Raises ``TinyJEPAError`` for tensors that fit no
+    parameter.
     """
     values: dict[int, dict[str, Tensor]] = {}
     shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
@@ -125,3 +127,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
                 raise TinyJEPAError(f"the checkpoint's {key} fits no parameter: delete the checkpoint and train again")
             values.setdefault(index, {})[match[2]] = tensor
     optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if value.ndim and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(value)

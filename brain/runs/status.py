@@ -76,18 +76,21 @@ def lines(run: Path, facts: Facts) -> Iterator[str]:
 
 
 def gpu() -> Facts:
-    """How busy the first GPU is (0 to 1) and the bytes in use on it; nothing where none can be asked."""
-    busy = next(Path("/sys/class/drm").glob("card*/device/gpu_busy_percent"), None)
-    with contextlib.suppress(OSError, ValueError):
-        if busy is not None:
-            used = int((busy.parent / "mem_info_vram_used").read_text())
-            return {"gpu_busy": int(busy.read_text()) / 100, "gpu_memory_bytes": used}
+    """How busy the first GPU is (0 to 1) and the bytes in use on it; nothing where none can be asked.
+
+    One of NVIDIA comes first: beside it, one of AMD is a processor's.
+    """
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
         with contextlib.suppress(OSError, ValueError, IndexError, subprocess.TimeoutExpired):
             out = subprocess.run(query, capture_output=True, text=True, timeout=10).stdout
             percent, megabytes = out.splitlines()[0].split(",")
             return {"gpu_busy": int(percent) / 100, "gpu_memory_bytes": int(megabytes) << 20}
+    busy = next(Path("/sys/class/drm").glob("card*/device/gpu_busy_percent"), None)
+    with contextlib.suppress(OSError, ValueError):
+        if busy is not None:
+            used = int((busy.parent / "mem_info_vram_used").read_text())
+            return {"gpu_busy": int(busy.read_text()) / 100, "gpu_memory_bytes": used}
     return {}
 
 

@@ -77,10 +77,11 @@ class StepGraph(Generic[Result]):
     def _aside_of_the_rest(self, inputs: tuple[Tensor, ...]) -> Result:
         """A plain step on the stream that will record: gradients then belong to it."""
         assert self._aside is not None
-        self._aside.wait_stream(torch.cuda.current_stream())
+        rest = torch.cuda.current_stream(self._aside.device)
+        self._aside.wait_stream(rest)
         with torch.cuda.stream(self._aside):
             result = self._work(*inputs)
-        torch.cuda.current_stream().wait_stream(self._aside)
+        rest.wait_stream(self._aside)
         return result
 
     def _record(self, key: Hashable, inputs: tuple[Tensor, ...]) -> _Recording[Result] | None:
@@ -90,8 +91,12 @@ class StepGraph(Generic[Result]):
         for group in self._optimizer.param_groups:
             group["capturable"] = True
         try:
-            # thread_local: the next batch is gathered by another thread meanwhile
-            with torch.cuda.graph(graph, stream=self._aside, capture_error_mode="thread_local"):
+            # thread_local: the next batch is gathered by another thread meanwhile. The outer context gives stream and
+            # device back when recording fails: then the inner one does not.
+            with (
+                torch.cuda.stream(self._aside),
+                torch.cuda.graph(graph, stream=self._aside, capture_error_mode="thread_local"),
+            ):
                 result = self._work(*held)
         except RuntimeError as error:
             LOG.warning("no CUDA graph of the training step, plain steps instead: %s", str(error).splitlines()[0])

@@ -94,9 +94,12 @@ def train_predictor(
 def fit_dynamics(
     dynamics: Dynamics, table: LatentWindows, section: schema.Prediction, *, steps: int, seed: int
 ) -> None:
-    """The same fit without a run folder, for the judge's baselines and upper bound. Trains ``dynamics`` in place."""
+    """The same fit without a run folder, for the judge's baselines and upper bound. Trains ``dynamics`` in place.
+
+    Steps are plain ones: where CUDA graphs do not work, ``--no-cuda-graphs`` has nothing more to say to the judge.
+    """
     fit_scale(dynamics, table)
-    step_of = DynamicsStep(dynamics, table, section, seed)
+    step_of = DynamicsStep(dynamics, table, section, seed, graphs=False)
     for step in range(steps):
         set_rate(step_of.optimizer, section.learning_rate * one_cycle(step / steps))
         step_of(step)

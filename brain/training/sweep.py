@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brain import recipes
+from brain.device import VISIBLE, visible_gpus
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
 from brain.runs.figures import read_judgement
@@ -176,8 +177,8 @@ def sweep(
             raise TinyJEPAError(f"{job.folder} was made with {FLAG}: give it again, or another --out")
     begun = any((job.folder / "run.json").exists() for job in plan)
     keep_or_refuse(out, locate(store).address, {"training": " ".join(more)}, begun)
-    more = ["--device", device, *more]
-    gpus = [] if device == "cpu" else _gpus()
+    gpus = visible_gpus(device)
+    more = ["--device", "cuda" if gpus else device, *more]  # the only one that a run sees
     slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
     threads = max(1, (os.cpu_count() or 1) // len(slots)) if gpus else 1  # a GPU's judge draws with the rest
     waiting, running = sorted((job for job in plan if not job.judged), key=lambda job: job.seed), dict[int, Job]()
@@ -314,7 +315,7 @@ def _start(
     command += [part for override in job.setting.overrides for part in ("--set", override)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if gpu is not None:
-        environment |= {"CUDA_VISIBLE_DEVICES": gpu, "HIP_VISIBLE_DEVICES": gpu}
+        environment |= dict.fromkeys(VISIBLE, gpu)
     with (job.folder.parent / f"{job.folder.name}.log").open("w", encoding="utf-8") as log:
         return subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=environment, text=True, start_new_session=True,
@@ -335,10 +336,3 @@ def _stopping(running: dict[int, Job]) -> Iterator[None]:
             process.send_signal(signal.SIGINT)
         for process in processes:
             process.wait()
-
-
-def _gpus() -> list[str]:
-    """The numbers of this box's GPUs."""
-    import torch
-
-    return [str(index) for index in range(torch.cuda.device_count())]

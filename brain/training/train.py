@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -286,6 +287,7 @@ def _stages(
             compute=compute, seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet, graphs=effort.graphs,
         )  # fmt: skip
         distributed.agreed("trained", lambda: True)  # and written
+        gc.collect()  # its graph and optimiser, which hold each other: memory of the GPU
         done(f"encoder: trained ({_finished(run.encoder)})")
     if stage == "encoder":
         return lines
@@ -300,6 +302,7 @@ def _stages(
             seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet, graphs=effort.graphs,
         )  # fmt: skip
         distributed.agreed("trained", lambda: True)
+        gc.collect()
         done(f"predictor: trained ({_finished(run.predictor)})")
     distributed.leave()
     if stage == "predictor" or judge is None or not distributed.first():

@@ -146,11 +146,17 @@ def build(name: str, function: Callable[..., int | None]) -> Any:
     return get_command(app)
 
 
-def run(command: Any, program: str, argv: Sequence[str] | None = None) -> int:
+def run(
+    command: Any,
+    program: str,
+    argv: Sequence[str] | None = None,
+    explain: Callable[[Exception], str | None] = lambda error: None,
+) -> int:
     """Run a command line and return its exit code.
 
-    Bad input (``TinyJEPAError``, Typer's usage errors, an unusable path) becomes one line on stderr and exit code 2;
-    Ctrl-C becomes one line and exit code 130. Other exceptions are bugs and keep their traceback.
+    Bad input (``TinyJEPAError``, Typer's usage errors, an unusable path, and what ``explain`` has a line for) becomes
+    one line on stderr and exit code 2; Ctrl-C becomes one line and exit code 130. Other exceptions are bugs and keep
+    their traceback.
     """
     words = WORDS.set([program, *(sys.argv[1:] if argv is None else argv)])
     try:
@@ -169,6 +175,10 @@ def run(command: Any, program: str, argv: Sequence[str] | None = None) -> int:
         return _refuse(program, f"{error.strerror or error}{where}: check the path, its permissions and free space")
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED
+    except Exception as error:
+        if (line := explain(error)) is None:
+            raise
+        return _refuse(program, line)
     finally:
         WORDS.reset(words)
     if result == EXIT_INTERRUPTED:

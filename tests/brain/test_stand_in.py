@@ -12,6 +12,8 @@ import torch
 from brain import recipes
 from brain.data.windows import Batch, Timing
 from brain.models.latents import LatentTable
+from brain.models.layers.video import SIZES, VideoEncoder
+from brain.models.predictors.masked import MaskedPredictor
 from brain.models.world_model import WorldModel
 from brain.objectives.base import make_objective
 from brain.parts import DECODERS, PLANNERS
@@ -25,7 +27,7 @@ from brain.training.predictor import DynamicsStep
 from shared.store.schema import EpisodeRef, StoreSpec
 from tests.support.dots import RUN
 from tests.support.planning import cost, planner, setting
-from tests.support.stand_in import DEVICE, LeftOnHost, ReadFromDevice, on_device, stand_in
+from tests.support.stand_in import DEVICE, CopiedFromHost, LeftOnHost, ReadFromDevice, on_device, stand_in
 
 WINDOWS, SIDE = 8, 64
 NAMES = recipes.names()
@@ -106,6 +108,29 @@ def test_embedding_energies_rollouts_and_decoders_stay_on_the_device(name: str) 
         assert {tensor.device for tensor in found} == {DEVICE}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_step_computes_copies_nothing_to_the_device(name: str) -> None:
+    """A copy of plain memory waits for the GPU, and ends the recording of a CUDA graph."""
+    recipe = small(name)
+    with stand_in():
+        model = WorldModel(recipe, world(recipe)).to(DEVICE)
+    with stand_in(copies=False):
+        z = model.encode(frames_on_device(recipe, recipe.observation.stack + 1))
+        model.dynamics.unroll(model.dynamics.standardise(z[:, 0]), on_device((WINDOWS, 2, model.action_dim)))
+
+
+@pytest.mark.parametrize("size", ["tiny", "vit-ti"])
+def test_a_video_transformer_copies_nothing_to_the_device(size: str) -> None:
+    with stand_in():
+        encoder = VideoEncoder(3, SIZES[size]).to(DEVICE)
+        predictor = MaskedPredictor(SIZES[size].width, 64, 1).to(DEVICE)
+    side = -(-SIDE // SIZES[size].side)
+    with stand_in(copies=False):
+        tokens = encoder(on_device((2, 4, 3, SIDE, SIDE)))
+        times = on_device((2, 1), torch.int64)
+        assert predictor(tokens[:, :1], times, times, (side, side)).device == DEVICE
+
+
 @pytest.mark.parametrize("kind", SEARCHES)
 @pytest.mark.parametrize("name", ["two-room", "two-room-grid"])
 def test_planning_stays_on_the_device(name: str, kind: str, tmp_path: Path) -> None:
@@ -127,3 +152,5 @@ def test_planning_stays_on_the_device(name: str, kind: str, tmp_path: Path) -> N
 def test_the_stand_in_refuses_a_tensor_left_on_the_host() -> None:
     with stand_in(), pytest.raises(LeftOnHost):
         on_device((3, 4)) + torch.zeros(3, 4)
+    with stand_in(copies=False), pytest.raises(CopiedFromHost):
+        torch.zeros(3, 4).to(DEVICE)

@@ -2,7 +2,8 @@
 
 Inside ``stand_in()`` an operation on tensors of both the host and the device raises, as on a GPU (where a host's scalar
 alone may join in); and where ``reads`` is False so does every read of a value into Python (``float``, ``.item()``,
-``.cpu()``, ``nonzero``), for which a GPU would have to be waited for. Where it is True, all that is read is 1.
+``.cpu()``, ``nonzero``), for which a GPU would have to be waited for. Where it is True, all that is read is 1. Where
+``copies`` is False so does every copy of a tensor from the host, for which a GPU is waited for, too.
 """
 
 from __future__ import annotations
@@ -27,14 +28,18 @@ class ReadFromDevice(AssertionError):
     """A value was read from the device."""
 
 
+class CopiedFromHost(AssertionError):
+    """A tensor was copied to the device."""
+
+
 class LeftOnHost(AssertionError):
     """An operation has tensors of the host and of the device."""
 
 
 class _Checked(TorchDispatchMode):
-    def __init__(self, reads: bool) -> None:
+    def __init__(self, reads: bool, copies: bool) -> None:
         super().__init__()
-        self.reads = reads
+        self.reads, self.copies = reads, copies
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -49,6 +54,8 @@ class _Checked(TorchDispatchMode):
         if func is aten._to_copy.default and there and target is not None and target.type == "cpu":
             self._read(func)
             return torch.ones(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
+        if func is aten._to_copy.default and not there and target == DEVICE and not self.copies:
+            raise CopiedFromHost(f"a tensor of shape {tuple(args[0].shape)}")
         if func in COUNTING and there:
             self._read(func)
         return func(*args, **kwargs)
@@ -59,9 +66,9 @@ class _Checked(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def stand_in(reads: bool = False) -> Iterator[torch.device]:
+def stand_in(reads: bool = False, copies: bool = True) -> Iterator[torch.device]:
     """Yields the device."""
-    with _Checked(reads), _config.patch(meta_nonzero_assume_all_nonzero=True):
+    with _Checked(reads, copies), _config.patch(meta_nonzero_assume_all_nonzero=True):
         yield DEVICE
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from brain.doctor import bfloat16
 from shared.doctor.directory import directory
 from shared.doctor.finding import Finding
 from shared.doctor.mount import mount_of
@@ -30,6 +32,11 @@ def doctor(program: str, *arguments: str, **environment: str) -> tuple[int, dict
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     seen = json.loads(done.stdout)["findings"] if done.stdout else []
     return done.returncode, {finding["check"]: finding for finding in seen}, done.stderr
+
+
+def test_a_device_that_this_torch_has_no_kernels_for_is_a_finding() -> None:
+    found = bfloat16(torch.device("mps"))
+    assert found.verdict == "bad" and "mps" in found.found and "deploy/README.md" in found.advice
 
 
 def test_a_good_directory_is_fit_and_left_as_it_was(tmp_path: Path) -> None:

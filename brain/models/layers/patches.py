@@ -35,11 +35,12 @@ def sinusoids(positions: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
-def sinusoids_2d(height: int, width_patches: int, width: int) -> Tensor:
-    """Embeddings of a grid of patches, row by row: float32 (height * width_patches, width).
+def sinusoids_2d(height: int, width_patches: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Embeddings of a grid of patches, row by row: float32 (height * width_patches, width), made on ``device``.
 
     Half of ``width``, a multiple of 4, tells the row and half the column (He et al. 2022, "Masked Autoencoders Are
     Scalable Vision Learners", appendix A.1).
     """
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width_patches), indexing="ij")
+    sides = (torch.arange(side, device=device) for side in (height, width_patches))
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
     return torch.cat([sinusoids(rows.flatten(), width // 2), sinusoids(columns.flatten(), width // 2)], 1)

@@ -79,7 +79,7 @@ class VideoEncoder(nn.Module):
         """The tokens before the blocks: every box by itself, with its place and time."""
         boxes = tubelets(video, self.size.time, self.size.side)
         _, steps, rows, columns, _ = boxes.shape
-        place = sinusoids_2d(rows, columns, self.size.width).to(boxes.device)
+        place = sinusoids_2d(rows, columns, self.size.width, boxes.device)
         time = sinusoids(torch.arange(steps, device=boxes.device), self.size.width)
         return self.box(boxes.flatten(2, 3)) + (place + time[:, None]).to(self.box.weight.dtype)
 

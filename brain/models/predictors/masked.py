@@ -30,7 +30,7 @@ class MaskedPredictor(nn.Module):
         """Context float (B, K, S, features) of the times ``seen``, int64 (B, K), to (B, M, S, features) of ``hidden``,
         int64 (B, M); ``grid`` is the rows and columns of the S places."""
         queries = self.query.expand(*hidden.shape, context.shape[2], -1)
-        place = sinusoids_2d(*grid, self.width).to(context.device)
+        place = sinusoids_2d(*grid, self.width, context.device)
         time = sinusoids(torch.cat([seen, hidden], 1), self.width)[:, :, None]
         tokens = torch.cat([self.embed(context), queries.to(context.dtype)], 1) + (place + time).to(context.dtype)
         for block in self.blocks:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from brain.data.loader import Stream
+from brain.data.pool import Pool
 from brain.data.windows import Batch
 from shared.errors import TinyJEPAError
 from shared.store.dataset import create_store
@@ -164,6 +167,17 @@ def test_a_stream_goes_on_from_its_state(numbered: Path, memory: int) -> None:
             assert torch.equal(resumed.batch(later).frames, batches[later].frames)
         resumed.close()
     straight.close()
+
+
+def test_a_closed_stream_holds_no_frames(numbered: Path) -> None:
+    before = {id(thing) for thing in gc.get_objects() if isinstance(thing, Pool)}
+    source = stream(numbered, memory=SMALL)
+    source.batch(0)
+    held = [weakref.ref(thing) for thing in gc.get_objects() if isinstance(thing, Pool) and id(thing) not in before]
+    assert held
+    source.close()
+    gc.collect()
+    assert not any(pool() for pool in held) and source.end is None
 
 
 def test_blocks_take_turns(numbered: Path) -> None:

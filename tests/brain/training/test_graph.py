@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from brain.device import adamw, pick_precision, set_rate
 from brain.models.latents import LatentTable
 from brain.models.world_model import WorldModel
 from brain.objectives.base import make_objective
+from brain.runs import checkpoint
 from brain.runs.folder import Compute
 from brain.training.encoder import EncoderStep
 from brain.training.graph import WARM_STEPS, StepGraph
@@ -106,6 +109,34 @@ def test_a_step_that_reads_from_the_gpu_goes_on_without_a_graph() -> None:
     losses = [step(torch.ones(3, device="cuda")) for _ in range(WARM_STEPS + 5)]
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
     assert not step.recorded
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+
+
+@gpu
+def test_training_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    path, recipe, device = tmp_path / "kept.safetensors", recipes.load("car-racing"), torch.device("cuda")
+    actions = torch.randn(WINDOWS, 4, 2 * recipe.observation.stride, device=device)
+    frames = torch.randint(256, (WINDOWS, recipe.observation.stack + 4, SIDE, SIDE, 3), device=device).to(torch.uint8)
+    batch, losses, held = Batch(frames, actions), [], None
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = WorldModel(recipe, spec(recipe)).to(device)
+        objective = make_objective(recipe, model.encoder, model.action_dim).to(device)
+        objective.begin(model.encoder)
+        batch = Batch(frames[:, : recipe.observation.stack + objective.steps], actions[:, : objective.steps])
+        step_of = EncoderStep(model.encoder.train(), objective.train(), Compute("float32"), device)
+        modules = {"model": model.encoder, "objective": objective}
+        if held is None:
+            for step in range(STEPS):
+                step_of(batch, step)
+            checkpoint.save(path, checkpoint.state(**modules) | checkpoint.optimizer_state(step_of.optimizer), {})
+            held = checkpoint.load(path)[0]
+        else:
+            for name, module in modules.items():
+                checkpoint.restore(path, module, held, name)
+            checkpoint.restore_optimizer(step_of.optimizer, held)
+        losses.append([float(step_of(batch, STEPS + step).loss) for step in range(STEPS)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_on_a_cpu_every_step_is_a_plain_one() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+import torch
 import typer
 
 import brain.cli
@@ -39,6 +40,9 @@ def small(
         raise OSError(28, "No space left on device", "/data/x")
     if end == "interrupted":
         raise KeyboardInterrupt
+    if end == "full GPU":
+        reason = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.75 GiB of which"
+        raise torch.OutOfMemoryError(f"{reason} 1.00 GiB is free.")
     if end == "bug":
         raise ZeroDivisionError("a bug")
     print(size, wait)
@@ -99,7 +103,14 @@ def test_an_interruption_is_one_line_and_a_bug_keeps_its_traceback(
     assert run(tool, "tool", ["small", "--end", "interrupted"]) == 130
     assert capsys.readouterr().err == "tool: interrupted; what is committed stays, rerun the command to resume\n"
     with pytest.raises(ZeroDivisionError):
-        run(tool, "tool", ["small", "--end", "bug"])
+        run(tool, "tool", ["small", "--end", "bug"], explain=brain.cli.explain)
+
+
+def test_a_gpu_without_free_memory_is_one_line(tool: Commands, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tool, "tool", ["small", "--end", "full GPU"], explain=brain.cli.explain) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("tool: error: CUDA out of memory. Tried to allocate 2.00 GiB: end what else uses the GPU")
+    assert "objective.accumulate" in said and said.count("\n") == 1
 
 
 def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
