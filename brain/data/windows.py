@@ -118,7 +118,8 @@ class OnlineWindow:
         self._actions: deque[np.ndarray] = deque(maxlen=timing.stride)
 
     def add(self, frame: np.ndarray, action: np.ndarray | None = None) -> None:
-        """Take in a frame (H, W, C) and the action float32 (A,) that led to it; None for an episode's first frame."""
+        """Take in a frame (H, W, C), or a state (S,), and the action float32 (A,) that led to it; None for an episode's
+        first frame."""
         self._frames.append(frame)
         if action is not None:
             self._actions.append(action)

@@ -6,6 +6,7 @@ frames. Upper bound: the *state oracle*, the recipe's predictor on the world's t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from sklearn import decomposition
 
 STEPS = 300
-"""Optimiser steps of a baseline's predictor."""
+"""Optimiser steps of a baseline's predictor in the judge."""
+ORACLE_STEPS = 1000
+"""Of the upper bound's."""
 RATE = 1e-3
 """Their peak learning rate is this at least: a recipe whose predictor goes on from stage 1 may have a lower one."""
 BATCH: dict[Kind, int] = {"vector": 128, "grid": 32, "grid-vector": 32}
@@ -48,7 +51,7 @@ def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: in
         layer.momentum = None  # a cumulative average over the batches below
     model.encoder.train()
     with torch.no_grad():
-        for part in torch.from_numpy(sample).split(128):
+        for part in torch.from_numpy(sample).chunk(-(-len(sample) // 128)):  # equal: statistics of one would be none
             model.encoder(stacked(part.to(device), recipe.observation.stack))
     return model.eval()
 
@@ -130,12 +133,17 @@ def fit(
     seed: int,
     device: torch.device,
     space: LatentSpace | None = None,
+    *,
+    steps: int = STEPS,
+    pushforward: bool = False,
+    tell: Callable[[float], None] = lambda done: None,
 ) -> Fitted:
     """The recipe's predictor and variance head on raw ``latents`` (M, *shape) of a table's observations.
 
     ``space`` is theirs; by default they are vectors, which the default predictor takes where the recipe's takes grids.
-    The fit of stage 2 from true latents alone (no ``pushforward``), for ``STEPS`` steps with at least ``BATCH`` windows
-    and a peak rate of ``RATE``, so that no recipe's settings make a baseline weak.
+    The fit of stage 2 for ``steps`` steps with at least ``BATCH`` windows and a peak rate of ``RATE``, so that no
+    recipe's settings make a baseline weak; with ``pushforward`` as the recipe has it, where the table's episodes are
+    long enough, else from true latents alone. ``tell`` hears after each step which share is done.
     """
     windows = table.windows(latents, device)
     space = space or LatentSpace(latents.shape[1])
@@ -148,11 +156,11 @@ def fit(
         dynamics = Dynamics(predictor, recipe.energy.worst).to(device)
     fair = section.model_copy(
         update={
-            "pushforward": 0,
+            "pushforward": section.pushforward if pushforward and len(table.transitions(section.span)) else 0,
             "batch": max(section.batch, BATCH[space.kind]),
             "learning_rate": max(section.learning_rate, RATE),
         }
     )
     with at_most(threads=1):  # predictors are so small that more gain nothing
-        fit_dynamics(dynamics, windows, fair, steps=STEPS, seed=seed)
+        fit_dynamics(dynamics, windows, fair, steps=steps, seed=seed, tell=tell)
     return Fitted(dynamics.eval())

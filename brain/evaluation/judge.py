@@ -42,7 +42,6 @@ from brain.evaluation.state_forecasts import state_forecasts
 from brain.evaluation.summary import data_facts, energy_figures, main_figures, probe_figures
 from brain.evaluation.violations import Strip, assess_violations
 from brain.models.latents import LatentTable, embed, read_actions
-from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
 from brain.objectives.collapse import effective_rank, embedding_std
 from brain.runs.folder import Run, check_fit, write_whole
@@ -100,7 +99,9 @@ def _assess(model: WorldModel, store: Store, suites: Suites, quiet: bool, seed: 
     _finite(samples.train)
     spaces = {
         "model": baselines.Fitted(model.dynamics),
-        "random-encoder": _fit(model, samples.train, samples.train.latents["random-encoder"], seed, model.space),
+        "random-encoder": baselines.fit(
+            samples.train, samples.train.latents["random-encoder"], recipe, seed, model.device, model.space
+        ),
     }
 
     _say(quiet, f"calibrating on {len(samples.validation)} validation episodes")
@@ -195,17 +196,13 @@ def _score(
         known, features = (
             baselines.oracle_features(states, table.state[table.observed()]) for table in (samples.train, test)
         )
-        oracle = _fit(model, samples.train, known, seed)
+        oracle = baselines.fit(
+            samples.train, known, model.recipe, seed, device, steps=baselines.ORACLE_STEPS, pushforward=True
+        )
         features = oracle.standardise(features)
         told = Forecasts(test, anchors, features, oracle, device)
         scorers[UPPER_BOUND] = LatentScorer(test, anchors, features, {}, told, form)
     return score(scorers, proposals, list(KINDS)), len(anchors), oracle
-
-
-def _fit(
-    model: WorldModel, table: LatentTable, latents: np.ndarray, seed: int, space: LatentSpace | None = None
-) -> baselines.Fitted:
-    return baselines.fit(table, latents, model.recipe, seed, model.device, space)
 
 
 def _finite(table: LatentTable) -> None:

@@ -32,10 +32,17 @@ def calibrate(true: np.ndarray, false_alarms: float = 0.01) -> float:
     return float(np.quantile(true, 1.0 - false_alarms, method="higher"))
 
 
+def share_above(energies: np.ndarray, threshold: float) -> float:
+    """The share of energies (N,) above a threshold; NaN without energies, or without a threshold (NaN)."""
+    return float(np.mean(energies > threshold)) if len(energies) and np.isfinite(threshold) else float("nan")
+
+
 def r2(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Coefficient of determination of ``prediction`` ``(N,)``: 1 is perfect, 0 is predicting the mean of ``truth``.
 
-    NaN where ``truth`` does not vary.
+    NaN where ``truth`` does not vary beyond rounding.
     """
     total = float(((truth - truth.mean()) ** 2).sum())
-    return float("nan") if total == 0 else 1.0 - float(((truth - prediction) ** 2).sum()) / total
+    if total <= 1e-12 * float((truth**2).sum()):
+        return float("nan")
+    return 1.0 - float(((truth - prediction) ** 2).sum()) / total

@@ -142,16 +142,17 @@ def _wrong_action(steps: int, anchors: Anchors, table: LatentTable, rng: np.rand
     donors = np.flatnonzero(table.rows > span)
     if table.action.shape[1] == 0 or len(donors) < 2:
         return Proposal(np.zeros(len(anchors), bool), steps, action=(anchors.episode, anchors.row))
-    taken = table.chunks(anchors.episode, np.where(valid, anchors.row, 0), steps)
+    long = np.flatnonzero(valid)  # the chunks of other anchors would end behind their episode
+    taken = table.chunks(anchors.episode[long], anchors.row[long], steps)
     other, row = anchors.episode.copy(), np.zeros_like(anchors.row)
-    equal = np.ones(len(anchors), bool)
+    equal = valid.copy()
     for _ in range(DRAWS):  # few actions: another episode often took the same ones
         place = rng.integers(0, len(donors), len(anchors))
         shift = rng.integers(1, len(donors), len(anchors))
         drawn = donors[np.where(donors[place] == anchors.episode, (place + shift) % len(donors), place)]
         start = rng.integers(0, table.rows[drawn] - span)
         other, row = np.where(equal, drawn, other), np.where(equal, start, row)
-        equal = (table.chunks(other, row, steps) == taken).all(axis=(1, 2))
+        equal[long] = (table.chunks(other[long], row[long], steps) == taken).all(axis=(1, 2))
         if not equal.any():
             break
     return Proposal(valid & ~equal, steps, action=(other, row))

@@ -10,6 +10,7 @@ import numpy as np
 
 from brain.data.states import States
 from brain.evaluation.energies import Form, Pairs
+from brain.evaluation.metrics import share_above
 from brain.evaluation.negatives import HARD, KINDS, LONG
 from brain.evaluation.probes import LinearProbe, score_columns, typical
 from brain.evaluation.samples import SPLITS, Samples
@@ -50,8 +51,8 @@ def energy_figures(
             "steps": steps,
             "auc": {name: pairs.auc for name, pairs in named.items()},
             "pair_accuracy": {name: pairs.pair_accuracy for name, pairs in named.items()},
-            "false_alarm_rate": float(np.mean(own.true > thresholds[steps])),
-            "detection_rate": float(np.mean(own.impossible > thresholds[steps])),
+            "false_alarm_rate": share_above(own.true, thresholds[steps]),
+            "detection_rate": share_above(own.impossible, thresholds[steps]),
         }
     near = [kinds[kind] for kind in HARD if kind in kinds]
     if near:

@@ -217,7 +217,7 @@ class Examiner:
             "episodes": len(refs),
             "transitions": int(np.isfinite(true).sum()),
             "energy": {name: kinds[name]["auc"]["model"] for name in ("hard", *SCORED) if name in kinds},
-            "false_alarm_rate": float(np.mean(true[np.isfinite(true)] > limits[1])),
+            "false_alarm_rate": metrics.share_above(true[np.isfinite(true)], limits[1]),
         }
         if self._probe is not None:
             rows = self._rows(table, self._timing.stride)

@@ -124,7 +124,7 @@ def describe(model: WorldModel, judgement: Judgement | None) -> dict[str, Any]:
     import onnxruntime
 
     observation, spec = model.recipe.observation, model.spec
-    numbers = (model.dynamics.action_mean, model.dynamics.action_std)
+    numbers = (model.dynamics.data_action_mean, model.dynamics.data_action_std)
     typical = [part.unflatten(0, (observation.stride, spec.action_dim)).mean(0).tolist() for part in numbers]
     energy = None
     if judgement is not None:

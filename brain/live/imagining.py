@@ -127,8 +127,8 @@ class Watched(Counted):
         """of paths that were imagined for it: what the drawing reads, float (P, C) each, of one length"""
         self.before, self._cells = self.steps, set[tuple[int, ...]]()
 
-    def observe(self, frames: np.ndarray, state: np.ndarray) -> Tensor:
-        self._present = super().observe(frames, state)
+    def observe(self, frames: np.ndarray, states: np.ndarray) -> Tensor:
+        self._present = super().observe(frames, states)
         return self._present
 
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:

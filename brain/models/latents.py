@@ -140,11 +140,13 @@ class LatentWindows:
 
     def windows(self, starts: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Latents (B, steps + 1, *shape) and action chunks (B, steps, stride * A) of the windows at ``starts`` (B,)."""
-        device, stride = self.z.device, self.stride
-        rows = starts[:, None] + torch.arange(steps + 1, device=device) * stride
-        taken = starts[:, None] + torch.arange(steps * stride, device=device)
-        chunks = self.actions[taken].reshape(len(starts), steps, stride * self.actions.shape[1])
-        return self.z[self.place[rows]], chunks
+        rows = starts[:, None] + torch.arange(steps + 1, device=self.z.device) * self.stride
+        return self.z[self.place[rows]], self.chunks(starts, steps)
+
+    def chunks(self, starts: Tensor, steps: int) -> Tensor:
+        """The action chunks alone."""
+        taken = starts[:, None] + torch.arange(steps * self.stride, device=self.z.device)
+        return self.actions[taken].reshape(len(starts), steps, self.stride * self.actions.shape[1])
 
 
 def encoder_of(model: WorldModel) -> Encoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,9 @@ class Dynamics(nn.Module):
     and so is the action chunk. A latent is (D,), or (T, D) where it is a grid (``brain.models.space``); ``shape`` is
     either below. ``worst`` of a grid's cells make its energy, 0 = all; a grid with a vector has two energies, which
     ``calibration`` brings to one scale.
+
+    ``data_action_mean`` and ``data_action_std`` are of the training actions, for planners. A predictor that goes on
+    from stage 1 keeps the raw scale that it was trained with there, so only elsewhere they standardise actions, too.
     """
 
     def __init__(self, predictor: Predictor, worst: int = 0) -> None:
@@ -55,10 +58,19 @@ class Dynamics(nn.Module):
         self.latent_std: Tensor
         self.action_mean: Tensor
         self.action_std: Tensor
-        sizes = {"latent": space.shape if space.registers else (space.dim,), "action": (predictor.action_dim,)}
+        self.data_action_mean: Tensor
+        self.data_action_std: Tensor
+        chunk = (predictor.action_dim,)
+        sizes = {"latent": space.shape if space.registers else (space.dim,), "action": chunk, "data_action": chunk}
         for name, size in sizes.items():
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        for name in ("action_mean", "action_std"):  # files of earlier versions have no others
+            if f"{prefix}{name}" in state_dict:
+                state_dict.setdefault(f"{prefix}data_{name}", state_dict[f"{prefix}{name}"])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def standardise(self, z: Tensor) -> Tensor:
         """Raw latents (..., *shape) to zero mean and unit variance over the training episodes."""

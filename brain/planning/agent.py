@@ -33,7 +33,7 @@ class Decision:
 
 
 class Agent:
-    """A ``shared.worlds.policy.Policy`` for one episode: history of frames, dynamics, planner, cost.
+    """A ``shared.worlds.policy.Policy`` for one episode: history of frames and states, dynamics, planner, cost.
 
     It replans after ``receding`` model steps of the last plan. Everything random comes from ``seed``.
     """
@@ -53,7 +53,8 @@ class Agent:
         self._actions = Actions(world.action_space)
         self._dynamics, self._planner, self._cost, self._goal = dynamics, planner, cost, goal
         self._generator = torch.Generator().manual_seed(seed)
-        self._window = OnlineWindow(Timing(dynamics.stack, dynamics.stride))
+        timing = Timing(dynamics.stack, dynamics.stride)
+        self._frames, self._states = OnlineWindow(timing), OnlineWindow(timing)
         self._rows: deque[np.ndarray] = deque()
         self._step = 0
 
@@ -63,16 +64,17 @@ class Agent:
         return bool(self._rows)
 
     def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
-        """A model reads the frames only; upper bounds read the state."""
-        self._window.add(frame)
+        """A model of pictures reads the frames only; upper bounds, and models that see coordinates, read the state."""
+        self._frames.add(frame)
+        self._states.add(state)
         if not self._rows:
-            self._decide(state)
+            self._decide()
         self._step += 1
         return self._actions.action(self._rows.popleft())
 
-    def _decide(self, state: np.ndarray) -> None:
+    def _decide(self) -> None:
         started, core, counted = time.perf_counter(), time.process_time(), self._dynamics.steps
-        z = self._dynamics.observe(self._window.padded(), state)
+        z = self._dynamics.observe(self._frames.padded(), self._states.padded())
         before = self.decisions[-1].plan if self.decisions else None
         plan = self._planner.plan(Problem(self._dynamics, self._cost, z, self._goal), self._generator, before)
         seconds, core_seconds = time.perf_counter() - started, time.process_time() - core

@@ -1,6 +1,7 @@
 """World models that were not trained, to plan with in place of the run's: what its encoder is worth.
 
-Each has a predictor of its own, fitted to its latents as the judge's baselines have.
+Each has a predictor of its own, fitted to its latents as stage 2 fits the recipe's: as many steps, and also from
+forecasts.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ import torch
 from torch import Tensor
 
 from brain.data.observations import stacked
-from brain.data.sampling import choose, strided
+from brain.data.sampling import choose, dense
 from brain.data.windows import Timing
 from brain.evaluation.baselines import fit, pca_width, principal_components, random_encoder
-from brain.evaluation.samples import BASELINE_OBSERVATIONS, TRAIN_OBSERVATIONS
+from brain.evaluation.samples import BASELINE_OBSERVATIONS
 from brain.models.encoders.base import Encoder, Frames
 from brain.models.latents import LatentTable, embed, encoder_of, sample_observations
 from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
+from brain.training.predictor import Told
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 
 Baseline = Literal["untrained", "pca"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+LATENTS = 60_000
+"""Embedded at most, where the recipe has no lower limit."""
 
 
 class Components(Encoder):
@@ -44,7 +48,7 @@ class Components(Encoder):
         return (observation.flatten(1) - self.mean) @ self.components.T
 
 
-def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int) -> WorldModel:
+def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int, quiet: bool = True) -> WorldModel:
     """A world model like ``model``, on ``store``'s training episodes: its encoder before training, with statistics of
     real observations, or ``pca`` of as many components as the vector has numbers.
 
@@ -52,10 +56,10 @@ def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int) -
     """
     recipe, timing = model.recipe, Timing.of(model.recipe.observation)
     rng = np.random.default_rng(seed)
-    refs = choose(store.split("train"), timing, TRAIN_OBSERVATIONS, every=timing.stride)
+    refs = choose(store.split("train"), timing, min(recipe.prediction.max_latents, LATENTS))
     if not refs:
         raise TinyJEPAError(f"{store.path}: no training episode holds a model step: collect longer ones")
-    table = LatentTable(store.spec, refs, timing, [strided(ref, timing, rng) for ref in refs])
+    table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
     sample = sample_observations(store, table, BASELINE_OBSERVATIONS, rng)
     encoder: Encoder
     if kind == "untrained":
@@ -64,5 +68,8 @@ def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int) -
         observations = stacked(torch.from_numpy(sample), timing.stack)
         encoder = Components(observations, model.encoder.frames, pca_width(model.space), seed).to(model.device)
     embed(store, table, {kind: encoder_of(WorldModel(recipe, store.spec, encoder, model.dynamics))})
-    fitted = fit(table, table.latents[kind], recipe, seed, model.device, encoder.space)
+    fitted = fit(
+        table, table.latents[kind], recipe, seed, model.device, encoder.space,
+        steps=recipe.prediction.steps, pushforward=True, tell=Told(f"fitting a predictor to {kind}", quiet),
+    )  # fmt: skip
     return WorldModel(recipe, store.spec, encoder, fitted.dynamics).to(model.device).eval()

@@ -29,9 +29,9 @@ class Dynamics(Protocol):
     differentiable: bool
     """whether ``rollout`` passes gradients on"""
 
-    def observe(self, frames: np.ndarray, state: np.ndarray) -> Tensor:
-        """A moment: its frames, uint8 (stack, H, W, C), oldest first, and its true state, float32 (S,), which a model
-        does not read, to a latent (1, *L)."""
+    def observe(self, frames: np.ndarray, states: np.ndarray) -> Tensor:
+        """A moment: its frames, uint8 (stack, H, W, C), oldest first, and its true states, float32 (stack, S), which a
+        model of pictures does not read, to a latent (1, *L). One state (S,) is that of a world that stands still."""
 
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
         """Latents (N, *L) under chunks of actions (N, K, stride * A) to the K next ones (N, K, *L)."""
@@ -52,18 +52,17 @@ class Imagined:
     @property
     def typical(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (A,) of the actions that the model was trained with."""
-        dynamics = self.model.dynamics
-        mean, std = (part.unflatten(0, (self.stride, -1)) for part in (dynamics.action_mean, dynamics.action_std))
-        return mean.mean(0), std.mean(0)
+        found = (self.model.dynamics.data_action_mean, self.model.dynamics.data_action_std)
+        mean, std = (part.unflatten(0, (self.stride, -1)).mean(0) for part in found)
+        return mean, std
 
-    def observe(self, frames: np.ndarray, state: np.ndarray) -> Tensor:
+    def observe(self, frames: np.ndarray, states: np.ndarray) -> Tensor:
         seen = torch.from_numpy(np.ascontiguousarray(frames))
         if isinstance(self.model.spec, StateSpec):
             assert self._scale is not None
-            values = (States.of(self.model.spec).columns(state[None]) - np.array(self._scale.mean)) / np.array(
-                self._scale.std
-            )
-            seen = torch.from_numpy(values.astype(np.float32)).view(1, 1, 1, -1).expand(self.stack, -1, -1, -1)
+            columns = States.of(self.model.spec).columns(np.atleast_2d(states))
+            values = (columns - np.array(self._scale.mean)) / np.array(self._scale.std)
+            seen = torch.from_numpy(values.astype(np.float32))[:, None, None].expand(self.stack, -1, -1, -1)
         return self.model.encode(seen[None])[:, 0]
 
     def latents(self, z: Tensor) -> Tensor:
@@ -97,8 +96,8 @@ class ImaginedVector(Imagined):
     def latent_shape(self) -> torch.Size:
         return torch.Size((self.model.space.vector,))
 
-    def observe(self, frames: np.ndarray, state: np.ndarray) -> Tensor:
-        return self.latents(super().observe(frames, state))
+    def observe(self, frames: np.ndarray, states: np.ndarray) -> Tensor:
+        return self.latents(super().observe(frames, states))
 
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
         return self.model.dynamics.rollout_vector(z, chunks)
@@ -114,8 +113,8 @@ class TrueState:
     def __init__(self, world: World, stride: int = 1) -> None:
         self._world, self.stride = world, stride
 
-    def observe(self, frames: np.ndarray, state: np.ndarray) -> Tensor:
-        return torch.from_numpy(state.astype(np.float64))[None]
+    def observe(self, frames: np.ndarray, states: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.atleast_2d(states)[-1:].astype(np.float64))
 
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
         states, steps = z.numpy(), []
@@ -140,8 +139,9 @@ class Copies:
     def __init__(self, world: World, stride: int = 1) -> None:
         self._world, self.stride = world, stride
 
-    def observe(self, frames: np.ndarray, state: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.concatenate([[0.0, 0.0], state.astype(np.float64)]))[None]
+    def observe(self, frames: np.ndarray, states: np.ndarray) -> Tensor:
+        present = np.atleast_2d(states)[-1].astype(np.float64)
+        return torch.from_numpy(np.concatenate([[0.0, 0.0], present]))[None]
 
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
         from brain.planning.actions import ActionSpace
@@ -194,8 +194,8 @@ class Counted:
         self.differentiable = dynamics.differentiable
         self.steps = 0
 
-    def observe(self, frames: np.ndarray, state: np.ndarray) -> Tensor:
-        return self.inner.observe(frames, state)
+    def observe(self, frames: np.ndarray, states: np.ndarray) -> Tensor:
+        return self.inner.observe(frames, states)
 
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
         self.steps += chunks.shape[0] * chunks.shape[1]

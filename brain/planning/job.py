@@ -94,12 +94,12 @@ class Job:
         self.planner_options = planner_options(kind, self.choices.options)
         planner = self.planner_options.part()
         made_by = self.choices.dynamics if self.choices.dynamics in BASELINES else "model"
+        typical = Imagined(self.model).typical  # of a baseline too: the search is the same
         if self.choices.dynamics in BASELINES:
             if self.store is None:
                 raise TinyJEPAError(f"--dynamics {made_by} needs a store to fit to: give --store or --fit")
-            self.model = baseline_model(self.choices.dynamics, self.model, self.store, self.choices.seed)
+            self.model = baseline_model(self.choices.dynamics, self.model, self.store, self.choices.seed, self.quiet)
         inner: Dynamics = Imagined(self.model, scale, made_by)
-        typical = Imagined(self.model).typical
         device: Any = self.model.device
         if self.choices.dynamics == TRUE:
             self.world.reset(seed=0)

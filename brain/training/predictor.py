@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -68,10 +69,11 @@ def train_predictor(
     check_predictor(model.recipe)
     section = model.recipe.prediction
     known = progress(run, "predictor").get("known") or feed.known()
-    tell = Embedding(quiet or not distributed.first())
+    tell = Told("embedding", quiet or not distributed.first(), "a smaller prediction.max_latents embeds fewer")
     table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents, tell)
     if section.start == "joint":
         checkpoint.restore(run.encoder, model.dynamics.predictor, checkpoint.load(run.encoder)[0], "predictor")
+        fit_actions(model.dynamics, table)
     else:
         fit_scale(model.dynamics, table)
     step_of = DynamicsStep(model.dynamics, table, section, seed, graphs=graphs)
@@ -92,30 +94,45 @@ def train_predictor(
 
 
 def fit_dynamics(
-    dynamics: Dynamics, table: LatentWindows, section: schema.Prediction, *, steps: int, seed: int
+    dynamics: Dynamics,
+    table: LatentWindows,
+    section: schema.Prediction,
+    *,
+    steps: int,
+    seed: int,
+    tell: Callable[[float], None] = lambda done: None,
 ) -> None:
-    """The same fit without a run folder, for the judge's baselines and upper bound. Trains ``dynamics`` in place.
+    """The same fit without a run folder, for baselines and upper bounds. Trains ``dynamics`` in place.
 
-    Steps are plain ones: where CUDA graphs do not work, ``--no-cuda-graphs`` has nothing more to say to the judge.
+    ``tell`` hears after each step which share is done. Steps are plain ones: where CUDA graphs do not work,
+    ``--no-cuda-graphs`` has nothing more to say to the judge.
     """
     fit_scale(dynamics, table)
     step_of = DynamicsStep(dynamics, table, section, seed, graphs=False)
     for step in range(steps):
         set_rate(step_of.optimizer, section.learning_rate * one_cycle(step / steps))
         step_of(step)
+        tell((step + 1) / steps)
     fit_calibration(dynamics, table, seed)
+
+
+def fit_actions(dynamics: Dynamics, table: LatentWindows) -> None:
+    """Keep mean and standard deviation of the table's action chunks, per dimension."""
+    chunks = table.chunks(table.starts(1), 1)[:, 0]
+    if chunks.shape[1]:  # otherwise a world without actions
+        dynamics.data_action_mean.copy_(chunks.mean(0))
+        dynamics.data_action_std.copy_(chunks.std(0, correction=0).clamp_min(1e-4))
 
 
 def fit_scale(dynamics: Dynamics, table: LatentWindows) -> None:
     """Set the standardisation to the table's mean and standard deviation, per dimension."""
-    chunks = table.windows(table.starts(1), 1)[1][:, 0]
+    fit_actions(dynamics, table)
+    dynamics.action_mean.copy_(dynamics.data_action_mean)
+    dynamics.action_std.copy_(dynamics.data_action_std)
     space = dynamics.predictor.space
-    cells = table.z[:, : space.cells] if space.grid else table.z
-    for name, values in (("latent", cells.reshape(-1, space.dim)), ("action", chunks)):  # of a grid, every cell
-        if values.shape[1] == 0:
-            continue  # a world without actions
-        getattr(dynamics, f"{name}_mean").copy_(values.mean(0))
-        getattr(dynamics, f"{name}_std").copy_(values.std(0, correction=0).clamp_min(1e-4))
+    cells = (table.z[:, : space.cells] if space.grid else table.z).reshape(-1, space.dim)  # of a grid, every cell
+    dynamics.latent_mean.copy_(cells.mean(0))
+    dynamics.latent_std.copy_(cells.std(0, correction=0).clamp_min(1e-4))
     if space.registers:
         vector = table.z[:, space.cells :]
         dynamics.latent_mean[space.cells :] = vector.mean(0)
@@ -244,11 +261,14 @@ def _too_short(section: schema.Prediction, stride: int) -> TinyJEPAError:
     )
 
 
-class Embedding:
-    """Says every so many seconds how far the embedding is. With a large encoder on a CPU it outlasts the training."""
+class Told:
+    """Says every so many seconds which share of something is done; ``hint`` follows where it takes minutes.
 
-    def __init__(self, quiet: bool, every: float = 10.0) -> None:
-        self._quiet, self._every = quiet, every
+    With a large encoder on a CPU embedding outlasts the training.
+    """
+
+    def __init__(self, what: str, quiet: bool, hint: str = "", every: float = 10.0) -> None:
+        self._what, self._quiet, self._hint, self._every = what, quiet, hint, every
         self._started = self._printed = time.monotonic()
 
     def __call__(self, done: float) -> None:
@@ -256,5 +276,5 @@ class Embedding:
         if self._quiet or now - self._printed < self._every:
             return
         self._printed, left = now, (now - self._started) * (1 - done) / done
-        hint = "; a smaller prediction.max_latents embeds fewer" if left > 120 else ""
-        print(f"embedding: {100 * done:.0f} %, {duration(left)} left{hint}", file=sys.stderr, flush=True)
+        hint = f"; {self._hint}" if self._hint and left > 120 else ""
+        print(f"{self._what}: {100 * done:.0f} %, {duration(left)} left{hint}", file=sys.stderr, flush=True)

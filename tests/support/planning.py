@@ -79,8 +79,8 @@ class Drift:
     stack = stride = 1
     differentiable = True
 
-    def observe(self, frames: np.ndarray, state: np.ndarray) -> Tensor:
-        return torch.from_numpy(state)[None]
+    def observe(self, frames: np.ndarray, states: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.atleast_2d(states)[-1:])
 
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
         moves = chunks if chunks.shape[2] == 2 else chunks[..., :2] - chunks[..., 2:4]

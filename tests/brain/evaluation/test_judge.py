@@ -27,7 +27,7 @@ from brain.reports.evidence import judge
 from brain.reports.report import write_report
 from brain.runs.figures import headline
 from brain.runs.folder import Run
-from brain.training.predictor import Embedding, fit_scale
+from brain.training.predictor import Told, fit_scale
 from shared.errors import TinyJEPAError
 from shared.store.dataset import create_store
 from shared.store.reader import Store
@@ -112,7 +112,7 @@ def test_embedding_tells_how_far_it_is(store: Store, model: WorldModel, capsys: 
     embed_episodes(model, store, store.split("train"), tell=done.append)
     assert done == sorted(done) and len(done) == len(store.split("train")) and done[-1] == 1
     for share, quiet in ((0.25, True), (0.5, False)):
-        Embedding(quiet, every=0)(share)
+        Told("embedding", quiet, "a smaller prediction.max_latents embeds fewer", every=0)(share)
     assert re.fullmatch(r"embedding: 50 %, \d+ s left\n", capsys.readouterr().err)
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score
 
 from brain.data.states import States
 from brain.evaluation.baselines import PCA, oracle_features
-from brain.evaluation.metrics import auc, calibrate, pair_accuracy, r2
+from brain.evaluation.metrics import auc, calibrate, pair_accuracy, r2, share_above
 from brain.evaluation.probes import PENALTIES, Ridge, Rows, linear_probe
 from brain.objectives.collapse import effective_rank
 from brain.runs.figures import figure_text
@@ -85,6 +85,14 @@ def test_r2_is_scikit_learns() -> None:
     guess = truth + rng.normal(size=100)
     assert r2(truth, guess) == pytest.approx(r2_score(truth, guess))
     assert np.isnan(r2(np.ones(5), np.zeros(5)))
+    constant = np.full(999, np.sin(1.3))  # whose mean is another number by rounding
+    assert np.isnan(r2(constant, constant + 1e-9))
+
+
+def test_no_threshold_gives_no_share() -> None:
+    energies = np.array([1.0, 2.0, 3.0, 4.0])
+    assert share_above(energies, 3.0) == 0.25
+    assert np.isnan(share_above(energies, float("nan"))) and np.isnan(share_above(energies[:0], 3.0))
 
 
 def _rows(seed: int, n: int, noise: float = 0.0) -> Rows:

@@ -124,6 +124,20 @@ def test_every_kind_shows_the_frames_it_says(store: Store, timing: Timing) -> No
         assert (row >= 0).all() and (row + steps * d < table.rows[episode]).all()
 
 
+def test_wrong_actions_beside_a_last_episode_of_few_rows(store: Store) -> None:
+    """The last rows of the table: chunks that would end behind it are not looked up."""
+    timing = Timing(2, 4)
+    refs = sorted(choose(store.split("test"), timing, 10**6), key=lambda ref: -ref.rows)
+    table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
+    table.action[:] = np.random.default_rng(0).normal(size=table.action.shape)
+    last = len(refs) - 1
+    rows = np.arange(timing.history, table.rows[last] - timing.stride)
+    anchors = Anchors(np.full(len(rows), last), rows)
+    proposal = propose("wrong-action-4", anchors, table, 0)
+    assert (proposal.valid == (rows + 4 * timing.stride < table.rows[last])).all()
+    assert proposal.valid.any() and not proposal.valid.all()
+
+
 def test_anchors_are_shared_even_and_transitions(store: Store) -> None:
     timing = Timing(2, 4)
     table = _table(store, timing)

@@ -14,7 +14,8 @@ from brain.cli import cli as brain
 from brain.data.windows import Timing
 from brain.models.latents import LatentTable, LatentWindows
 from brain.models.world_model import WorldModel
-from brain.training.predictor import DynamicsCriterion, DynamicsStep
+from brain.planning.dynamics import Imagined
+from brain.training.predictor import DynamicsCriterion, DynamicsStep, fit_actions, fit_scale
 from shared.cli.console import run as run_command
 from shared.errors import TinyJEPAError
 from shared.store.schema import EpisodeRef, StoreSpec
@@ -105,3 +106,30 @@ def test_short_episodes_are_refused_before_a_folder_is_made(tmp_path: Path, caps
     error = capsys.readouterr().err
     assert "no training episode is longer than 21 model steps" in error and error.count("\n") == 1
     assert not run.exists()
+
+
+@pytest.mark.parametrize("name", ["car-racing", "two-room-grid"])
+def test_the_actions_of_the_data_are_kept_whether_or_not_they_are_standardised(name: str) -> None:
+    """A predictor that goes on from stage 1 keeps its raw scale; planners need the data's all the same."""
+    model = model_of(name, "prediction.start=fresh")
+    windows = table(model, 200)
+    windows.actions[:] = 0.3 + 0.2 * windows.actions
+    fit_actions(model.dynamics, windows)
+    assert torch.equal(model.dynamics.action_std, torch.ones(model.action_dim))
+    mean, std = Imagined(model).typical
+    assert torch.allclose(mean, torch.full((2,), 0.3), atol=0.05) and torch.allclose(
+        std, torch.full((2,), 0.2), atol=0.03
+    )
+    fit_scale(model.dynamics, windows)
+    assert torch.equal(model.dynamics.action_std, model.dynamics.data_action_std)
+
+
+def test_weights_of_earlier_versions_have_the_statistics_that_they_standardise_with() -> None:
+    model = model_of("car-racing")
+    model.dynamics.action_std.fill_(0.5)
+    kept = {name: value for name, value in model.dynamics.state_dict().items() if not name.startswith("data_action")}
+    other = model_of("car-racing")
+    other.dynamics.load_state_dict(kept)
+    assert torch.equal(other.dynamics.data_action_std, torch.full((model.action_dim,), 0.5))
+    with pytest.raises(RuntimeError, match="action_mean"):
+        other.dynamics.load_state_dict({name: value for name, value in kept.items() if name != "action_mean"})
