@@ -197,5 +197,5 @@ def summary(figures: dict[str, Any]) -> list[str]:
         lines.append(f"{spent}, {decision['predictor_steps']['mean']:.0f} predictor steps")
     if "imagined" in figures:
         one = figures["imagined"]["impossible"]
-        lines.append(f"imagined plans that are impossible: {one['rate']:.1%} of {one['episodes']}")
+        lines.append(f"imagined plans that are impossible: {one['rate']:.1%} of {one['plans']}")
     return lines

@@ -231,7 +231,8 @@ class Job:
             **self.evaluation.figures(played),
         }
         if impossible:
-            figures["imagined"] = {"impossible": outcome.rate(impossible)}
+            count, plans = sum(map(bool, impossible)), len(impossible)  # no interval: many are of one episode
+            figures["imagined"] = {"impossible": {"rate": count / plans, "count": count, "plans": plans}}
         figures["baselines"] = {}
         for name in self.evaluation.baselines if self.choices.baselines and not record else ():
             say(f"baseline {name}")
