@@ -32,7 +32,7 @@ from benchmarks.results import FRESH, run
 from brain import recipes
 from brain.runs import checkpoint
 from brain.runs.figures import judged
-from brain.runs.folder import write_whole
+from brain.runs.folder import Run, write_whole
 from brain.training.sweep import refuse_another
 from shared.cli.options import duration
 from shared.errors import TinyJEPAError
@@ -87,6 +87,8 @@ def train(folder: Path, point: Point, store: Path, against: Path, given: argpars
     if recipes.load(point.recipe).prediction.max_latents > LATENTS:
         changes.insert(0, f"prediction.max_latents={LATENTS}")
     refuse_another(folder, recipes.load(point.recipe, changes))
+    if (folder / "run.json").exists() and Run(folder).facts()["compute"]["precision"] != given.precision:
+        raise TinyJEPAError(f"{folder} was trained in another precision: remove it, or give another --out")
     if (folder / "judge.json").exists():
         return
     where = ("--store", str(store), "--run", str(folder), "--recipe", point.recipe, "--seed", str(point.seed))

@@ -65,7 +65,8 @@ def main(repeats: int = 7, threads: int = 2, batch: int = 256) -> None:
             size = batch if "resnet" not in name else batch // 4
             rates[name].append(rate(encoder, size, channels_last, bf16))
     reference = next(iter(rates.values()))
-    print(f"images/s, forward and backward, batch {batch}, {threads} threads, {repeats} repeats")
+    batches = f"batch {batch} ({batch // 4} of resnet18)"
+    print(f"images/s, forward and backward, {batches}, {threads} threads, {repeats} repeats")
     print(f"native bfloat16: {torch.cpu._is_avx512_bf16_supported()}")
     for name, values in rates.items():
         ratios = [value / base for value, base in zip(values, reference)]

@@ -13,6 +13,7 @@ about 1: a small first figure is temporal collapse).
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -94,6 +95,16 @@ def baselines(runs: Path, recipes: list[str], seed: int) -> dict[str, Figures]:
     return table | {"pixels": scores(found, "pixel", ""), "true state": scores(found, "state-oracle", "")}
 
 
+def begin(options: argparse.Namespace) -> None:
+    """Refuse to mix runs of another budget, or of other episodes, into the folder."""
+    file = options.runs / "options.json"
+    facts = {key: getattr(options, key) for key in ("budget", "predictor_steps", "episodes")}
+    if file.exists() and (before := json.loads(file.read_text())) != facts:
+        raise SystemExit(f"{options.runs} holds runs of {before}: give the same again, or other --runs and --data")
+    options.runs.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(facts) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
@@ -105,6 +116,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/results-video"))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    begin(options)
     seeds, names = [int(seed) for seed in options.seeds.split(",")], options.recipes.split(",")
     stores = {seed: collect(options.data / f"train-{seed}", WORLD, seed, options.episodes) for seed in seeds}
 

@@ -118,6 +118,14 @@ def with_encoder(encoder: Path, recipe: str | None, store: str | None) -> tuple[
     return recipe or str(encoder / "recipe.toml"), store or (None if is_gone(own) else own)
 
 
+def check_effort(steps: int | None, budget: object, clock: str) -> None:
+    """Raises ``TinyJEPAError`` for options of how long to train that exclude each other, or say nothing."""
+    if steps and budget:
+        raise TinyJEPAError("--steps and --budget exclude each other: give one")
+    if clock != "wall" and not budget:
+        raise TinyJEPAError(f"--clock {clock} says what a --budget counts: add --budget, such as 10m")
+
+
 def store_of(recipe: Recipe) -> Path:
     """``DATA/WORLD`` of the recipe's world, where ``factory collect --world WORLD`` writes."""
     from shared.store.source import default_store

@@ -35,7 +35,12 @@ def command(
             help="Write an MP4 instead: test episodes with energy curves and violations.",
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1, max=600, metavar="SECONDS", help="Length of the video.")] = 20.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=1, max=600, metavar="SECONDS", show_default="20", help="Seconds of the world that the video shows."
+        ),
+    ] = None,
     vary: Annotated[
         str | None,
         typer.Option(
@@ -96,6 +101,8 @@ def command(
     names = (vary or "").replace(",", " ").split()
     if vary is None and (episodes is not None or plans is not None):
         raise TinyJEPAError("--episodes and --plans count what --vary makes: add --vary")
+    if video is None and seconds is not None:
+        raise TinyJEPAError("--seconds is how much --video shows: add --video FILE.mp4")
     if vary is not None and video is not None:
         raise TinyJEPAError("--vary and --video exclude each other: run the command twice")
     if vary is not None:
@@ -117,7 +124,9 @@ def command(
     from brain.live.loaded import load
     from brain.live.video import record
 
-    lines = record(load(run_path, opened, pick(device), replay=True), video, seconds, seed=int(run.facts()["seed"]))
+    lines = record(
+        load(run_path, opened, pick(device), replay=True), video, seconds or 20.0, seed=int(run.facts()["seed"])
+    )
     for line in lines:
         typer.echo(line)
     typer.echo(str(video.resolve()))

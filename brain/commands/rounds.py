@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from brain.commands.common import Clock, Device, RunFolder, TrustWorld, need_torch
+from brain.commands.common import Clock, Device, RunFolder, TrustWorld, check_effort, need_torch
 from brain.commands.plan import planner_names
 from shared.cli.options import Quiet, local_path
-from shared.errors import TinyJEPAError
 
 PLANNING, TRAINING = "Planning", "Training"
 
@@ -79,8 +78,7 @@ def command(
       brain rounds --run runs/two-room --store data/two-room
       brain rounds --run runs/lander --store data/lander --task reward
     """
-    if steps and budget:
-        raise TinyJEPAError("--steps and --budget exclude each other: give one")
+    check_effort(steps, budget, clock)
     need_torch()
     from brain.planning.rounds import Rounds
 

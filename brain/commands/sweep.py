@@ -13,6 +13,7 @@ from brain.commands.common import (
     TRAINING,
     Clock,
     RecipeName,
+    check_effort,
     chosen_runs,
     default_recipe,
     need_torch,
@@ -105,8 +106,7 @@ def command(
     """
     if budget:
         _check(budget)
-    if budget and steps:
-        raise TinyJEPAError("--steps and --budget exclude each other: give one")
+    check_effort(steps, budget, clock)
     numbers = [part.strip() for part in seeds.split(",")]
     if not all(number.isdecimal() for number in numbers):
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")

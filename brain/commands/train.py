@@ -14,6 +14,7 @@ from brain.commands.common import (
     TRAINING,
     Clock,
     RecipeName,
+    check_effort,
     chosen_runs,
     default_recipe,
     need_torch,
@@ -234,8 +235,7 @@ def command(
       brain train --gpus 4
       brain train --encoder runs/grid --set prediction.rollout=16 --run runs/16
     """
-    if steps and budget:
-        raise TinyJEPAError("--steps and --budget exclude each other: give one")
+    check_effort(steps, budget, clock)
     need_torch()
     if gpus is not None:
         from brain.training.launch import launch, needed

@@ -4,8 +4,10 @@
 (N, *latent_shape), the standardised latent: (N, D), or (N, T, D) of a grid. ``predictor.onnx``: ``z`` and, in a world
 with actions, ``action`` float32 (N, stride * A) in the world's units, to ``mean`` and ``log_variance`` of the next
 latent: one model step.
+``energy.onnx``, of a judged run: ``mean``, ``next`` (the latent that came) and, of the form ``scaled``,
+``log_variance`` to ``energy`` (N,) in the form that the judge chose.
 ``decoder.onnx``: ``z`` to ``frame`` float32 (N, H, W, C) in [0, 1]. N is free; scaling, stacking and standardisation
-are inside. ``model.json`` beside them says what they are of and how to judge an energy.
+are inside. ``model.json`` beside them says what they are of, and which energy is too high.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from torch import Tensor, nn
 
 from brain.data.observations import stacked
 from brain.models.predictors.base import Predictor
-from brain.models.world_model import WorldModel
+from brain.models.world_model import EnergyKind, WorldModel
 from brain.runs.folder import write_whole
 from brain.runs.judgement import Judgement
 from shared.errors import TinyJEPAError
@@ -58,6 +60,18 @@ class PredictorGraph(nn.Module):
         return self.dynamics.predict(z, z.flatten(1)[:, :0] if action is None else action)
 
 
+class EnergyGraph(nn.Module):
+    """What the predictor graph gave and the standardised latent that came a model step later, to energies (N,)."""
+
+    def __init__(self, model: WorldModel, form: EnergyKind) -> None:
+        super().__init__()
+        self.dynamics, self.form = model.dynamics, form
+
+    def forward(self, mean: Tensor, came: Tensor, log_variance: Tensor | None = None) -> Tensor:
+        """Only ``scaled`` energies read ``log_variance``."""
+        return self.dynamics.compare(mean, mean if log_variance is None else log_variance, came, self.form)
+
+
 @dataclass(frozen=True)
 class Graph:
     """One network, the inputs it is traced and checked with, and the names of what goes in and out."""
@@ -67,8 +81,9 @@ class Graph:
     outputs: Sequence[str]
 
 
-def graphs(model: WorldModel, decoder: nn.Module | None) -> dict[str, Graph]:
-    """The graphs of a run by file stem; the examples, 7 of each, are noise from a fixed seed."""
+def graphs(model: WorldModel, decoder: nn.Module | None, form: EnergyKind | None = None) -> dict[str, Graph]:
+    """The graphs of a run by file stem, with the energy's where its ``form`` is given; the examples, 7 of each, are
+    noise from a fixed seed."""
     random = torch.Generator().manual_seed(0)
     shape = (CHECKED_BATCHES[-1], model.recipe.observation.stack, *model.spec.frame_shape)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
@@ -82,6 +97,10 @@ def graphs(model: WorldModel, decoder: nn.Module | None) -> dict[str, Graph]:
             ["mean", "log_variance"],
         ),
     }
+    if form is not None:
+        read = ("mean", "next", "log_variance") if form == "scaled" else ("mean", "next")
+        around = {name: torch.randn(z.shape, generator=random) for name in read}
+        found["energy"] = Graph(EnergyGraph(model, form).eval(), around, ["energy"])
     return found | ({"decoder": Graph(decoder, {"z": z}, ["frame"])} if decoder is not None else {})
 
 
@@ -90,7 +109,7 @@ def write_graphs(
 ) -> dict[str, Any]:
     """Write the graphs and ``model.json`` into ``folder``, made where missing; returns the content of ``model.json``.
 
-    ``judgement`` is the run's ``judge.json``; without it there is no threshold. Raises ``TinyJEPAError``
+    ``judgement`` is the run's ``judge.json``; without it there is no energy and no threshold. Raises ``TinyJEPAError``
     where a graph differs from torch by more than ``TOLERANCE``, or cannot be written as ONNX; that file is not kept.
     So it does for a model of coordinates: what standardises them would be missing.
     """
@@ -102,7 +121,8 @@ def write_graphs(
     folder.mkdir(parents=True, exist_ok=True)
     model = model.cpu().eval()
     errors = {}
-    for name, graph in graphs(model, decoder.cpu().eval() if decoder is not None else None).items():
+    form = None if judgement is None else judgement.energy.form
+    for name, graph in graphs(model, decoder.cpu().eval() if decoder is not None else None, form).items():
         path = folder / f"{name}.onnx"
         partial = path.with_name(path.name + ".partial")
         try:
@@ -111,8 +131,8 @@ def write_graphs(
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-    if decoder is None:
-        (folder / "decoder.onnx").unlink(missing_ok=True)  # of an earlier export
+    for name in {"energy", "decoder"} - errors.keys():
+        (folder / f"{name}.onnx").unlink(missing_ok=True)  # of an earlier export
     facts = describe(model, judgement) | {"files": {name: f"{name}.onnx" for name in errors}, "largest_error": errors}
     write_whole(folder / DESCRIPTION, json.dumps(facts, indent=1) + "\n")
     return facts

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from brain.models.world_model import WorldModel
 from brain.runs.folder import write_whole
 from brain.runs.judgement import Judgement
 from shared.errors import TinyJEPAError
-from shared.worlds import make_world
+from shared.worlds import make_world, world_class
 
 ASSETS = Path(__file__).parent / "web"
 INDEX = "index.json"
@@ -53,10 +54,15 @@ def write_page(folder: Path, exhibits: Sequence[Exhibit], runtime: Path | None) 
     worlds = [exhibit.model.spec.world for exhibit in exhibits]
     if len(set(worlds)) < len(worlds):
         raise TinyJEPAError(f"two runs of {max(worlds, key=worlds.count)}: the page shows one of each world")
-    if folder.exists() and (
-        not folder.is_dir() or (any(folder.iterdir()) and not (folder / "models" / INDEX).is_file())
-    ):
+    ours = {path.name for path in ASSETS.iterdir()} | {"ort", "models"}
+    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if (folder.exists() and not folder.is_dir()) or (held and not (folder / "models" / INDEX).is_file()):
         raise TinyJEPAError(f"{folder} holds other files and no exported page: give --web a new or empty folder")
+    if others := sorted(held - ours):
+        raise TinyJEPAError(
+            f"{folder} holds {others[0]}, which is no part of a page and would be deleted with the earlier one: give "
+            "--web a new folder, and copy the page"
+        )
     folder = folder.resolve()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -98,9 +104,15 @@ def samples(model: WorldModel) -> dict[str, Any]:
     }
 
 
+def _as_it_comes(world: str, options: Mapping[str, Any]) -> bool:
+    """Whether all options have the values that they have without being given."""
+    defaults = inspect.signature(world_class(world)).parameters
+    return all(value == defaults[key].default or not (value or defaults[key].default) for key, value in options.items())
+
+
 def _check(exhibit: Exhibit) -> None:
     spec = exhibit.model.spec
-    if WORLDS.get(spec.world) != spec.frame_shape or spec.world_options.get("collision", "stay") != "stay":
+    if WORLDS.get(spec.world) != spec.frame_shape or not _as_it_comes(spec.world, spec.world_options):
         shape = "x".join(map(str, spec.frame_shape))
         raise TinyJEPAError(
             f"{exhibit.run} is of the world {spec.world} ({shape}, options {spec.world_options}), which the page "

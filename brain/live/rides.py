@@ -122,6 +122,7 @@ class WorldRide:
     def look_again(self) -> None:
         """The world is not where the planner's last action led: it plans anew, for the same goal."""
         assert self._pilot is not None
+        self.frame = self._world.frame()
         self._pilot.again(self.seed, self._world.state())
 
     def step(self, policy: str, held: frozenset[str]) -> np.ndarray | None:
@@ -136,7 +137,11 @@ class WorldRide:
         return step.action
 
     def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
-        """The ride is the policy of its own episode: the source of actions may change at every step."""
+        """The ride is the policy of its own episode: the source of actions may change at every step.
+
+        It looks for itself: an intervention may have led the world elsewhere since ``frame`` and ``state``.
+        """
+        frame, state = self.frame, self._world.state()
         if self._policy == KEYS:
             return keyed_action(self._world, self._keys)
         if self._policy == PLANNER and self._pilot is not None:

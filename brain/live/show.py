@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -55,7 +56,7 @@ class Show(threading.Thread):
         self._holding = threading.Lock()
         self._run = next(iter(runs))
         self._playing, self._speed, self._problem = True, 1.0, ""
-        self._scenes = 0
+        self._scenes, self._server = 0, secrets.token_hex(8)  # a page left open may find another server
 
     def ask(self, command: Command) -> None:
         """Queue a command; dropped where too many wait."""
@@ -202,6 +203,7 @@ class Show(threading.Thread):
 
     def _tell(self, fresh: bool = False) -> None:
         state = {
+            "server": self._server,
             "scene": self._scenes,
             "runs": [[key, self._label(loaded), loaded.spec.world] for key, loaded in self.runs.items()],
             "run": self._run,
@@ -223,7 +225,7 @@ class Show(threading.Thread):
 def _shares(value: Any) -> tuple[float, float]:
     """A point of the picture. Raises ``TinyJEPAError`` for anything else."""
     if isinstance(value, list) and len(value) == 2 and all(type(share) in (int, float) for share in value):
-        across, down = map(float, value)
+        across, down = value
         if 0 <= across <= 1 and 0 <= down <= 1:
-            return across, down
+            return float(across), float(down)
     raise TinyJEPAError("a goal is a point of the picture: two shares of its width and height, 0 to 1")

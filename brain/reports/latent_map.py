@@ -50,7 +50,7 @@ def draw_portrait(latents: np.ndarray, named: States, states: np.ndarray, seed: 
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             if row == 0:
-                axes.set_title(name)
+                axes.set_title(name, parse_math=False)
                 figure.colorbar(dots, ax=grid[:, column], orientation="horizontal", shrink=0.8, pad=0.02)
             if column == 0:
                 axes.set_ylabel(method)

@@ -65,6 +65,7 @@ _STYLE: dict[Any, Any] = {
     "grid.color": _LINE,
     "grid.linewidth": 0.6,
     "text.color": _INK,
+    "text.parse_math": False,  # the name of a state may hold a $
     "xtick.color": _LINE,
     "ytick.color": _LINE,
     "xtick.labelcolor": _INK,

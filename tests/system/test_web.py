@@ -311,6 +311,10 @@ def test_a_page_is_replaced_but_nothing_else(runs: tuple[Path, Path], web: Path,
     shutil.copytree(web, tmp_path / "page")
     assert run(cli, "brain", [*command, str(tmp_path / "page")]) == 0
     assert json.loads((tmp_path / "page/models/index.json").read_text()) == {"worlds": ["two-room"]}
+    (tmp_path / "page" / "CNAME").write_text("example.org")
+    assert run(cli, "brain", [*command, str(tmp_path / "page")]) == 2
+    assert (tmp_path / "page" / "CNAME").read_text() == "example.org"
+    (tmp_path / "page" / "CNAME").unlink()
     assert run(cli, "brain", [*command, str(tmp_path / "page"), "--run", str(runs[1])]) == 2
 
 

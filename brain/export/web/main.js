@@ -137,7 +137,19 @@ function setRunning(now) {
 
 async function show(name) {
   models[name] ??= await Model.load(`models/${name}`);
-  await busy;
+  await soon(() => swap(name));
+  await soon(draw);
+  const { facts } = play.model;
+  const error = await soon(() => play.model.check());
+  byId("facts").textContent =
+    `Recipe ${facts.recipe}: ${play.model.size} numbers a latent, ${facts.stack} frame(s) an observation. ` +
+    (error <= MARGIN ? `Same as in torch: the latents of this browser differ by ${error.toExponential(1)} at most.`
+      : `Beware: the latents of this browser differ from torch's by ${error.toPrecision(2)}.`) +
+    (facts.remembers ? " This predictor remembers; the page dreams step by step, without its memory." : "");
+}
+
+// One piece of work: nothing that was asked for meanwhile may find the new world before its first moment.
+async function swap(name) {
   plays[name] ??= new Play(new WORLDS[name](), models[name]);
   plays[name].planner ??= WORLDS[name].pointed ? new Planner(models[name], plays[name].world) : null;
   const fresh = plays[name].frames === undefined;
@@ -158,14 +170,7 @@ async function show(name) {
     : "This run has no decoder: all there is are the bars below.";
   byId("false-alarms").textContent = `${100 * facts.energy.false_alarm_target} %`;
   byId("dream-actions").textContent = world.drives ? " under the actions that are taken" : "";
-  if (fresh) await soon(() => play.begin());
-  await soon(draw);
-  const error = await soon(() => play.model.check());
-  byId("facts").textContent =
-    `Recipe ${facts.recipe}: ${play.model.size} numbers a latent, ${facts.stack} frame(s) an observation. ` +
-    (error <= MARGIN ? `Same as in torch: the latents of this browser differ by ${error.toExponential(1)} at most.`
-      : `Beware: the latents of this browser differ from torch's by ${error.toPrecision(2)}.`) +
-    (facts.remembers ? " This predictor remembers; the page dreams step by step, without its memory." : "");
+  if (fresh) await play.begin();
 }
 
 function wire(names) {

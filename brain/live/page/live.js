@@ -29,6 +29,7 @@ function connect() {
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
     wait = 500;
+    points = []; // the server sends those that it has
     link("live", "up");
   };
   socket.onmessage = ({ data }) => (typeof data === "string" ? hear(JSON.parse(data)) : see(data));
@@ -69,7 +70,7 @@ function hear(news) {
   }
   const before = state;
   state = news;
-  if (!before || before.scene !== state.scene) {
+  if (!before || before.server !== state.server || before.scene !== state.scene) {
     points = [];
     view = plan = null;
     held.clear();

@@ -15,7 +15,7 @@ from brain.cli import cli
 from brain.export import graphs
 from brain.export.graphs import describe, write_graphs
 from brain.models.decoders.trained import make_decoder
-from brain.models.world_model import WorldModel
+from brain.models.world_model import EnergyKind, WorldModel
 from brain.parts import DECODERS, ENCODERS, OBJECTIVES, PREDICTORS
 from brain.runs import checkpoint
 from brain.runs.folder import Run
@@ -105,18 +105,51 @@ def test_a_graph_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "encoder.onnx").read_bytes() == before and not list(tmp_path.glob("*.partial"))
 
 
-def test_the_threshold_is_the_judges() -> None:
+def judged_as(form: EnergyKind) -> Judgement:
     judgement = {
         "energy": {
-            "form": "plain",
+            "form": form,
             "false_alarm_target": 0.02,
             "kinds": {},
             "validation": {"plain": {"thresholds": {"1": 0.5, "4": 0.9}}, "scaled": {"thresholds": {"1": 7.0}}},
         }
     }
-    facts = describe(make_model(dot_spec()), Judgement.model_validate(judgement))
+    return Judgement.model_validate(judgement)
+
+
+def test_the_threshold_is_the_judges() -> None:
+    facts = describe(make_model(dot_spec()), judged_as("plain"))
     assert facts["energy"] == {"form": "plain", "threshold": 0.5, "false_alarm_target": 0.02}
     assert (facts["world"], facts["stack"], facts["stride"], facts["action_dim"]) == ("dots", 2, 4, 2)
+
+
+@pytest.mark.parametrize("form", ["plain", "scaled"])
+@pytest.mark.parametrize("name, worst", [("car-racing", 0), ("two-room-grid", 3), ("car-racing-grid-vector", 0)])
+def test_the_energy_of_every_kind_of_latent(name: str, worst: int, form: EnergyKind, tmp_path: Path) -> None:
+    """Encoder, predictor and energy, one after the other, give what the model gives."""
+    recipe = recipes.load(name, ["energy.worst=" + str(worst)] if worst else [])
+    spec = StoreSpec(world="made-up", frame_shape=(64, 64, 3), action_dim=2, control_rate=10.0, state_names=("x", "y"))
+    torch.manual_seed(0)
+    model = WorldModel(recipe, spec).eval()
+    if model.dynamics.calibration is not None:
+        model.dynamics.calibration.median.normal_()
+        model.dynamics.calibration.cells.uniform_(0.5, 2.0)
+    facts = write_graphs(tmp_path, model, None, judged_as(form))
+    assert facts["files"]["energy"] == "energy.onnx"
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, 5, recipe.observation.stack, 64, 64, 3), np.uint8)
+    action = rng.normal(size=(5, model.action_dim)).astype(np.float32)
+    run_graph = {stem: onnxruntime.InferenceSession(tmp_path / f"{stem}.onnx") for stem in facts["files"]}
+    now, after = (run_graph["encoder"].run(None, {"frames": shown})[0] for shown in frames)
+    mean, log_variance = run_graph["predictor"].run(None, {"z": now, "action": action})
+    given = {"mean": mean, "next": after} | ({"log_variance": log_variance} if form == "scaled" else {})
+    energy = run_graph["energy"].run(None, given)[0]
+    z, then = (model.encode(torch.from_numpy(shown))[:, 0] for shown in frames)
+    with torch.no_grad():
+        expected = model.energy(z, torch.from_numpy(action), then, form)
+    np.testing.assert_allclose(energy, expected.numpy(), rtol=2e-3, atol=2e-4)
+    write_graphs(tmp_path, model, None, None)
+    assert not (tmp_path / "energy.onnx").exists()
 
 
 def write_run(folder: Path, store: Path) -> Path:

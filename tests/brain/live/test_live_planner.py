@@ -135,6 +135,32 @@ def test_the_goal_stays_where_it_is_after_a_teleport(learned: Loaded) -> None:
     scene.close()
 
 
+def test_after_a_violation_that_leads_elsewhere_it_sees_where_it_is(learned: Loaded) -> None:
+    scene = Scene(learned, seed=3)
+    scene.choose_policy(PLANNER)
+    for _ in range(2):
+        scene.advance()
+    shown: list[bool] = []
+    act = scene.pilot.act
+
+    def watched(frame: np.ndarray, state: np.ndarray) -> object:
+        shown.append(np.array_equal(frame, scene.world.frame()) and np.array_equal(state, scene.world.state()))
+        return act(frame, state)
+
+    scene.pilot.act = watched
+    before = scene.world.state()[2:]
+    assert scene.play("through-the-wall")
+    while scene.advance().intervention is None:
+        assert scene.number < 100
+    acted = len(shown)
+    while len(shown) < acted + 3:
+        assert scene.number < 200
+        scene.advance()
+    assert not np.array_equal(scene.world.state()[2:], before), "the violation has rooms of its own"
+    assert all(shown)
+    scene.close()
+
+
 def test_places_are_read_off_latents() -> None:
     """On true states, whose places are known."""
     world = make_world("two-room")

@@ -117,7 +117,7 @@ def test_viewers_command_and_one_that_stalls_costs_nothing(loaded: Loaded) -> No
                 ("speed", 99), ("speed", []), ("dream", "x"), ("dream", True), ("run", "../x"), ("run", []),
                 ("intervention", {}), ("policy", "x"), ("policy", None), ("intervention", "rm"), ("policy", "planner"),
                 ("goal", [0.5, 0.5]), ("goal", [0.5]), ("goal", [2, 0]), ("goal", ["x", 0]), ("goal", None),
-                ("goal", [True, 0]), ("goal", [float("nan"), 0]),
+                ("goal", [True, 0]), ("goal", [float("nan"), 0]), ("goal", [10**400, 0]),
             ):  # fmt: skip
                 wrong = {"do": what, "value": value}
                 await viewer.send_json(wrong)
