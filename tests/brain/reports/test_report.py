@@ -7,11 +7,12 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from brain import recipes
 from brain.cli import cli
-from brain.reports.figures import curves
+from brain.reports.figures import curves, plane
 from brain.reports.report import changed, collapse, commands
 from brain.runs.figures import read_run
 from brain.runs.folder import Run
@@ -145,3 +146,10 @@ def test_a_model_of_coordinates_shows_no_pictures(
         error = capsys.readouterr().err
         assert "coordinates" in error and error.count("\n") == 1
     assert not (folder / "onnx").exists() and not (tmp_path / "live.mp4").exists()
+
+
+def test_a_state_may_be_called_anything() -> None:
+    """Matplotlib would read what stands between dollars as a formula, and fail."""
+    rng = np.random.default_rng(0)
+    drawn = plane(rng.normal(size=(40, 2)), rng.normal(size=40), r"a$\bad$", [0.5, 0.3])
+    assert drawn.startswith("<svg")
