@@ -20,6 +20,8 @@ from brain.runs.folder import Run
 from shared.store.schema import StoreSpec
 
 EnergyKind = Literal["plain", "scaled"]
+REACH = 3.0
+"""Standard deviations about the mean action at which the data are taken to end, where their range was not kept."""
 
 
 def make_encoder(recipe: Recipe, frame_shape: tuple[int, int, int]) -> Encoder:
@@ -43,8 +45,9 @@ class Dynamics(nn.Module):
     either below. ``worst`` of a grid's cells make its energy, 0 = all; a grid with a vector has two energies, which
     ``calibration`` brings to one scale.
 
-    ``data_action_mean`` and ``data_action_std`` are of the training actions, for planners. A predictor that goes on
-    from stage 1 keeps the raw scale that it was trained with there, so only elsewhere they standardise actions, too.
+    Mean, standard deviation, least and largest of the training actions (``data_action_mean``, ...) are for planners. A
+    predictor that goes on from stage 1 keeps the raw scale that it was trained with there; elsewhere the first two
+    standardise actions, too.
     """
 
     def __init__(self, predictor: Predictor, worst: int = 0) -> None:
@@ -60,16 +63,22 @@ class Dynamics(nn.Module):
         self.action_std: Tensor
         self.data_action_mean: Tensor
         self.data_action_std: Tensor
+        self.data_action_low: Tensor
+        self.data_action_high: Tensor
         chunk = (predictor.action_dim,)
         sizes = {"latent": space.shape if space.registers else (space.dim,), "action": chunk, "data_action": chunk}
         for name, size in sizes.items():
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
+        self.register_buffer("data_action_low", torch.full(chunk, -REACH))
+        self.register_buffer("data_action_high", torch.full(chunk, REACH))
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        for name in ("action_mean", "action_std"):  # files of earlier versions have no others
-            if f"{prefix}{name}" in state_dict:
-                state_dict.setdefault(f"{prefix}data_{name}", state_dict[f"{prefix}{name}"])
+        mean, std = (state_dict.get(f"{prefix}action_{name}") for name in ("mean", "std"))
+        if mean is not None and std is not None:  # files of earlier versions have no others
+            found = {"mean": mean, "std": std, "low": mean - REACH * std, "high": mean + REACH * std}
+            for name, value in found.items():
+                state_dict.setdefault(f"{prefix}data_action_{name}", value)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def standardise(self, z: Tensor) -> Tensor:

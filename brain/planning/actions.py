@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -149,19 +149,26 @@ def coloured(noise: Tensor, colour: float) -> Tensor:
     return torch.fft.irfft(spectrum * scale[None, :, None], n=length, dim=1)
 
 
+class Typical(NamedTuple):
+    """Actions of a store, float32 (A,) each."""
+
+    mean: Tensor
+    std: Tensor
+    low: Tensor
+    high: Tensor
+
+
 class ActionSpace:
     """An action space as planners see it: proposals over plans, and a relaxation with gradients.
 
-    ``typical``: mean and standard deviation (A,) of the actions that the model was trained with. They are where a
-    search in a Box begins, and ``REACH`` standard deviations about the mean are where it ends: beyond them the model
-    has seen nothing.
+    ``typical``: of the actions that the model was trained with. Their mean and deviation are where a search in a Box
+    begins, and their range is where it ends: beyond it the model has seen nothing.
     """
 
-    REACH = 3.0
     LONGEST = 1.6
 
     def __init__(
-        self, space: gym.Space[Any], typical: tuple[Tensor, Tensor] | None = None, device: str | torch.device = "cpu"
+        self, space: gym.Space[Any], typical: Typical | None = None, device: str | torch.device = "cpu"
     ) -> None:
         """Raises ``TinyJEPAError`` for a space without actions, or one that is not stored."""
         self.dim = action_dim(space)
@@ -183,9 +190,8 @@ class ActionSpace:
         self.mean = torch.where(bounded, (self.low + self.high) / 2, self.low.clamp(-1, 1) * 0)
         self.std = torch.where(bounded, (self.high - self.low) / 4, torch.ones_like(self.low))
         if typical is not None:
-            self.mean, self.std = (part.to(self.low) for part in typical)
-            self.low = torch.maximum(self.low, self.mean - self.REACH * self.std)
-            self.high = torch.minimum(self.high, self.mean + self.REACH * self.std)
+            self.mean, self.std, least, most = (part.to(self.low) for part in typical)
+            self.low, self.high = torch.maximum(self.low, least), torch.minimum(self.high, most)
         self.mean = torch.minimum(torch.maximum(self.mean, self.low), self.high)
 
     def proposal(self, length: int) -> Proposal:

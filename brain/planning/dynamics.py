@@ -11,6 +11,7 @@ from torch import Tensor
 from brain.data.state_mode import Scale, StateSpec
 from brain.data.states import States
 from brain.models.world_model import WorldModel
+from brain.planning.actions import ActionSpace, Typical
 from shared.errors import TinyJEPAError
 from shared.worlds.base import World
 from shared.worlds.tasks import steps_states
@@ -50,11 +51,14 @@ class Imagined:
         self._scale = scale
 
     @property
-    def typical(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (A,) of the actions that the model was trained with."""
-        found = (self.model.dynamics.data_action_mean, self.model.dynamics.data_action_std)
-        mean, std = (part.unflatten(0, (self.stride, -1)).mean(0) for part in found)
-        return mean, std
+    def typical(self) -> Typical:
+        """Of the actions that the model was trained with."""
+        found = self.model.dynamics
+        mean, std, low, high = (
+            part.unflatten(0, (self.stride, -1))
+            for part in (found.data_action_mean, found.data_action_std, found.data_action_low, found.data_action_high)
+        )
+        return Typical(mean.mean(0), std.mean(0), low.amin(0), high.amax(0))
 
     def observe(self, frames: np.ndarray, states: np.ndarray) -> Tensor:
         seen = torch.from_numpy(np.ascontiguousarray(frames))
@@ -144,8 +148,6 @@ class Copies:
         return torch.from_numpy(np.concatenate([[0.0, 0.0], present]))[None]
 
     def rollout(self, z: Tensor, chunks: Tensor) -> Tensor:
-        from brain.planning.actions import ActionSpace
-
         space = ActionSpace(self._world.action_space)
         paths = []
         for plan in chunks.unflatten(2, (self.stride, -1)).cpu().numpy():

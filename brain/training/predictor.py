@@ -117,11 +117,13 @@ def fit_dynamics(
 
 
 def fit_actions(dynamics: Dynamics, table: LatentWindows) -> None:
-    """Keep mean and standard deviation of the table's action chunks, per dimension."""
+    """Keep mean, standard deviation and range of the table's action chunks, per dimension."""
     chunks = table.chunks(table.starts(1), 1)[:, 0]
     if chunks.shape[1]:  # otherwise a world without actions
         dynamics.data_action_mean.copy_(chunks.mean(0))
         dynamics.data_action_std.copy_(chunks.std(0, correction=0).clamp_min(1e-4))
+        dynamics.data_action_low.copy_(chunks.amin(0))
+        dynamics.data_action_high.copy_(chunks.amax(0))
 
 
 def fit_scale(dynamics: Dynamics, table: LatentWindows) -> None:

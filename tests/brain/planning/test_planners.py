@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from brain.parts import COSTS, PLANNERS
-from brain.planning.actions import ActionSpace, Categorical, Gaussian, coloured, shift
+from brain.planning.actions import ActionSpace, Categorical, Gaussian, Typical, coloured, shift
 from brain.planning.costs.base import Goal, WeightedSum
 from brain.planning.dynamics import Counted, Imagined
 from brain.planning.learned import Head
@@ -230,7 +230,8 @@ def test_a_tree_does_not_imagine_again_what_did_not_come_true(tmp_path: Path) ->
 
 def test_typical_actions_narrow_a_box() -> None:
     box = gym.spaces.Box(-10, 10, (2,), np.float32)
-    space = ActionSpace(box, (torch.tensor([1.0, 0.0]), torch.tensor([0.5, 20.0])))
+    least, most = torch.tensor([-0.5, -40.0]), torch.tensor([2.5, 60.0])
+    space = ActionSpace(box, Typical(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 20.0]), least, most))
     assert torch.equal(space.low, torch.tensor([-0.5, -10.0])) and torch.equal(space.high, torch.tensor([2.5, 10.0]))
     proposal = space.proposal(3)
     assert isinstance(proposal, Gaussian) and torch.equal(proposal.mean, torch.tensor([[1.0, 0.0]] * 3))

@@ -116,7 +116,9 @@ def test_the_actions_of_the_data_are_kept_whether_or_not_they_are_standardised(n
     windows.actions[:] = 0.3 + 0.2 * windows.actions
     fit_actions(model.dynamics, windows)
     assert torch.equal(model.dynamics.action_std, torch.ones(model.action_dim))
-    mean, std = Imagined(model).typical
+    mean, std, low, high = Imagined(model).typical
+    taken = windows.chunks(windows.starts(1), 1).reshape(-1, 2)
+    assert torch.equal(low, taken.amin(0)) and torch.equal(high, taken.amax(0)) and (low < mean).all()
     assert torch.allclose(mean, torch.full((2,), 0.3), atol=0.05) and torch.allclose(
         std, torch.full((2,), 0.2), atol=0.03
     )
@@ -131,5 +133,6 @@ def test_weights_of_earlier_versions_have_the_statistics_that_they_standardise_w
     other = model_of("car-racing")
     other.dynamics.load_state_dict(kept)
     assert torch.equal(other.dynamics.data_action_std, torch.full((model.action_dim,), 0.5))
+    assert torch.equal(other.dynamics.data_action_high, torch.full((model.action_dim,), 1.5))
     with pytest.raises(RuntimeError, match="action_mean"):
         other.dynamics.load_state_dict({name: value for name, value in kept.items() if name != "action_mean"})
