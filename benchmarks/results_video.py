@@ -13,7 +13,6 @@ about 1: a small first figure is temporal collapse).
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -24,6 +23,7 @@ from brain.models.world_model import WorldModel
 from brain.objectives.collapse import temporal_std
 from brain.runs.figures import judged
 from brain.runs.judgement import Judgement
+from brain.runs.settings import keep_or_refuse
 from shared.store.reader import Store
 
 WORLD = "car-racing"
@@ -95,16 +95,6 @@ def baselines(runs: Path, recipes: list[str], seed: int) -> dict[str, Figures]:
     return table | {"pixels": scores(found, "pixel", ""), "true state": scores(found, "state-oracle", "")}
 
 
-def begin(options: argparse.Namespace) -> None:
-    """Refuse to mix runs of another budget, or of other episodes, into the folder."""
-    file = options.runs / "options.json"
-    facts = {key: getattr(options, key) for key in ("budget", "predictor_steps", "episodes")}
-    if file.exists() and (before := json.loads(file.read_text())) != facts:
-        raise SystemExit(f"{options.runs} holds runs of {before}: give the same again, or other --runs and --data")
-    options.runs.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(facts) + "\n")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
@@ -116,7 +106,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/results-video"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    begin(options)
+    facts = {key: getattr(options, key) for key in ("budget", "predictor_steps", "episodes")}
+    keep_or_refuse(options.runs, str(options.data), facts, begun=options.runs.exists())
     seeds, names = [int(seed) for seed in options.seeds.split(",")], options.recipes.split(",")
     stores = {seed: collect(options.data / f"train-{seed}", WORLD, seed, options.episodes) for seed in seeds}
 

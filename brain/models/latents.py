@@ -144,7 +144,7 @@ class LatentWindows:
         return self.z[self.place[rows]], self.chunks(starts, steps)
 
     def chunks(self, starts: Tensor, steps: int) -> Tensor:
-        """The action chunks alone."""
+        """Action chunks (B, steps, stride * A) from ``starts``, int64 (B,), on."""
         taken = starts[:, None] + torch.arange(steps * self.stride, device=self.z.device)
         return self.actions[taken].reshape(len(starts), steps, self.stride * self.actions.shape[1])
 

@@ -1,7 +1,8 @@
 """World models that were not trained, to plan with in place of the run's: what its encoder is worth.
 
-Each has a predictor of its own, fitted to its latents as stage 2 fits the recipe's: as many steps, and also from
-forecasts.
+Each has a predictor of its own, fitted to its latents as stage 2 fits the recipe's, also from forecasts, for the
+recipe's steps of stage 2. A run that was trained for other ``--steps``, or whose predictor was trained in stage 1 too,
+has had more or fewer.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from torch import Tensor
 from brain.data.observations import stacked
 from brain.data.sampling import choose, dense
 from brain.data.windows import Timing
-from brain.evaluation.baselines import fit, pca_width, principal_components, random_encoder
+from brain.evaluation.baselines import STEPS, fit, pca_width, principal_components, random_encoder
 from brain.evaluation.samples import BASELINE_OBSERVATIONS
 from brain.models.encoders.base import Encoder, Frames
 from brain.models.latents import LatentTable, embed, encoder_of, sample_observations
 from brain.models.space import LatentSpace
 from brain.models.world_model import WorldModel
+from brain.recipes.schema import Recipe
 from brain.training.predictor import Told
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
@@ -48,6 +50,12 @@ class Components(Encoder):
         return (observation.flatten(1) - self.mean) @ self.components.T
 
 
+def effort(recipe: Recipe) -> dict[str, int]:
+    """How much a baseline's predictor is fitted: ``latents`` at most, and ``steps``."""
+    section = recipe.prediction
+    return {"latents": min(section.max_latents, LATENTS), "steps": max(section.steps, STEPS)}
+
+
 def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int, quiet: bool = True) -> WorldModel:
     """A world model like ``model``, on ``store``'s training episodes: its encoder before training, with statistics of
     real observations, or ``pca`` of as many components as the vector has numbers.
@@ -56,7 +64,7 @@ def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int, q
     """
     recipe, timing = model.recipe, Timing.of(model.recipe.observation)
     rng = np.random.default_rng(seed)
-    refs = choose(store.split("train"), timing, min(recipe.prediction.max_latents, LATENTS))
+    refs = choose(store.split("train"), timing, effort(recipe)["latents"])
     if not refs:
         raise TinyJEPAError(f"{store.path}: no training episode holds a model step: collect longer ones")
     table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
@@ -70,6 +78,6 @@ def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int, q
     embed(store, table, {kind: encoder_of(WorldModel(recipe, store.spec, encoder, model.dynamics))})
     fitted = fit(
         table, table.latents[kind], recipe, seed, model.device, encoder.space,
-        steps=recipe.prediction.steps, pushforward=True, tell=Told(f"fitting a predictor to {kind}", quiet),
+        steps=effort(recipe)["steps"], pushforward=True, tell=Told(f"fitting a predictor to {kind}", quiet),
     )  # fmt: skip
     return WorldModel(recipe, store.spec, encoder, fitted.dynamics).to(model.device).eval()

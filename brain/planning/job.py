@@ -18,7 +18,7 @@ from brain.models.world_model import WorldModel
 from brain.parts import PLANNERS
 from brain.planning import outcome
 from brain.planning.actions import ActionSpace
-from brain.planning.baselines import BASELINES, baseline_model
+from brain.planning.baselines import BASELINES, baseline_model, effort
 from brain.planning.costs.base import CostOptions, Setting, WeightedSum
 from brain.planning.dynamics import Copies, Counted, Dynamics, Imagined, ImaginedVector, true_dynamics
 from brain.planning.evaluation import Evaluation, Played, impossible_plans, light
@@ -146,6 +146,7 @@ class Job:
         and world. Without ``heads``, as long as what it has learned for planning may be fitted anew."""
         baseline = f"-{self.choices.dynamics}" if self.choices.dynamics in BASELINES else ""
         kinds = [kind for kind in sorted(self.setting.fitted_to) if heads and kind != "states"]
+        fitted = [self.store.address, self.store.rows, effort(self.model.recipe)] if baseline and self.store else []
         names = ["encoder", "predictor", *(f"planning-{kind}{baseline}" for kind in kinds)]
         files = [path for name in names if (path := self.run / f"{name}.safetensors").exists()]
         said = {
@@ -153,7 +154,7 @@ class Job:
             "planner": self.planner_options.model_dump(mode="json"),
             "costs": [options.model_dump(mode="json") for options in self.cost_options],
             "dynamics": self.choices.dynamics,
-            "fitted": [self.store.address, self.store.rows] if baseline and self.store else [],
+            "fitted": fitted,
             "seed": self.choices.seed,
             "world": [self.model.spec.world, self.options],
             "weights": [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files],

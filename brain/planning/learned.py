@@ -26,6 +26,7 @@ from brain.models.latents import LatentTable, embed, encoder_of
 from brain.models.layers.mlp import mlp
 from brain.models.world_model import WorldModel
 from brain.planning.actions import ActionSpace
+from brain.planning.baselines import effort
 from brain.planning.costs.base import Setting
 from brain.planning.dynamics import Counted, Imagined
 from brain.recipes.schema import PartOptions
@@ -197,7 +198,8 @@ class Part:
         self._setting, self._kind, self._baseline = setting, kind, bool(suffix)
         self._facts: dict[str, Any] = {"latent_shape": list(imagined.latent_shape), **choices}
         if suffix:
-            self._facts["seed"] = setting.seed  # a baseline's latents come from the seed and the store
+            self._facts["seed"] = setting.seed  # a baseline's latents come from the seed, the store and its fit
+            self._facts["effort"] = effort(imagined.model.recipe)
         self._source = {} if store is None else {"store": str(store.address), "rows": store.rows}
 
     @property

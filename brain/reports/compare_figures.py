@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from brain.reports.figures import number, title
-from brain.reports.style import COLOURS, Margins, panel, style, svg
+from brain.reports.style import COLOURS, Margins, panel, plain_ticks, style, svg
 from brain.runs.judgement import RolloutFigures
 
 TURN = ("model", "impossible", "state-oracle", "no-predictor", "random-encoder", "pixel", "neutral")
@@ -61,5 +61,6 @@ def curves(names: Sequence[str], lines: Mapping[str, tuple[Sequence[float], Sequ
             axes.plot(*lines[name], color=colour, linewidth=1.4)
         if values and min(values) > 0 and max(values) > 30 * min(values):
             axes.set_yscale("log")
+            plain_ticks(axes.yaxis)
         axes.set(xlabel="optimiser step")
         return svg(figure)

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from brain.evaluation.energies import Pairs
 from brain.evaluation.negatives import HARD, KINDS, SHIFTS
 from brain.evaluation.timeline import Timeline
-from brain.reports.style import COLOURS, LABELS, Margins, legend_above, panel, round_ticks, style, svg
+from brain.reports.style import COLOURS, LABELS, Margins, legend_above, panel, plain_ticks, round_ticks, style, svg
 from brain.runs.judgement import BASELINES, UPPER_BOUND, KindFigures, RolloutFigures
 from shared.video import as_rgb
 
@@ -247,6 +247,7 @@ def curves(steps: Sequence[float], lines: Mapping[str, Sequence[float]], log: bo
         finite = [value for values in lines.values() for value in values if np.isfinite(value)]
         if log and all(value > 0 for value in finite):
             axes.set_yscale("log")
+            plain_ticks(axes.yaxis)
         elif not log:
             axes.set_ylim(0, 1.06 * max([*finite, limit or 0.0]) or 1.0)
         axes.set(xlabel="optimiser step")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from brain.reports.figures import number, title
-from brain.reports.style import COLOURS, LABELS, Margins, legend_above, panel, style, svg
+from brain.reports.style import COLOURS, LABELS, Margins, legend_above, panel, plain_ticks, style, svg
 from brain.runs.figures import DreamFigures, StateScore
 from brain.runs.judgement import KindFigures
 
@@ -60,6 +60,7 @@ def dream(found: DreamFigures) -> str:
             seconds = np.arange(1, len(values) + 1) * found.seconds_per_step
             axes.plot(seconds, values, "o-", color=COLOURS[colour], label=name, markersize=3)
         axes.set(xlabel="seconds after the last frame seen", ylabel="mean squared pixel error", yscale="log")
+        plain_ticks(axes.yaxis)
         legend_above(figure, axes)
         return svg(figure)
 

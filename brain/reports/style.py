@@ -15,7 +15,9 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogFormatter
 
 COLOURS = {
     "model": "#2f7fd1",
@@ -85,6 +87,12 @@ def style() -> Iterator[None]:
     """Context manager: the report's look for figures made inside."""
     with matplotlib.rc_context(_STYLE):
         yield
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Numbers at the ticks of a logarithmic axis, not the formulas that it has by itself."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 
 
 @dataclass(frozen=True)

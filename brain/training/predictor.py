@@ -73,7 +73,6 @@ def train_predictor(
     table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents, tell)
     if section.start == "joint":
         checkpoint.restore(run.encoder, model.dynamics.predictor, checkpoint.load(run.encoder)[0], "predictor")
-        fit_actions(model.dynamics, table)
     else:
         fit_scale(model.dynamics, table)
     step_of = DynamicsStep(model.dynamics, table, section, seed, graphs=graphs)
@@ -88,6 +87,7 @@ def train_predictor(
             if loop.due:
                 loop.log(**terms)
         fit_calibration(model.dynamics, table, seed)
+    fit_actions(model.dynamics, table)  # now, since a checkpoint of an earlier version does not have them
     if distributed.first():
         checkpoint.save(run.predictor, checkpoint.state(model=model.dynamics), loop.facts())
         run.checkpoint("predictor").unlink(missing_ok=True)
@@ -104,8 +104,8 @@ def fit_dynamics(
 ) -> None:
     """The same fit without a run folder, for baselines and upper bounds. Trains ``dynamics`` in place.
 
-    ``tell`` hears after each step which share is done. Steps are plain ones: where CUDA graphs do not work,
-    ``--no-cuda-graphs`` has nothing more to say to the judge.
+    ``tell`` hears after each step which share is done. Steps are plain ones, not replayed as a CUDA graph: there are
+    few, and the judge and the planner have no option that turns graphs off.
     """
     fit_scale(dynamics, table)
     step_of = DynamicsStep(dynamics, table, section, seed, graphs=False)
@@ -119,7 +119,7 @@ def fit_dynamics(
 def fit_actions(dynamics: Dynamics, table: LatentWindows) -> None:
     """Keep mean, standard deviation and range of the table's action chunks, per dimension."""
     chunks = table.chunks(table.starts(1), 1)[:, 0]
-    if chunks.shape[1]:  # otherwise a world without actions
+    if chunks.numel():  # otherwise a world without actions, or no transition, which is refused elsewhere
         dynamics.data_action_mean.copy_(chunks.mean(0))
         dynamics.data_action_std.copy_(chunks.std(0, correction=0).clamp_min(1e-4))
         dynamics.data_action_low.copy_(chunks.amin(0))

@@ -109,7 +109,7 @@ def test_embedding_energies_rollouts_and_decoders_stay_on_the_device(name: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_step_computes_copies_nothing_to_the_device(name: str) -> None:
+def test_encoding_and_rollouts_copy_nothing_to_the_device(name: str) -> None:
     """A copy of plain memory waits for the GPU, and ends the recording of a CUDA graph."""
     recipe = small(name)
     with stand_in():

@@ -34,9 +34,14 @@ def doctor(program: str, *arguments: str, **environment: str) -> tuple[int, dict
     return done.returncode, {finding["check"]: finding for finding in seen}, done.stderr
 
 
-def test_a_device_that_this_torch_has_no_kernels_for_is_a_finding() -> None:
-    found = bfloat16(torch.device("mps"))
-    assert found.verdict == "bad" and "mps" in found.found and "deploy/README.md" in found.advice
+def test_a_device_that_this_torch_has_no_kernels_for_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*shape: int, **given: Any) -> torch.Tensor:
+        raise RuntimeError("HIP error: invalid device function\nmore lines")
+
+    monkeypatch.setattr(torch, "randn", refuse)
+    found = bfloat16(torch.device("cpu"))
+    assert found.verdict == "bad" and found.found == "cpu: HIP error: invalid device function"
+    assert "deploy/README.md" in found.advice
 
 
 def test_a_good_directory_is_fit_and_left_as_it_was(tmp_path: Path) -> None:

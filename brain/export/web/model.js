@@ -32,6 +32,7 @@ export class Model {
     const facts = await readJson(`${folder}/model.json`);
     const sessions = {};
     for (const [name, file] of Object.entries(facts.files)) {
+      if (name === "energy") continue; // the page computes its own
       const answer = await fetch(`${folder}/${file}`);
       if (!answer.ok) throw new Error(`${folder}/${file}: the server says ${answer.status}`);
       sessions[name] = await ort.InferenceSession.create(await answer.arrayBuffer());

@@ -30,6 +30,7 @@ function connect() {
   socket.onopen = () => {
     wait = 500;
     points = []; // the server sends those that it has
+    view = null;
     link("live", "up");
   };
   socket.onmessage = ({ data }) => (typeof data === "string" ? hear(JSON.parse(data)) : see(data));

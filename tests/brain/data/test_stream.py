@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from brain.data.loader import Stream
-from brain.data.pool import Pool
 from brain.data.windows import Batch
 from shared.errors import TinyJEPAError
 from shared.store.dataset import create_store
@@ -170,14 +169,14 @@ def test_a_stream_goes_on_from_its_state(numbered: Path, memory: int) -> None:
 
 
 def test_a_closed_stream_holds_no_frames(numbered: Path) -> None:
-    before = {id(thing) for thing in gc.get_objects() if isinstance(thing, Pool)}
     source = stream(numbered, memory=SMALL)
     source.batch(0)
-    held = [weakref.ref(thing) for thing in gc.get_objects() if isinstance(thing, Pool) and id(thing) not in before]
-    assert held
+    held = [weakref.ref(future.result().frames) for future in [*source._pools.values()]]
+    assert held and all(frames() is not None for frames in held)
     source.close()
     gc.collect()
-    assert not any(pool() for pool in held) and source.end is None
+    assert not any(frames() is not None for frames in held)
+    assert source.damaged == {} and source.windows > 0, "what it says of itself stays"
 
 
 def test_blocks_take_turns(numbered: Path) -> None:

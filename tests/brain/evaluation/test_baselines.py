@@ -20,7 +20,7 @@ ROWS = 400
 @pytest.mark.parametrize("pushforward", [False, True])
 def test_the_upper_bound_learns_a_rotation(name: str, pushforward: bool) -> None:
     """The state turns by half a radian in every model step, whatever is done."""
-    given = ["prediction.learning_rate=1e-6", "prediction.batch=2", "prediction.steps=1"]
+    given = ["prediction.pushforward=4", "prediction.learning_rate=1e-6", "prediction.batch=2", "prediction.steps=1"]
     recipe = recipes.load(name, given)
     assert recipe.prediction.steps < STEPS
     timing = Timing.of(recipe.observation)

@@ -153,3 +153,11 @@ def test_a_state_may_be_called_anything() -> None:
     rng = np.random.default_rng(0)
     drawn = plane(rng.normal(size=(40, 2)), rng.normal(size=40), r"a$\bad$", [0.5, 0.3])
     assert drawn.startswith("<svg")
+
+
+@pytest.mark.parametrize("lines", [[100.0, 1.0, 0.01], [0.03, 0.031]])
+def test_a_logarithmic_axis_has_numbers(lines: list[float]) -> None:
+    drawn = curves([*range(len(lines))], {"loss": lines}, True, None)
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert "mathdefault" not in drawn
+    assert "0.01" in labels or len(lines) == 2
