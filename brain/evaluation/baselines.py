@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from sklearn import decomposition
 
 STEPS = 300
-"""Optimiser steps of a baseline's predictor in the judge."""
+"""Optimiser steps of a baseline's predictor in the judge. In two rooms many more make an untrained encoder level with
+the model on violations (``docs/results/violations.md``)."""
 ORACLE_STEPS = 1000
 """Of the upper bound's."""
 RATE = 1e-3
@@ -141,9 +142,9 @@ def fit(
     """The recipe's predictor and variance head on raw ``latents`` (M, *shape) of a table's observations.
 
     ``space`` is theirs; by default they are vectors, which the default predictor takes where the recipe's takes grids.
-    The fit of stage 2 for ``steps`` steps with at least ``BATCH`` windows and a peak rate of ``RATE``, so that no
-    recipe's settings make a baseline weak; with ``pushforward`` as the recipe has it, where the table's episodes are
-    long enough, else from true latents alone. ``tell`` hears after each step which share is done.
+    The fit of stage 2 for ``steps`` steps, with at least ``BATCH`` windows and a peak rate of ``RATE``, whatever the
+    recipe has; with ``pushforward`` as the recipe has it, where the table's episodes are long enough, else from true
+    latents alone. ``tell`` hears after each step which share is done.
     """
     windows = table.windows(latents, device)
     space = space or LatentSpace(latents.shape[1])
