@@ -14,6 +14,7 @@ from shared.errors import MissingStoreError, TinyJEPAError
 if TYPE_CHECKING:
     from brain.recipes.schema import Recipe
     from brain.runs.folder import Run
+    from brain.training.taken import Untrained
     from shared.store.reader import Store
 
 EXPERIMENT, TRAINING = "Experiment", "Training"
@@ -102,6 +103,13 @@ def chosen_run(run: Path | None, name: str | None) -> Path:
     if run is not None and name is not None:
         raise TinyJEPAError("--run and --pretrained exclude each other: give one")
     return chosen_runs([run] if run is not None else [], [name] if name is not None else [])[0]
+
+
+def chosen_encoders(given: Sequence[Path]) -> list[Path | Untrained]:
+    """What ``--encoder`` names: run folders, as ``chosen_runs`` resolves them, or ``untrained``."""
+    from brain.training.taken import UNTRAINED
+
+    return [UNTRAINED if str(run) == UNTRAINED else chosen_runs([run], [], writing=False)[0] for run in given]
 
 
 def with_encoder(encoder: Path, recipe: str | None, store: str | None) -> tuple[str, str | None]:

@@ -14,7 +14,7 @@ from brain.commands.common import (
     Clock,
     RecipeName,
     check_effort,
-    chosen_runs,
+    chosen_encoders,
     default_recipe,
     need_torch,
     store_of,
@@ -58,7 +58,8 @@ def command(
             "--encoder",
             metavar="RUN",
             rich_help_panel=EXPERIMENT,
-            help="Take over the encoder of this run and train only predictors; repeated, one for each seed.",
+            help="Take over the encoder of this run and train only predictors; repeated, one for each seed; "
+            "untrained = leave the recipe's as it is initialised.",
         ),
     ] = None,
     budget: Annotated[
@@ -112,12 +113,12 @@ def command(
         raise TinyJEPAError(f"--seeds {seeds}: write whole numbers, for example --seeds 0,1,2")
     chosen_seeds = list(dict.fromkeys(map(int, numbers)))
     need_torch()
-    taken = chosen_runs(encoders, [], writing=False) if encoders else []
+    taken = chosen_encoders(encoders or [])
     if len(taken) > 1 and len(taken) != len(chosen_seeds):
         raise TinyJEPAError(
             f"{len(taken)} --encoder for {len(chosen_seeds)} seeds: give one for all, or one for each seed"
         )
-    if taken:
+    if taken and isinstance(taken[0], Path):
         recipe, store = with_encoder(taken[0], recipe, store)
     recipe = recipe or default_recipe(store)
     base = recipes.load(recipe)

@@ -15,7 +15,7 @@ from brain.commands.common import (
     Clock,
     RecipeName,
     check_effort,
-    chosen_runs,
+    chosen_encoders,
     default_recipe,
     need_torch,
     show_summary,
@@ -69,7 +69,8 @@ def command(
         typer.Option(
             metavar="RUN",
             rich_help_panel=EXPERIMENT,
-            help="Take over the trained encoder of this run, or of pretrained:NAME, and train only a predictor.",
+            help="Take over the trained encoder of this run, or of pretrained:NAME, and train only a predictor; "
+            "untrained = leave the recipe's as it is initialised, a baseline.",
         ),
     ] = None,
     seed: Annotated[
@@ -234,6 +235,7 @@ def command(
       brain train --store s3://bucket/cars # pip install 'tinyjepa[remote]'
       brain train --gpus 4
       brain train --encoder runs/grid --set prediction.rollout=16 --run runs/16
+      brain train --encoder untrained --run runs/baseline
     """
     check_effort(steps, budget, clock)
     need_torch()
@@ -244,9 +246,9 @@ def command(
             sys.exit(launch(gpus, [sys.executable, "-m", "brain", *(WORDS.get() or sys.argv)[1:]]))
     if encoder is not None and follow:
         raise TinyJEPAError("--follow trains an encoder while the store grows: leave it out, or --encoder")
-    if encoder is not None:
-        encoder = chosen_runs([encoder], [], writing=False)[0]
-        recipe, store = with_encoder(encoder, recipe, store)
+    taken = chosen_encoders([encoder])[0] if encoder is not None else None
+    if isinstance(taken, Path):
+        recipe, store = with_encoder(taken, recipe, store)
     resolved = recipes.load(recipe or default_recipe(store), overrides or [])
     from brain import distributed
     from brain.training.launch import peer_lost
@@ -276,7 +278,7 @@ def command(
                 memory=int(memory * (1 << 30)),
                 pool=pool_device,
             ),
-            effort=Effort(stage, encoder, steps, budget, clock, precision, threads, compiled, cuda_graphs),
+            effort=Effort(stage, taken, steps, budget, clock, precision, threads, compiled, cuda_graphs),
             seed=seed,
             device=device,
             checkpoint_seconds=checkpoint_every,

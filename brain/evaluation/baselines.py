@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from brain.data.observations import full_scale, stacked
+from brain.data.observations import full_scale
 from brain.data.states import States
 from brain.device import at_most, seeded
 from brain.evaluation.energies import Form
 from brain.models.latents import LatentTable
 from brain.models.space import Kind, LatentSpace
-from brain.models.world_model import Dynamics, WorldModel, make_predictor
+from brain.models.world_model import Dynamics, make_predictor
 from brain.recipes.schema import PredictorOptions, Recipe
 from brain.training.predictor import fit_dynamics
-from shared.store.schema import StoreSpec
 
 if TYPE_CHECKING:
     from sklearn import decomposition
@@ -36,25 +35,6 @@ RATE = 1e-3
 """Their peak learning rate is this at least: a recipe whose predictor goes on from stage 1 may have a lower one."""
 BATCH: dict[Kind, int] = {"vector": 128, "grid": 32, "grid-vector": 32}
 """Windows per step at least, by the kind of latents."""
-
-
-def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: int, device: torch.device) -> WorldModel:
-    """The recipe's world model before training, with BatchNorm statistics estimated on ``sample``.
-
-    ``sample`` is uint8 (N, stack, H, W, C), observations of train episodes. Without real statistics an untrained
-    network would be a needlessly weak baseline.
-    """
-    with seeded(seed):
-        model = WorldModel(recipe, spec).to(device)
-    norms = [layer for layer in model.encoder.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    for layer in norms:
-        layer.reset_running_stats()
-        layer.momentum = None  # a cumulative average over the batches below
-    model.encoder.train()
-    with torch.no_grad():
-        for part in torch.from_numpy(sample).chunk(-(-len(sample) // 128)):  # equal: statistics of one would be none
-            model.encoder(stacked(part.to(device), recipe.observation.stack))
-    return model.eval()
 
 
 def pca_width(space: LatentSpace) -> int:

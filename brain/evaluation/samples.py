@@ -9,10 +9,11 @@ import numpy as np
 
 from brain.data.sampling import choose, dense, strided
 from brain.data.windows import Timing
-from brain.evaluation.baselines import PCA, pca_width, random_encoder
+from brain.evaluation.baselines import PCA, pca_width
 from brain.evaluation.probes import Rows
 from brain.models.latents import Encoder, LatentTable, encoder_of, sample_observations
 from brain.models.space import LatentSpace
+from brain.models.untrained import OBSERVATIONS, random_encoder
 from brain.models.world_model import WorldModel
 from shared.errors import TinyJEPAError
 from shared.store.reader import Store
@@ -23,9 +24,6 @@ TRAIN_OBSERVATIONS = 8_000
 
 HELD_OUT_OBSERVATIONS = 12_000
 """Maximum number of validation (and test) observations: all rows of episodes spread evenly over the split."""
-
-BASELINE_OBSERVATIONS = 1_500
-"""Number of train observations for PCA and for the random encoder's BatchNorm."""
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -80,7 +78,7 @@ def draw_samples(store: Store, model: WorldModel, seed: int, *, every: int = 1) 
     for split in ("validation", "test"):
         chosen = choose(refs[split], timing, HELD_OUT_OBSERVATIONS)
         tables[split] = LatentTable(store.spec, chosen, timing, [dense(ref, timing)[::every] for ref in chosen])
-    sample = sample_observations(store, train, BASELINE_OBSERVATIONS, rng)
+    sample = sample_observations(store, train, OBSERVATIONS, rng)
     return Samples(refs, tables, model.space, sample, rng, max(1, timing.stride // every))
 
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from brain.data.observations import stacked
 from brain.data.sampling import choose, dense
 from brain.data.windows import Timing
-from brain.evaluation.baselines import STEPS, fit, pca_width, principal_components, random_encoder
-from brain.evaluation.samples import BASELINE_OBSERVATIONS
+from brain.evaluation.baselines import STEPS, fit, pca_width, principal_components
 from brain.models.encoders.base import Encoder, Frames
 from brain.models.latents import LatentTable, embed, encoder_of, sample_observations
 from brain.models.space import LatentSpace
+from brain.models.untrained import OBSERVATIONS, random_encoder
 from brain.models.world_model import WorldModel
 from brain.recipes.schema import Recipe
 from brain.training.predictor import Told
@@ -68,7 +68,7 @@ def baseline_model(kind: Baseline, model: WorldModel, store: Store, seed: int, q
     if not refs:
         raise TinyJEPAError(f"{store.path}: no training episode holds a model step: collect longer ones")
     table = LatentTable(store.spec, refs, timing, [dense(ref, timing) for ref in refs])
-    sample = sample_observations(store, table, BASELINE_OBSERVATIONS, rng)
+    sample = sample_observations(store, table, OBSERVATIONS, rng)
     encoder: Encoder
     if kind == "untrained":
         encoder = random_encoder(recipe, store.spec, sample, seed, model.device).encoder

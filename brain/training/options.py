@@ -43,8 +43,8 @@ class Effort:
 
     stage: Stage | None = None
     """The only one to run; else all that are not finished."""
-    encoder: Path | None = None
-    """The run whose encoder is taken over, in place of training one."""
+    encoder: Path | taken.Untrained | None = None
+    """The run whose encoder is taken over, or ``untrained``, in place of training one."""
     steps: int | None = None
     """Optimiser steps of each training stage, in place of the recipe's."""
     seconds: float | None = None

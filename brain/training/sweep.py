@@ -26,7 +26,14 @@ from brain.runs.folder import Run, write_whole
 from brain.runs.intervals import interval_text
 from brain.runs.judgement import BASELINES, UPPER_BOUND
 from brain.runs.settings import keep_or_refuse
-from brain.training.taken import FLAG, check_encoder, refuse_another_encoder
+from brain.training.taken import (
+    FLAG,
+    Untrained,
+    address,
+    check_encoder,
+    check_untrained,
+    refuse_another_encoder,
+)
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with, sigterm_interrupts
 from shared.registry import closest
@@ -64,8 +71,8 @@ class Job:
     setting: Setting
     seed: int
     folder: Path
-    encoder: Path | None = None
-    """The run whose encoder it takes over."""
+    encoder: Path | Untrained | None = None
+    """The run whose encoder it takes over, or ``untrained``."""
     failure: str = ""
     """The error message of a failed process."""
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
@@ -142,14 +149,14 @@ def sweep(
     seeds: Sequence[int],
     *,
     more: Sequence[str] = (),
-    encoders: Sequence[Path] = (),
+    encoders: Sequence[Path | Untrained] = (),
     device: str = "auto",
     jobs: int | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Job]:
     """Make every run that is not judged yet and return all of them; ``more`` is passed on to ``brain train``.
 
-    ``encoders``: runs whose encoders are taken over, one for all seeds, or one for each.
+    ``encoders``: runs whose encoders are taken over, or ``untrained``, one for all seeds, or one for each.
 
     A seed of every setting comes before the next seed; what is named twice is made once. Every setting is validated
     first, every folder that is there must be of its recipe, and ``out`` of the same store and ``more``. A run that
@@ -170,7 +177,9 @@ def sweep(
     for job in plan:
         wanted = recipes.load(recipe, job.setting.overrides)
         refuse_another(job.folder, wanted)
-        if job.encoder is not None:
+        if job.encoder == "untrained":
+            check_untrained(Run(job.folder), wanted)
+        elif job.encoder is not None:
             check_encoder(Run(job.encoder), wanted)
             refuse_another_encoder(Run(job.folder), Run(job.encoder))
         elif (job.folder / "run.json").exists() and FLAG in Run(job.folder).facts().get("flags", ()):
@@ -311,7 +320,7 @@ def _start(
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "brain.cli", "train", "--store", store, "--run", str(job.folder)]
     command += ["--recipe", recipe, "--seed", str(job.seed), "--quiet", *more]
-    command += [FLAG, str(job.encoder)] if job.encoder is not None else []
+    command += [FLAG, address(job.encoder)] if job.encoder is not None else []
     command += [part for override in job.setting.overrides for part in ("--set", override)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if gpu is not None:

@@ -28,7 +28,15 @@ from brain.training.encoder import train_encoder
 from brain.training.loop import OpenBudget
 from brain.training.options import Curves, Data, Effort, Stage, flags_of
 from brain.training.predictor import check_predictor, train_predictor
-from brain.training.taken import FLAG, check_encoder, take_encoder
+from brain.training.taken import (
+    FLAG,
+    UNTRAINED,
+    check_encoder,
+    check_untrained,
+    is_untrained,
+    leave_untrained,
+    take_encoder,
+)
 from shared.cli.runlog import LOG
 from shared.errors import DamageError, TinyJEPAError
 from shared.store.reader import Store
@@ -113,7 +121,9 @@ def _begin(
 ) -> tuple[dict[str, Any], list[str]]:
     """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed. Where all
     stages are to run and stage 2 cannot train, no folder is made."""
-    source = Run(effort.encoder) if effort.encoder is not None else None
+    source = Run(effort.encoder) if isinstance(effort.encoder, Path) else None
+    if effort.encoder == UNTRAINED:
+        check_untrained(run, recipe)
     if effort.stage is None and not (run.encoder.exists() and run.predictor.exists()):
         check_predictor(recipe, feed)
     wanted = _compute_of(source, run, feed, recipe, effort) if source is not None else _compute(effort, target)
@@ -269,14 +279,22 @@ def _stages(
                 done(line)
 
     def reused(name: str, path: Path) -> None:
-        if name == "encoder" and effort.encoder is not None:
+        if name == "encoder" and isinstance(effort.encoder, Path):
             return done(f"encoder: that of {effort.encoder} ({_finished(path)})")
+        if name == "encoder" and is_untrained(run):
+            return done(f"encoder: left untrained before ({_finished(path)}), reused")
         done(f"{name}: finished before ({_finished(path)}), reused")
         if effort.steps not in (None, checkpoint.read_facts(path).get("step", 0)):
             done(f"note: the {name} was not trained for {effort.steps} steps: give another --run to train it so")
 
     if distributed.agreed("encoder", run.encoder.exists):
         reused("encoder", run.encoder)
+    elif effort.encoder == UNTRAINED:
+        anew("encoder")
+        if distributed.first():
+            leave_untrained(run, model, feed, seed)
+        distributed.agreed("untrained", lambda: True)  # and written
+        done(f"encoder: left untrained ({_finished(run.encoder)})")
     elif stage in (None, "encoder"):
         anew("encoder")
         spending = effort.budget(recipe.objective.steps, ENCODER_SHARE)

@@ -8,8 +8,9 @@ import torch
 
 from brain import recipes
 from brain.data.windows import Timing
-from brain.evaluation.baselines import STEPS, fit, random_encoder
+from brain.evaluation.baselines import STEPS, fit
 from brain.models.latents import LatentTable
+from brain.models.untrained import random_encoder
 from shared.store.schema import EpisodeRef, StoreSpec
 from tests.support.dots import RUN
 

@@ -7,13 +7,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from brain import pretrained, recipes
 from brain.cli import cli
+from brain.models.world_model import WorldModel
 from brain.runs.folder import Compute, Run
 from brain.runs.metrics import read_metrics
 from factory.cli import cli as factory_cli
 from shared.cli.console import run as run_command
+from shared.store.reader import Store
 from tests.support.once import once
 from tests.support.training import command, here, make_undisturbed, weights_of
 
@@ -79,6 +82,63 @@ def test_a_packaged_encoder_needs_a_fresh_predictor(tmp_path: Path) -> None:
     assert run_command(cli, "brain", [*words, "--set", "prediction.start=fresh"]) == 0
     assert run.encoder.read_bytes() == Run(pretrained.folder("bouncing-logo")).encoder.read_bytes()
     assert run.facts()["flags"][:2] == ["--encoder", "pretrained:bouncing-logo"]
+
+
+def test_an_untrained_encoder_is_a_baseline_with_a_predictor_of_its_own(
+    dots: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, recipe = Run(tmp_path / "run"), source.parent / "small.toml"
+    words = ("--encoder", "untrained", "--steps", "30", "--seed", "3", "--set", "energy.anchors=100")
+    done = here(command(dots, recipe, run.path, *words))
+    assert done.returncode == 0, done.stderr
+    assert "encoder: left untrained (0 steps" in done.stdout and "predictor: trained (30 steps" in done.stdout
+    assert run.facts()["flags"][:2] == ["--encoder", "untrained"] and run.judgement.exists()
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        before = WorldModel(run.recipe(), Store(dots).spec).encoder
+    kept = weights_of(run.encoder)
+    for name, value in before.named_parameters():
+        assert torch.equal(kept[f"encoder.model.{name}"], value), "the weights are those of this seed before training"
+    model = WorldModel.load(run.path, Store(dots).spec, torch.device("cpu"))
+    norms = [layer for layer in model.encoder.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert norms and all(float(layer.running_mean.abs().max()) > 0 for layer in norms), "statistics of real frames"
+    assert float(model.dynamics.latent_std.mean()) != 1, "its latents have a scale of their own"
+
+    done = here(command(dots, recipe, run.path, *words))
+    assert done.returncode == 0 and "encoder: left untrained before" in done.stdout and "note" not in done.stdout
+    assert run_command(cli, "brain", ["compare", str(run.path), str(run.path)]) == 0
+    capsys.readouterr()
+
+    trained, begun = tmp_path / "trained", tmp_path / "begun"
+    shutil.copytree(source, trained)
+    shutil.copytree(source, begun)
+    Run(begun).encoder.rename(Run(begun).checkpoint("encoder"))
+    for where, more, said in (
+        (trained, [], "has a trained encoder"),
+        (begun, [], "has a trained encoder"),
+        (tmp_path / "a", ["--set", "prediction.start=joint", "--set", "prediction.predictor.width=256"], "fresh"),
+        (tmp_path / "b", ["--follow"], "--follow trains an encoder"),
+    ):
+        done = here(command(dots, recipe, where, *words, *more))
+        assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert not where.exists() or where in (trained, begun)
+
+
+def test_a_sweep_of_untrained_encoders(
+    dots: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["sweep", "--store", str(dots), "--out", str(out), "--steps", "3", "--seeds", "0,1", "--recipe"]
+    words += [str(source.parent / "small.toml"), "--set", "energy.anchors=100"]
+    assert run_command(cli, "brain", [*words, "--encoder", "untrained"]) == 0
+    capsys.readouterr()
+    runs = [Run(Path(entry["run"])) for entry in json.loads((out / "sweep.json").read_text())]
+    assert len(runs) == 2 and runs[0].encoder.read_bytes() != runs[1].encoder.read_bytes(), "each seed has its own"
+    assert run_command(cli, "brain", words) == 2
+    assert "was made with --encoder: give it again" in capsys.readouterr().err
+    assert run_command(cli, "brain", [*words, "--encoder", str(source)]) == 2
+    assert "has another encoder than" in capsys.readouterr().err
 
 
 def test_another_encoder_than_the_recipe_s_is_refused(dots: Path, source: Path, tmp_path: Path) -> None:
