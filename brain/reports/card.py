@@ -87,8 +87,9 @@ def _made(run: Record, judgement: Judgement) -> Iterator[str]:
 def _figures(judgement: Judgement) -> Iterator[str]:
     yield "## Figures"
     yield ""
-    yield "On test episodes, as in judge.json. A baseline is pixels, PCA or an untrained network, or the trained"
-    yield "latents without the predictor."
+    yield "On test episodes, as in judge.json. A baseline is pixels, PCA, an untrained network with a predictor that is"
+    yield "fitted for a few hundred steps (`brain train --encoder untrained` makes a stronger one), or the trained latents"
+    yield "without the predictor."
     yield ""
     yield "| | model | best baseline |"
     yield "|---|---|---|"
