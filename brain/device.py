@@ -13,6 +13,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
+from shared.cores import usable_cores
 from shared.errors import TinyJEPAError
 
 VISIBLE = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES") if torch.version.hip else ("CUDA_VISIBLE_DEVICES",)
@@ -162,7 +163,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def cores() -> int:
     """CPU cores to use: as many as torch has threads (``OMP_NUM_THREADS``), or those that this process may run on."""
-    return min(torch.get_num_threads(), len(os.sched_getaffinity(0)))
+    return min(torch.get_num_threads(), usable_cores())
 
 
 @contextlib.contextmanager

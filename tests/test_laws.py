@@ -53,7 +53,7 @@ ORDER: dict[str, list[set[str]]] = {
         {"cli"},
     ],
     "shared": [
-        {"errors", "home", "lifetime", "links", "registry", "video"}, {"worlds", "store"}, {"cli", "doctor"},
+        {"cores", "errors", "home", "lifetime", "links", "registry", "video"}, {"worlds", "store"}, {"cli", "doctor"},
     ],
 }  # fmt: skip
 """The folders of a package are steps: each imports only earlier ones, and of its own step itself alone."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared.errors import StoreError
 from shared.store.quarantine import touches
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, RunSpec, Split
@@ -22,8 +23,27 @@ def known_episodes(store: Store) -> Known:
     return {name: len(stream.episodes) for name, stream in sorted(store.streams.items()) if stream.episodes}
 
 
+def check_known(store: Store, known: Known) -> Known:
+    """``known`` as far as the store has it, without streams that have nothing.
+
+    Raises ``StoreError`` where episodes are missing, unless damage is skipped.
+    """
+    present = known_episodes(store)
+    for name, count in known.items():
+        if present.get(name, 0) < count and store.on_corrupt == "raise":
+            raise StoreError(
+                f"{store.path}: stream {name} has {present.get(name, 0)} episodes, the run was trained on {count}: "
+                "restore the store, go on with --on-corrupt skip, or start a new --run"
+            )
+    return {name: kept for name, count in known.items() if (kept := min(count, present.get(name, 0)))}
+
+
 def select(store: Store, known: Known, split: Split | None) -> list[EpisodeRef]:
-    """The episodes of ``known`` that belong to a split, by run and index, each once."""
+    """The episodes of ``known`` that belong to a split, by run and index, each once.
+
+    Raises what ``check_known`` does.
+    """
+    known = check_known(store, known)
     found: dict[tuple[RunSpec, int], EpisodeRef] = {}
     for name, count in sorted(known.items()):
         for ref in store.streams[name].episodes[:count]:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from brain.data.blocks import Blocks, Known, known_episodes
+from brain.data.blocks import Blocks, Known, check_known, known_episodes
 from brain.data.follow import Follower, look
 from brain.data.windows import Window
-from shared.errors import StoreError, TinyJEPAError
+from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import Split
 
@@ -272,20 +272,9 @@ class Plan:
         self._known, self._complete = look(self._store, self._follower, "plan", lambda: self.closed)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        added = [(part, known) for part, known in state["added"]]
-        present = self._known
-        for _, known in [(0, state["known"]), *added]:
-            for name, count in known.items():
-                if present.get(name, 0) >= count:
-                    continue
-                if self._store.on_corrupt == "raise":
-                    raise StoreError(
-                        f"{self._store.path}: stream {name} has {present.get(name, 0)} episodes, the run was trained "
-                        f"on {count}: restore the store, go on with --on-corrupt skip, or start a new --run"
-                    )
-                known[name] = present.get(name, 0)
+        added = [(part, check_known(self._store, known)) for part, known in state["added"]]
         self._complete = False
-        self._known = {name: count for name, count in state["known"].items() if count}
+        self._known = check_known(self._store, state["known"])
         self._begin(state["epoch"], state["first"], state["before"])
         self._recorded, self._recorded_parts = added, state["parts"]
         self.end = state["end"]

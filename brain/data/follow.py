@@ -17,6 +17,10 @@ from shared.store.schema import Split
 IDLE_SECONDS = 300.0
 """A stream that was not closed counts as abandoned when it has committed nothing for this long."""
 POLL_SECONDS = 2.0
+PAUSE_SECONDS = 30.0
+"""A collection may have no stream open for this long, or for ``PAUSE_POLLS`` polls if that is less, and go on: between
+the process that simulates while Ray starts and the workers, and when a service restarts."""
+PAUSE_POLLS = 15
 VISIBLE_SECONDS = 120.0
 """After which every process sees what one has seen; a network's file systems are at most a minute late."""
 
@@ -24,15 +28,15 @@ VISIBLE_SECONDS = 120.0
 class Follower:
     """Refreshes a store every ``poll`` seconds, in a thread of its own, until the collection has finished.
 
-    It has finished when there are streams and none is alive, twice in a row: each is closed, or damaged, or has
-    committed nothing for ``idle`` seconds.
+    It has finished when there are streams and none is alive, twice in a row, and none was closed a moment ago: each is
+    closed, or damaged, or has committed nothing for ``idle`` seconds.
     """
 
     def __init__(self, store: Store, *, poll: float = POLL_SECONDS, idle: float = IDLE_SECONDS) -> None:
         self.store = store
         self.finished = False
         """Nothing more will come. Set after the refresh that found it."""
-        self._poll, self._idle = poll, idle
+        self._poll, self._idle, self._pause = poll, idle, min(PAUSE_SECONDS, PAUSE_POLLS * poll, idle)
         self._error: StoreError | None = None
         self._moved: dict[str, tuple[float, float]] = {}
         self._quiet = 0
@@ -67,9 +71,12 @@ class Follower:
         self.finished = self._quiet >= 2
 
     def _alive(self, stream: CommittedStream) -> bool:
-        """Judged by our own clock; only what was there when we came, by the times in its log."""
-        if stream.closed or stream.name in self.store.damaged_logs:
+        if stream.name in self.store.damaged_logs:
             return False
+        return self._since(stream) < (self._pause if stream.closed else self._idle)
+
+    def _since(self, stream: CommittedStream) -> float:
+        """Seconds since it has committed or closed, by our own clock; of what was there when we came, by its log."""
         now = time.monotonic()
         seen, moved = self._moved.get(stream.name, (None, now))
         if seen is None and stream.updated:
@@ -77,7 +84,7 @@ class Follower:
         elif seen != stream.updated:
             moved = now
         self._moved[stream.name] = (stream.updated, moved)
-        return now - moved < self._idle
+        return now - moved
 
 
 def look(

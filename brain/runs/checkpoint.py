@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """
     temporary = path.with_suffix(".partial")
     try:
+        with temporary.open("wb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)  # by the user's umask
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
             temporary,
@@ -34,7 +37,7 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         )
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # safetensors writes 0600, which the other users of a shared directory could not read
+        temporary.chmod(mode)  # safetensors writes 0600, which the other users of a shared directory could not read
         temporary.replace(path)
         sync_directory(path.parent)
     except (SafetensorError, OSError) as error:

@@ -34,6 +34,7 @@ from brain.training.taken import (
     check_untrained,
     refuse_another_encoder,
 )
+from shared.cores import usable_cores
 from shared.errors import TinyJEPAError
 from shared.lifetime import end_with, sigterm_interrupts
 from shared.registry import closest
@@ -188,8 +189,8 @@ def sweep(
     keep_or_refuse(out, locate(store).address, {"training": " ".join(more)}, begun)
     gpus = visible_gpus(device)
     more = ["--device", "cuda" if gpus else device, *more]  # the only one that a run sees
-    slots = list(range(jobs or len(gpus) or os.cpu_count() or 1))
-    threads = max(1, (os.cpu_count() or 1) // len(slots)) if gpus else 1  # a GPU's judge draws with the rest
+    slots = list(range(jobs or len(gpus) or usable_cores()))
+    threads = max(1, usable_cores() // len(slots)) if gpus else 1  # a GPU's judge draws with the rest
     waiting, running = sorted((job for job in plan if not job.judged), key=lambda job: job.seed), dict[int, Job]()
     say(f"{len(plan)} runs, {len(plan) - len(waiting)} judged before, {min(len(slots), len(waiting))} at a time")
     with _stopping(running):

@@ -15,6 +15,7 @@ from typing import Any
 from factory.cluster.head import Head
 from factory.cluster.interrupt import Interrupt
 from shared.cli.secrets import token_file
+from shared.cores import usable_cores
 from shared.errors import TinyJEPAError
 
 CONNECT_SECONDS = 5.0
@@ -50,7 +51,7 @@ def ray_session(workers: int | None, address: str | None, interrupt: Interrupt) 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
-            cpus = max(workers or 1, os.cpu_count() or 1)
+            cpus = max(workers or 1, usable_cores())
             quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
             quiet["_temp_dir"] = _temporary()
         with _hushed():
@@ -79,7 +80,7 @@ def check_listening(address: str | None) -> None:
         raise TinyJEPAError(f"--address {address}: write an IPv6 address in brackets, as in [{host}]:{port}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name that cannot be one is a UnicodeError
         raise _no_cluster(address, error) from error
 
 

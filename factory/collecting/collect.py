@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.cluster.interrupt import Interrupt
-from factory.collecting.job import Job
+from factory.collecting.job import Job, as_stored
 from factory.collecting.progress import Display, Quiet, Tally
 from factory.collecting.schedule import Plan
 from factory.collecting.simulator import Simulator
@@ -76,6 +76,7 @@ def collect(
     if goal is None or goal < 1 or (workers or 1) < 1:
         raise TinyJEPAError(f"the goal ({goal}) and workers ({workers}) must be positive")
     path = path.absolute()  # an environment may change the working directory
+    job = as_stored(path, job)
     job = Job(create_store(path, job.spec), job.run)
     store = Store(path)
 
@@ -122,7 +123,7 @@ def open_store(path: Path, job: Job, append: bool = False) -> dict[int, int]:
     Raises ``StoreError`` when it is no readable store, ``TinyJEPAError`` when ``collect`` would refuse it.
     """
     store = Store(path)
-    agree(path, store.spec, job.spec)
+    agree(path, store.spec, as_stored(path, job).spec)
     return _check_run(store, job.run, append)
 
 

@@ -15,7 +15,9 @@ from shared.worlds.policy import Policy
 def episode_seeds(run_seed: int, k: int) -> tuple[int, np.random.Generator]:
     """The seed episode ``k`` resets the world with, in [0, 2^31), and the generator of its policy.
 
-    Both come from ``numpy.random.SeedSequence([run_seed, k])`` and are independent of each other.
+    Both come from ``numpy.random.SeedSequence([run_seed, k])`` and are independent of each other. Runs have episodes of
+    their own where their seeds are below 2^32: of a larger one numpy takes the upper half for k, so that its episode 0
+    is another of the run whose seed is the lower half.
     """
     sequence = np.random.SeedSequence([run_seed, k])
     world_seed = int(sequence.generate_state(1)[0]) & 0x7FFFFFFF

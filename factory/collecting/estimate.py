@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from factory.collecting.episodes import make_episode
 from factory.collecting.job import Job
 from factory.collecting.progress import Unit
 from factory.collecting.schedule import Plan
+from shared.cores import usable_cores
 from shared.store.codec import ShardEncoder, encode_chunk
 from shared.worlds import make_world
 
@@ -69,7 +69,7 @@ def estimate(path: Path, job: Job, have: Mapping[int, int], goal: int, unit: Uni
         frames=frames if episodes else 0,
         episodes=round(frames * episodes / rows) if rows else 0,
         bytes=round(size * frames / rows) if rows else 0,
-        seconds=frames / rate / min(workers, os.cpu_count() or 1) if rows else 0.0,
+        seconds=frames / rate / min(workers, usable_cores()) if rows else 0.0,
         frames_per_second=rate,
         sampled_frames=rows,
         free_bytes=shutil.disk_usage(there).free,

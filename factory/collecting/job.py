@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from factory.policies import check_policy
-from shared.errors import TinyJEPAError
+from shared.errors import MissingStoreError, TinyJEPAError
 from shared.registry import closest
+from shared.store.dataset import load_spec
 from shared.store.schema import MOST_COLUMNS, RunSpec, StoreSpec
+from shared.store.source import locate
 from shared.worlds import NO_OPTIONS, WORLDS, canonical_name, make_world, world_class
 from shared.worlds.base import World, action_dim
 
@@ -87,6 +91,26 @@ def make_job(
         raise TinyJEPAError(f"world '{name}' does not fit into a store: {reason}") from error
     finally:
         made.close()
+
+
+def as_stored(path: Path, job: Job) -> Job:
+    """``job`` with its world's options as the store at ``path`` has them, if they differ in defaults alone.
+
+    A dataset may name an option that is the default anyway. Raises what ``load_spec`` raises but for a missing store.
+    """
+    try:
+        found = load_spec(locate(path)).spec
+    except MissingStoreError:
+        return job
+    asked, kept = job.spec.world_options, found.world_options
+    if found.world != job.spec.world or _without_defaults(found.world, asked) != _without_defaults(found.world, kept):
+        return job
+    return Job(job.spec.model_copy(update={"world_options": kept}), job.run)
+
+
+def _without_defaults(world: str, options: dict[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(world_class(world)).parameters
+    return {key: value for key, value in options.items() if key not in parameters or parameters[key].default != value}
 
 
 def _check_options(name: str, options: dict[str, Any]) -> None:

@@ -78,7 +78,7 @@ class Plan:
 
     def lost(self, episodes: Iterable[int]) -> None:
         """These episodes were handed out, or even made, but never committed: they are handed out again."""
-        for k in set(episodes):
+        for k in set(episodes).difference(self._again):
             self._flying.discard(k)
             heapq.heappush(self._again, k)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli.options import count, local_path
+from shared.cores import usable_cores
 from shared.errors import TinyJEPAError
 
 if TYPE_CHECKING:
@@ -234,8 +234,8 @@ def command(
             make_job(world, policy, seed, frame_size, max_episode_steps, given, dataset)
             for world in dict.fromkeys(names)
         ]
-    workers = 1 if local else workers or (None if address else os.cpu_count() or 1)
-    if not quiet and address is None and (workers or 1) > (cores := os.cpu_count() or 1):
+    workers = 1 if local else workers or (None if address else usable_cores())
+    if not quiet and address is None and (workers or 1) > (cores := usable_cores()):
         typer.echo(
             f"factory: note: {workers} workers share {cores} cores, which is slower than {cores} workers: "
             "leave out --workers",
@@ -306,7 +306,7 @@ def _estimate(
 
     refuse_occupied(path)
     have = open_store(path, job, append) if (path / layout.DATASET).exists() else {}
-    cores = workers or os.cpu_count() or 1
+    cores = workers or usable_cores()
     with results_alone():
         found = estimate(path, job, have, frames or episodes or 0, "frames" if frames else "episodes", cores)
     if as_json:

@@ -215,9 +215,9 @@ class PursuitManoeuvres(PursuitBursts):
 
 
 class PursuitRace(PursuitBursts):
-    """Pursuit at nearly the highest speed that the car holds, broken by 0.1 to 0.5 s of one random action.
+    """Pursuit at nearly the highest speed that the car holds, broken by 0.1 to 0.3 s of one random action.
 
-    They start 2 to 8 s after the last one ended: rarely enough for most laps to be fast, often enough to show how a
+    They start 3 to 10 s after the last one ended: rarely enough for most laps to be fast, often enough to show how a
     slide at speed is caught.
     """
 

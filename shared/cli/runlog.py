@@ -24,6 +24,7 @@ from typing import Any, TextIO
 
 from shared.cli.console import WORDS
 from shared.cli.secrets import known_secrets, without_secrets
+from shared.cores import usable_cores
 from shared.errors import TinyJEPAError
 
 LOG = logging.getLogger("tinyjepa")
@@ -117,7 +118,7 @@ def _say_start() -> None:
     LOG.info(
         "machine: %s, %s %s, %s cores, %.0f GB memory, process %s in %s",
         *(platform.node(), platform.system(), platform.release()),
-        *(len(os.sched_getaffinity(0)), gigabytes, os.getpid(), Path.cwd()),
+        *(usable_cores(), gigabytes, os.getpid(), Path.cwd()),
     )
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from shared.cores import usable_cores
 from shared.doctor.finding import Finding
 
 WORKER_BYTES = 110 << 20
@@ -42,7 +43,7 @@ def box2d() -> Finding:
 
 
 def _cores() -> Finding:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     load = os.getloadavg()[0]
     found = f"{cores} usable of {os.cpu_count()}, load {load:.1f}"
     if load > 1.5 * cores:
@@ -64,7 +65,7 @@ def memory_bytes() -> tuple[int, int]:
 
 def _memory() -> Finding:
     total, available = memory_bytes()
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     need = (cores + 2) * WORKER_BYTES
     found = f"{available / 1e9:,.1f} of {total / 1e9:,.1f} GB free"
     if available < need:

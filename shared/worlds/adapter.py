@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from typing import Any, ClassVar
@@ -49,7 +50,7 @@ class GymnasiumWorld(World):
         seen = self._choose(observation)
         if seen is None:
             self._options["render_mode"] = "rgb_array"
-            self._env.close()
+            self.close()
             self._env = self._make()
         if not isinstance(self._env.action_space, _ACTION_SPACES):
             raise TinyJEPAError(
@@ -70,7 +71,7 @@ class GymnasiumWorld(World):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
-        self._env.close()
+        self.close()
         self._env = self._make()
         inner_seed = int(self.np_random.integers(2**31)) if seed is None else seed
         observation, info = self._env.reset(seed=inner_seed, options=options)
@@ -83,7 +84,9 @@ class GymnasiumWorld(World):
         return self._frame(observation), float(reward), bool(terminated), bool(truncated), info
 
     def close(self) -> None:
-        self._env.close()
+        """Never raises: what it has shown is not lost by an environment that fails as it is closed."""
+        with contextlib.suppress(Exception, SystemExit):
+            self._env.close()
 
     def _make(self) -> gym.Env[Any, Any]:
         try:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import read_array, write_array
 
+from shared.cores import usable_cores
 from shared.lifetime import end_with
 from shared.worlds import stored_world
 from shared.worlds.base import World
@@ -67,7 +68,7 @@ class Drawing:
 
     def __init__(self, orders: Sequence[Order], cores: int | None = None) -> None:
         """``cores``: by default those that this process may run on."""
-        self._cores = cores or len(os.sched_getaffinity(0))
+        self._cores = cores or usable_cores()
         self._orders = orders
         self._count = min(len(orders), self._cores - 1)
         self._drawn: dict[int, list[Pairs]] = {}

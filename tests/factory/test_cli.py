@@ -286,11 +286,26 @@ def test_without_ray_the_way_out_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_an_address_that_nobody_answers(tmp_path: Path) -> None:
-    done = factory("collect", "--address", "127.0.0.1:1", "--frames", "2000", "--store", tmp_path / "s", "--quiet")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "a..b:6379", "x" * 70 + ":6379"])
+def test_an_address_that_nobody_answers(tmp_path: Path, address: str) -> None:
+    done = factory("collect", "--address", address, "--frames", "2000", "--store", tmp_path / "s", "--quiet")
     assert done.returncode == 2
-    assert done.stderr.startswith("factory: error: no Ray cluster answers at 127.0.0.1:1")
+    assert done.stderr.startswith(f"factory: error: no Ray cluster answers at {address}")
     assert done.stderr.count("\n") == 1
+
+
+def test_an_option_that_is_the_default_anyway_is_no_other_world(tmp_path: Path) -> None:
+    """The default dataset of two rooms names the walls that a policy alone leaves to the default."""
+    small = ["collect", "--world", "two-room", "--episodes", "2", "--local", "--quiet", "--store", tmp_path / "s"]
+    assert factory(*small).returncode == 0
+    done = factory(*small, "--policy", "wander", "--seed", "5", "--append")
+    assert done.returncode == 0, done.stderr
+    assert len(Store(tmp_path / "s").runs) == 2
+    done = factory(*small, "--policy", "wander", "--seed", "6", "--append", "--option", "collision=stop")
+    assert done.returncode == 2 and "has world_options" in done.stderr
+    done = factory(*small[:-1], tmp_path / "t", "--policy", "wander", "--seed", "5")
+    assert done.returncode == 0 and Store(tmp_path / "t").spec.world_options == {}
+    assert factory(*small[:-1], tmp_path / "t", "--append").returncode == 0
 
 
 def test_factors_are_sampled_set_shown_and_refused(tmp_path: Path) -> None:

@@ -131,6 +131,15 @@ def test_a_store_holds_exactly_the_episodes_of_its_run(undisturbed: Path) -> Non
             assert np.array_equal(stored[field], getattr(episode, field))
 
 
+def test_an_episode_that_is_lost_twice_is_made_once() -> None:
+    """As when a worker dies while it closes its stream: its end is told, and its episodes are not in the store."""
+    plan = Plan(4, 1, {}, counts_rows=False)
+    assert [plan.take() for _ in range(4)] == [0, 1, 2, 3]
+    plan.lost({2, 3})
+    plan.lost({2, 3})
+    assert [plan.take() for _ in range(3)] == [2, 3, None]
+
+
 def test_a_finished_store_is_left_alone_and_a_higher_goal_extends_it(tmp_path: Path, undisturbed: Path) -> None:
     path = tmp_path / "store"
     assert collect(path, small_run(), 300).new_frames >= 300

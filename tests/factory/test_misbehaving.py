@@ -73,6 +73,14 @@ def test_environments_that_do_not_fit(tmp_path: Path, option: str, more: list[st
     assert_one_line(factory("collect", *SMALL, "--local", "--quiet", *arguments, *more), ID, *words)
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_an_environment_that_fails_as_it_is_closed_loses_nothing(tmp_path: Path, more: list[str]) -> None:
+    arguments = ["--world", ID, "--option", "how=unclosable", "--store", tmp_path / "store", "--quiet"]
+    done = factory("collect", *SMALL, "--local", *arguments, *more)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert more or Store(tmp_path / "store").rows >= 60
+
+
 def test_an_environment_that_exits_in_an_actor_is_one_line_too(tmp_path: Path) -> None:
     arguments = ["--world", ID, "--option", "how=exit", "--store", tmp_path / "store", "--quiet"]
     done = factory("collect", "--frame-size", "16", "--frames", "4000", "--workers", "2", *arguments)

@@ -21,7 +21,8 @@ class Odd(gym.Env[np.ndarray, int]):
 
     ``print`` to standard output from Python, from C and to the descriptor; ``exit``; ``chdir``; or ``hang``, in Python,
     in ``hang-c`` with the interpreter held up in a call, in ``hang-on`` whatever exception comes. Hanging processes say
-    so by a file named after their number in the folder ``told``. ``quit`` exits while it is made.
+    so by a file named after their number in the folder ``told``. ``quit`` exits while it is made, ``unclosable`` raises
+    whenever it is closed.
     """
 
     observation_space = gym.spaces.Box(0, 255, (16, 16, 1), np.uint8)
@@ -45,6 +46,13 @@ class Odd(gym.Env[np.ndarray, int]):
 
     def picture(self) -> np.ndarray:
         return self.np_random.integers(0, 256, (16, 16, 1), dtype=np.uint8)
+
+    def unclosable(self) -> None:
+        pass
+
+    def close(self) -> None:
+        if self.how == "unclosable":
+            raise RuntimeError("the display is gone")
 
     def print(self) -> None:
         print("hello from Python")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from brain.data.blocks import select
 from brain.data.follow import Follower, wait_for_frames
 from brain.runs import checkpoint
 from brain.runs.folder import Run
@@ -134,6 +135,38 @@ def test_an_abandoned_stream_ends_the_collection(growing: tuple[Path, StreamWrit
     follower.close()
 
 
+def test_a_pause_between_two_streams_is_not_the_end(growing: tuple[Path, StreamWriter]) -> None:
+    """As between the process that simulates while Ray starts and the first worker: seconds, several polls."""
+    path, writer = growing
+    follower = Follower(Store(path), poll=0.5)
+    writer.close()
+    time.sleep(2.5)
+    assert not follower.finished
+    second = StreamWriter(path, follower.store.spec, RUN, 1)
+    for index in range(10, 20):
+        second.append(dot_episode(index))
+    second.close()
+    deadline = time.monotonic() + 60
+    while not follower.finished and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert follower.finished and len(follower.store.episodes) == 20
+    follower.close()
+
+
+def test_a_complete_store_is_finished_at_once(growing: tuple[Path, StreamWriter]) -> None:
+    path, writer = growing
+    writer.close()
+    store = Store(path)
+    for stream in store.streams.values():
+        stream.updated -= 3600  # as it was closed an hour ago
+    follower = Follower(store, poll=0.05)
+    deadline = time.monotonic() + 10
+    while not follower.finished and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert follower.finished
+    follower.close()
+
+
 def test_a_collection_too_small_to_begin_is_begun_when_it_has_finished(growing: tuple[Path, StreamWriter]) -> None:
     path, writer = growing
     writer.close()
@@ -177,6 +210,26 @@ def test_an_order_is_kept_although_the_store_has_grown(growing: tuple[Path, Stre
     state["known"][next(iter(state["known"]))] += 1000
     with pytest.raises(StoreError, match=r"the run was trained on \d+: restore the store"):
         open_stream(grown, None, 1 << 28, state)
+
+
+@pytest.mark.parametrize("count", [3, 1000])
+def test_what_a_run_was_trained_on_and_the_store_has_lost(growing: tuple[Path, StreamWriter], count: int) -> None:
+    """A stream that is gone, as after collecting anew, or shorter: refused, or left out where damage is skipped."""
+    path, _writer = growing
+    first = open_stream(Store(path), None, 1 << 28)
+    state = json.loads(json.dumps(first.state(3)))
+    name = next(iter(state["known"])) if count == 1000 else "gone"
+    state["added"] = [[1, {name: count}]]
+    with pytest.raises(StoreError, match=rf"stream {name} has \d+ episodes, the run was trained on {count}: restore"):
+        open_stream(Store(path), None, 1 << 28, state)
+    with pytest.raises(StoreError, match=rf"stream {name} has \d+ episodes, the run was trained on {count}: restore"):
+        select(Store(path), {name: count}, "train")
+    skipping = Store(path, "skip")
+    second = open_stream(skipping, None, 1 << 28, state)
+    assert second.batch(3).frames.shape == first.batch(3).frames.shape
+    assert len(select(skipping, {name: count}, None)) == (len(skipping.episodes) if count == 1000 else 0)
+    for stream in (first, second):
+        stream.close()
 
 
 def test_the_learning_rate_of_an_open_budget_falls_when_the_end_is_known() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def trained(recipe: Recipe, steps: int) -> tuple[WorldModel, torch.optim.AdamW]:
             parameter.grad = torch.randn_like(parameter)
         optimizer.step()
     return model, optimizer
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_checkpoint_is_for_whom_the_umask_says(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        checkpoint.save(tmp_path / "kept.safetensors", {"x": torch.ones(2)}, {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "kept.safetensors").stat().st_mode & 0o777 == mode
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.safetensors"]
 
 
 @pytest.mark.parametrize("name", recipes.names())

@@ -107,7 +107,7 @@ def test_an_untrained_encoder_is_a_baseline_with_a_predictor_of_its_own(
 
     done = here(command(dots, recipe, run.path, *words))
     assert done.returncode == 0 and "encoder: left untrained before" in done.stdout and "note" not in done.stdout
-    assert run_command(cli, "brain", ["compare", str(run.path), str(run.path)]) == 0
+    assert run_command(cli, "brain", ["compare", str(run.path), str(source), "--out", str(tmp_path / "c.html")]) == 0
     capsys.readouterr()
 
     trained, begun = tmp_path / "trained", tmp_path / "begun"
