@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +15,12 @@ from pydantic import ValidationError
 from factory.cluster.interrupt import Interrupt
 from factory.collecting.job import rows_of_chunk_and_shard
 from factory.importing.frames import NO_IMAGE, fit, frame_shape
+from factory.importing.parts import Part, numbered, others, parts_of
 from factory.importing.source import Entry, Reader, blaming
 from shared.errors import TinyJEPAError
 from shared.store.claim import Claim
 from shared.store.dataset import create_store
+from shared.store.layout import DATASET
 from shared.store.reader import Store
 from shared.store.schema import MOST_SEEDS, Episode, EpisodeRef, RunSpec, StoreSpec, check_name
 from shared.store.writer import StreamWriter
@@ -45,14 +48,6 @@ class Plan(NamedTuple):
     """Steps per second where the source does not say, Hz."""
     skip_broken: bool = False
     """Leave out episodes that cannot be read instead of stopping at the first."""
-
-
-class Part(NamedTuple):
-    """An episode of the store: rows [start, stop) of an episode of the source."""
-
-    entry: int
-    start: int
-    stop: int
 
 
 @dataclass
@@ -88,15 +83,15 @@ def import_source(
     refuses; ``KeyboardInterrupt`` after SIGINT or SIGTERM. What is committed stays.
     """
     plan = plan or Plan()
-    parts = list(_parts(reader.episodes, plan.max_steps))
-    name = plan.name or reader.name
+    called = _called(reader, path)
+    name = plan.name or called
     try:
         check_name(name)
     except ValueError as error:
         raise TinyJEPAError(f"{error}: choose another --name") from None
     rate, notes = _rate(reader, plan)
-    shape = _shape(reader, parts, plan, notes)
-    spec = create_store(path, _spec(reader, plan.world or f"{IMPORTED}{reader.name}", shape, rate))
+    shape = _shape(reader, plan, notes)
+    spec = create_store(path, _spec(reader, plan.world or f"{IMPORTED}{called}", shape, rate))
     run = RunSpec(seed=0, policy=name, max_episode_steps=plan.max_steps)
     for known in Store(path).runs:
         if known.policy == name and known != run:
@@ -105,19 +100,21 @@ def import_source(
                 f"--max-episode-steps {known.max_episode_steps}, or choose another --store"
             )
     result = Imported(path, spec.world, shape, rate, notes=notes)
-    total = sum(part.stop - part.start for part in parts)
     with Claim(path, run), Interrupt() as interrupt:
         have = {ref.index: ref for ref in Store(path).episodes if ref.run == run}
-        _check_same(reader, parts, have, path, plan, spec)
-        missing = [number for number in range(len(parts)) if number not in have]
+        parts = _numbered(reader, have, path, plan, spec, name)
+        missing = [number for number in parts if number not in have]
+        total = sum(part.stop - part.start for part in parts.values())
         done = total - sum(parts[number].stop - parts[number].start for number in missing)
+        kept = set(have)
         with contextlib.ExitStack() as stack:
             writer = None
             for number in missing:
-                entry = reader.episodes[parts[number].entry]
-                show(done, total, entry.name)
+                if (further := others(number, parts)) and not kept.intersection(further):
+                    continue  # it would pass for an episode that was never broken
+                show(done, total, reader.episodes[parts[number].entry].name)
                 try:
-                    episode = _episode(reader, parts, number, spec, name, plan)
+                    episode = _episode(reader, number, parts[number], spec, name, plan)
                 except TinyJEPAError as error:
                     if not plan.skip_broken:
                         raise TinyJEPAError(f"{error}: fix it, or skip broken episodes with --skip-broken") from error
@@ -126,6 +123,7 @@ def import_source(
                 if writer is None:
                     writer = stack.enter_context(StreamWriter(path, spec, run, worker=0))
                 writer.append(episode)
+                kept.add(number)
                 result.new_episodes += 1
                 done += episode.rows
                 interrupt.check()
@@ -135,16 +133,14 @@ def import_source(
     return result
 
 
-def _parts(episodes: Sequence[Entry], max_steps: int) -> Iterator[Part]:
-    """The episodes of the store that a source becomes, in order."""
-    for number, entry in enumerate(episodes):
-        start = 0
-        while True:
-            stop = min(start + max_steps + 1, entry.rows)
-            yield Part(number, start, stop)
-            if stop >= entry.rows:
-                break
-            start = stop - 1
+def _called(reader: Reader, path: Path) -> str:
+    """The source's name, or its former one where the store at ``path`` knows it by that."""
+    if reader.former_name in ("", reader.name) or not (path / DATASET).exists():
+        return reader.name
+    store = Store(path)
+    names = {run.policy for run in store.runs}
+    knows = store.spec.world == f"{IMPORTED}{reader.former_name}" or reader.former_name in names
+    return reader.former_name if knows and reader.name not in names else reader.name
 
 
 def _rate(reader: Reader, plan: Plan) -> tuple[float, list[str]]:
@@ -161,7 +157,7 @@ def _rate(reader: Reader, plan: Plan) -> tuple[float, list[str]]:
     return World.control_rate, [f"the source gives no rate: assuming {World.control_rate:g} Hz (set it with --rate)"]
 
 
-def _shape(reader: Reader, parts: list[Part], plan: Plan, notes: list[str]) -> tuple[int, int, int]:
+def _shape(reader: Reader, plan: Plan, notes: list[str]) -> tuple[int, int, int]:
     """Of the frames, by the first image that can be read."""
     if reader.without_images:
         if not reader.state_names:
@@ -169,7 +165,7 @@ def _shape(reader: Reader, parts: list[Part], plan: Plan, notes: list[str]) -> t
         notes.append("the source has no images: frames are black; train with --set observation.mode=state")
         return NO_IMAGE
     failed = None
-    for part in parts:
+    for part in itertools.chain.from_iterable(parts_of(reader.episodes, plan.max_steps)):
         entry = reader.episodes[part.entry]
         try:
             with blaming(entry.file, entry.name):
@@ -203,9 +199,8 @@ def _spec(reader: Reader, world: str, shape: tuple[int, int, int], rate: float) 
         raise TinyJEPAError(f"{reader.name} does not fit into a store: {reason}") from error
 
 
-def _episode(reader: Reader, parts: list[Part], number: int, spec: StoreSpec, name: str, plan: Plan) -> Episode:
+def _episode(reader: Reader, number: int, part: Part, spec: StoreSpec, name: str, plan: Plan) -> Episode:
     """Episode ``number`` of the run. Raises ``TinyJEPAError`` with file and episode for whatever is wrong with it."""
-    part = parts[number]
     entry = reader.episodes[part.entry]
     with blaming(entry.file, entry.name):
         _refuse_broken(entry)
@@ -258,29 +253,36 @@ def _refuse_broken(entry: Entry) -> None:
         raise ValueError("it has no rows")
 
 
-def _check_same(
-    reader: Reader, parts: list[Part], have: dict[int, EpisodeRef], path: Path, plan: Plan, spec: StoreSpec
-) -> None:
-    """Raise ``TinyJEPAError`` where the store's episodes of this name are not those of the source.
+def _numbered(
+    reader: Reader, have: dict[int, EpisodeRef], path: Path, plan: Plan, spec: StoreSpec, name: str
+) -> dict[int, Part]:
+    """The episodes of the store by number, those to be stored first before others.
 
-    The lengths of all are compared, and every number of some, the first and the last among them: an episode that came
-    between moves the last.
+    Raises ``TinyJEPAError`` where the store's episodes of this name are not those of the source. The lengths of all are
+    compared, and every number of some, the first and the last among them: an episode that came between moves the last.
     """
-    if not have:
-        return
-    other = TinyJEPAError(
-        f"the store {path} holds other episodes by the name '{plan.name or reader.name}' than this source has: "
-        "choose another --name, or another --store"
-    )
-    if max(have) >= len(parts):
-        raise other
-    if any(ref.rows != parts[number].stop - parts[number].start for number, ref in have.items()):
-        raise other
     store = Store(path)
-    held = sorted(have)
-    for place in sorted({round(share * (len(held) - 1)) for share in np.linspace(0, 1, COMPARED)}):
-        number = held[place]
+
+    def same(number: int, part: Part) -> bool:
+        again = _episode(reader, number, part, spec, name, plan)
         stored = store.read_episode(have[number], "frame", "action", "reward", "state")
-        again = _episode(reader, parts, number, spec, plan.name or reader.name, plan)
-        if any(not np.array_equal(stored[name], getattr(again, name)) for name in stored):
-            raise other
+        return all(np.array_equal(stored[field], getattr(again, field)) for field in stored)
+
+    def may_be(number: int, part: Part) -> bool:
+        try:
+            return same(number, part)
+        except TinyJEPAError:
+            return False
+
+    rows = {number: ref.rows for number, ref in have.items()}
+    parts = numbered(parts_of(reader.episodes, plan.max_steps), rows, may_be)
+    held = sorted(have)
+    some = {held[round(share * (len(held) - 1))] for share in np.linspace(0, 1, COMPARED)} if held else set()
+    if parts is None or not all(same(number, parts[number]) for number in sorted(some)):
+        broken = next((entry for entry in reader.episodes if entry.broken), None)
+        raise TinyJEPAError(
+            f"the store {path} holds other episodes by the name '{name}' than this source has: "
+            + (f"mend {broken.file} if it was whole before, or " if broken else "")
+            + "choose another --name, or another --store"
+        )
+    return parts

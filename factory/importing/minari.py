@@ -15,7 +15,18 @@ import minari
 import numpy as np
 from minari.storage.datasets_root_dir import get_dataset_path
 
-from factory.importing.source import Choice, Entry, Reader, Rows, beside, blaming, column_names, one_of, some_of
+from factory.importing.source import (
+    Choice,
+    Entry,
+    Reader,
+    Rows,
+    beside,
+    blaming,
+    column_names,
+    name_of,
+    one_of,
+    some_of,
+)
 from shared.worlds.actions import Actions
 from shared.worlds.base import action_dim
 from shared.worlds.images import may_be_image
@@ -41,7 +52,7 @@ class Minari(Reader):
             self._dataset = minari.MinariDataset(place)
             storage = self._dataset.storage
             metadata = storage.metadata
-            self.name = str(metadata.get("dataset_id") or path.name)
+            self.name = str(metadata.get("dataset_id") or name_of(path))
             who = str(metadata.get("algorithm_name") or "")[:100]
             numbers = [int(number) for number in self._dataset.episode_indices]
             about = list(storage.get_episode_metadata(numbers))

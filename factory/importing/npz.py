@@ -23,6 +23,7 @@ from factory.importing.source import (
     column_names,
     ends,
     flat,
+    name_of,
     natural,
     one_of,
     some_of,
@@ -50,7 +51,7 @@ class Npz(Reader):
         return bool(_files(path))
 
     def __init__(self, path: Path, choice: Choice) -> None:
-        self.name = path.stem
+        self.name, self.former_name = name_of(path), path.stem
         files = _files(path)
         with blaming(files[0]):
             shapes = next(filter(None, map(_readable, files)), None) or _shapes(files[0])

@@ -70,6 +70,8 @@ class Reader(Protocol):
     """In the source's order, which is the same at every opening."""
     name: str
     """What to call the source."""
+    former_name: str = ""
+    """What earlier versions called it, where that differs."""
     rate: float | None
     """Steps per second; None where the source does not say."""
     action_dim: int
@@ -89,6 +91,12 @@ class Reader(Protocol):
 
     def read(self, number: int, start: int, stop: int) -> Rows:
         """Rows [start, stop) of an episode. Whatever it raises is reported with the episode's file and name."""
+
+
+def name_of(path: Path) -> str:
+    """What to call a source of files: as its folder, dots and all, or as its file without the ending."""
+    whole = path.resolve() if path.name in ("", "..") else path
+    return whole.name if whole.is_dir() else whole.stem
 
 
 def natural(name: str) -> list[tuple[int, str]]:

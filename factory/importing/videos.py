@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factory.importing.source import Choice, Entry, Reader, Rows, blaming, natural, taken_at
+from factory.importing.source import Choice, Entry, Reader, Rows, blaming, name_of, natural, taken_at
 from factory.importing.videofile import SUFFIXES, VideoFile
 from shared.errors import TinyJEPAError
 
@@ -54,9 +54,10 @@ class Videos(Reader):
     def __init__(self, path: Path, choice: Choice) -> None:
         if choice.image is not None or choice.states is not None:
             raise TinyJEPAError("videos have one image each, and states by the names of their columns: see --help")
-        self.name = path.resolve().stem
+        self.name, self.former_name = name_of(path.resolve()), path.resolve().stem
         files = _files(path)
         self._videos, broken = dict[Path, VideoFile](), dict[Path, str]()
+        self._reading: VideoFile | None = None
         for file in files:
             try:
                 with blaming(file):
@@ -87,6 +88,9 @@ class Videos(Reader):
     def read(self, number: int, start: int, stop: int) -> Rows:
         file = self.episodes[number].file
         video, frames = self._videos[file], self._frames[file][start:stop]
+        if self._reading is not video and self._reading is not None:
+            self._reading.close()
+        self._reading = video
         table = self._tables.get(file)
         if table is None:
             empty = np.zeros((stop - start, 0), np.float32)

@@ -16,7 +16,8 @@ from shared.video import BACKGROUND, grid, labelled, tile, write_video
 
 SHEET_EPISODES, SHEET_TIMES = 12, 10
 VIDEO_COLUMNS, VIDEO_ROWS = 4, 2
-VIDEO_SECONDS = 20.0
+VIDEO_SECONDS, VIDEO_FRAMES = 20.0, 10
+"""The video's length, and the frames that it has at least: below 0.5 Hz it is longer for them."""
 
 
 def preview(path: Path, out: Path) -> tuple[Path, Path, Path]:
@@ -65,7 +66,7 @@ def _write_sheet(store: Store, episodes: list[EpisodeRef], file: Path) -> None:
 
 def _write_video(store: Store, episodes: list[EpisodeRef], file: Path) -> None:
     rate = store.spec.control_rate
-    steps = min(max(ref.rows for ref in episodes), round(VIDEO_SECONDS * rate))
+    steps = min(max(ref.rows for ref in episodes), max(VIDEO_FRAMES, round(VIDEO_SECONDS * rate)))
     clips = [store.read(ref.stream, ref.first, ref.first + min(ref.rows, steps), "frame") for ref in episodes]
     names = [f"{ref.index} {ref.policy}" for ref in episodes]
     write_video(file, (_grid(clips, names, t) for t in range(steps)), rate)

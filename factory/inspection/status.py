@@ -10,8 +10,10 @@ from typing import get_args
 
 from factory.inspection import factors
 from factory.inspection.coverage import axes_of, coverage, sampled_states
+from factory.policies import MIXED, MIXES, POLICIES
 from shared.store.reader import Store
 from shared.store.schema import FACTOR_OPTIONS, EpisodeRef, RunSpec, Split
+from shared.worlds import IMPORTED
 
 ACTIVE_SECONDS = 60.0
 """Seconds after its newest line for which a stream without a closing line counts as being written."""
@@ -53,6 +55,9 @@ def _count(episodes: list[EpisodeRef]) -> str:
 
 
 def _gaps(store: Store, run: RunSpec) -> str:
+    """What a collection has still to make. Other runs, such as imports, miss what was left out."""
+    if store.spec.world.startswith(IMPORTED) or run.policy not in (MIXED, *MIXES, *POLICIES):
+        return ""
     indices = [ref.index for ref in store.episodes if ref.run == run]
     gaps = indices[-1] + 1 - len(indices) if indices else 0
     return f"; {gaps} episodes before number {indices[-1]} are missing, factory collect adds them" if gaps else ""

@@ -30,6 +30,10 @@ class GymnasiumWorld(World):
     ``(frame_size, frame_size, C)``, with C 1 for a grey observation and 3 for anything else. ``observation`` chooses:
     a key of a dictionary, or ``render``.
 
+    ``control_rate`` is the environment's ``render_fps``, 50 where it names none: pictures per second when people watch.
+    That need not be its actions per simulated second, which no environment has to tell: Acrobot-v1 names 15, and a step
+    of it lasts 0.2 s. Stores are recognised by the rate, so it stays what it is.
+
     Every reset makes a fresh environment, so that nothing of an earlier episode can show in a later one. The
     environment's own time limit is kept. ``info["TimeLimit.truncated"]``, with which environments of old say that the
     end they call a termination is none, makes it a truncation. ``options`` are the keyword arguments of

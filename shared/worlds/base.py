@@ -80,7 +80,7 @@ class World(gym.Env[np.ndarray, Any]):
     """Which of ``datasets`` is collected where neither ``--dataset`` nor ``--policy`` says otherwise; empty: none."""
 
     control_rate: float = 50.0
-    """Actions per simulated second (Hz)."""
+    """Actions per simulated second (Hz); of a Gymnasium id its ``render_fps``, which may be another rate."""
 
     max_episode_steps: int = 1000
     """Default number of steps after which the factory truncates an episode."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from factory.collecting.progress import Tally
 from factory.collecting.simulator import Record
 from factory.inspection.coverage import axes_of, coverage, maps_of, sampled_states
 from factory.inspection.plots import draw_coverage
+from factory.inspection.preview import preview
 from factory.inspection.status import status_lines
+from shared.store.dataset import create_store
 from shared.store.reader import Store
+from shared.store.writer import StreamWriter
 from shared.worlds import WORLDS, make_world, world_class
 from shared.worlds.axes import Axis, Band, even
-from tests.support.dots import dot_spec
+from tests.support.dots import RUN, dot_episode, dot_spec
 
 
 def test_cells_spreads_and_bands() -> None:
@@ -57,6 +61,16 @@ def test_a_world_that_names_no_axes(dots: Path, tmp_path: Path) -> None:
     draw_coverage(store, tmp_path / "coverage.png")
     picture = cv2.imread(str(tmp_path / "coverage.png"))
     assert picture is not None and picture.shape[1] == 3 * 420
+
+
+def test_the_video_of_a_slow_world_has_frames(tmp_path: Path) -> None:
+    """20 seconds at 0.02 Hz are less than one."""
+    spec = create_store(tmp_path / "slow", dot_spec().model_copy(update={"control_rate": 0.02}))
+    with StreamWriter(tmp_path / "slow", spec, RUN, 0) as writer:
+        writer.append(dot_episode(0, 30))
+    video = preview(tmp_path / "slow", tmp_path)[1]
+    with av.open(str(video)) as container:
+        assert len(list(container.decode(video=0))) == 10
 
 
 def test_one_state_alone_has_a_histogram_and_no_map() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -78,6 +79,67 @@ def test_frames_of_a_video_by_number(ending: str, tmp_path: Path) -> None:
     for numbers in ([0], [24], [3, 4, 4, 17], [*range(25)]):
         levels = [frame.mean() for frame in video.frames(np.array(numbers))]
         assert np.allclose(levels, [10 * number for number in numbers], atol=3)
+
+
+def write_avi(path: Path, codec: str) -> None:
+    """25 grey pictures with B-frames in a container that keeps no time of showing."""
+    with av.open(str(path), "w", format=path.suffix[1:]) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width = stream.height = 64
+        stream.pix_fmt, stream.options = "yuv420p", {"bf": "2", "g": "6"}
+        for number in range(25):
+            image = np.full((64, 64, 3), 10 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "mpeg4"), ("b.avi", "libx264"), ("raw.m4v", "mpeg4")])
+def test_frames_with_b_frames_and_no_times_are_counted(name: str, codec: str, tmp_path: Path) -> None:
+    write_avi(tmp_path / name, codec)
+    video = VideoFile(tmp_path / name)
+    assert np.allclose(np.diff(video.times), 1 / 25) or name == "raw.m4v"
+    for numbers in ([0], [3, 4, 4, 17], [17, 18], [24], [*range(25)]):  # on from the last, and back
+        levels = [frame.mean() for frame in video.frames(np.array(numbers))]
+        assert np.allclose(levels, [10 * number for number in numbers], atol=9)
+    video.close()
+    assert next(video.frames(np.array([1]))).mean() == pytest.approx(10, abs=9)
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_a_damaged_file_whose_frames_are_counted_is_refused(codec: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    write_avi(path, codec)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    whole = path.read_bytes()
+    for start, size in packets[3:20]:
+        path.write_bytes(whole[: start + 8] + bytes(size) + whole[start + 8 + size :])
+        with pytest.raises((ValueError, av.FFmpegError)):
+            list(VideoFile(path).frames(np.arange(3)))
+
+
+@pytest.mark.parametrize("form", ["npz", "videos"])
+def test_a_folder_is_called_by_its_whole_name(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pusht.v1", "pusht.v2"):
+        (tmp_path / name).mkdir()
+        made = sources.MAKERS[form](tmp_path / name).path
+        for file in [*made.iterdir()]:
+            file.rename(tmp_path / name / file.name)
+        made.rmdir()
+        assert open_source(tmp_path / name).name == name
+    monkeypatch.chdir(tmp_path / "pusht.v2")
+    assert open_source(Path()).name == "pusht.v2"
+    file = next(path for path in Path().iterdir() if path.suffix != ".csv")
+    assert open_source(file).name == file.stem
+
+
+@pytest.mark.parametrize("world", [None, "two-room-seen"])
+def test_a_store_that_knows_a_folder_by_its_former_name_goes_on(world: str | None, tmp_path: Path) -> None:
+    """Earlier versions left out what follows the last dot."""
+    folder, store = sources.npz(tmp_path).path.rename(tmp_path / "noise.v1"), tmp_path / "store"
+    import_source(open_source(folder), store, Plan(world or "imported/noise", "noise"))
+    assert import_source(open_source(folder), store, Plan(world)).new_episodes == 0
+    assert [run.policy for run in Store(store).runs] == ["noise"]
 
 
 @pytest.mark.parametrize(("rate", "numbers"), [(12.5, [0, 2, 4, 6, 8, 10, 12]), (75, [0, 0, 1, 1, 1, 2, 2, 2, 3])])
