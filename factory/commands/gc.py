@@ -17,7 +17,7 @@ def command(
         typer.Option(
             min=0,
             metavar="HOURS",
-            help="Minimum age of files of writers whose state is unknown: those on other machines.",
+            help="Minimum age of files of writers whose state is unknown: those elsewhere, or before a restart.",
         ),
     ] = 24.0,
     named: Annotated[
@@ -27,9 +27,9 @@ def command(
 ) -> None:
     """Remove what killed writers left in a store: files that no log mentions and no writer uses.
 
-    For a writer on this machine it is known whether it still runs. Files of a writer on another machine, and streams
-    without a log, are removed only after 24 hours without a change. A stream that has complete shards and lost its log
-    stays, unless --stream names it.
+    For a writer on this machine it is known whether it still runs. Files of a writer on another machine, in another
+    container or from before a restart, and streams without a log, are removed only after 24 hours without a change. A
+    stream that has complete shards and lost its log stays, unless --stream names it.
 
     Examples:
       factory gc data/car-racing --dry-run

@@ -75,19 +75,18 @@ def command(
     if not verdict.faults:
         typer.echo("every byte is as the log says")
         return 0
-    if not quarantine:
-        typer.echo(f"{len(verdict.faults)} fault(s): restore the files, or repair the store with --quarantine")
-        return 1
     if verdict.lost_logs:
-        typer.echo(f"--quarantine cannot repair lost logs: use --rebuild-log {verdict.lost_logs[0]}")
-        return 1
-    if not lost:
+        cure = f"--quarantine cannot repair lost logs: use --rebuild-log {verdict.lost_logs[0]}"
+        typer.echo(cure if quarantine else f"{len(verdict.faults)} fault(s), and {cure}")
+    elif not quarantine:
+        typer.echo(f"{len(verdict.faults)} fault(s): restore the files, or repair the store with --quarantine")
+    elif not lost:
         typer.echo("repaired from the log: no row is missing")
-        return 1
-    typer.echo(f"set aside; {len(lost)} episodes, {sum(ref.rows for ref in lost):,} rows are missing now:")
-    for ref in lost:
-        typer.echo(f"  episode {ref.index} of seed {ref.run.seed}, policy {ref.run.policy}: {ref.rows} rows")
-    typer.echo("rerun factory collect to replace them")
+    if lost:
+        typer.echo(f"set aside; {len(lost)} episodes, {sum(ref.rows for ref in lost):,} rows are missing now:")
+        for ref in lost:
+            typer.echo(f"  episode {ref.index} of seed {ref.run.seed}, policy {ref.run.policy}: {ref.rows} rows")
+        typer.echo("rerun factory collect to replace them")
     return 1
 
 

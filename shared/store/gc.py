@@ -7,18 +7,19 @@ import itertools
 import os
 import re
 import shutil
-import socket
 import stat
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shared.errors import StoreError
 from shared.links import refuse_links
 from shared.store import layout, lost
 from shared.store.files import PARTIAL
 from shared.store.log import STREAM_NAME, CommittedStream
+from shared.store.process import this_process
 from shared.store.reader import Store
 
 CHUNK = re.compile(r"c\.(\d+)(?:\.0)*")
@@ -40,10 +41,10 @@ def leftovers(path: Path, older_than: float = DAY, named: Collection[str] = ()) 
     Streams that have complete shards and lost their log stay, unless they are ``named``. So do a stream whose log is
     damaged, and shards that only lost log lines can have committed.
 
-    A writer is over when its log is closed, or when it ran on this machine and its process is gone. Of a writer on
-    another machine, and of files without a log, only what was not touched for ``older_than`` seconds counts. Files of
-    unknown kinds, committed files, the quarantine and anything a living writer may own stay. Raises ``StoreError``
-    where there is no readable store, or a named stream did not lose its log.
+    A writer is over when its log is closed, or when its process is known to be gone (``writer_runs``). Of a writer of
+    which that is not known, and of files without a log, only what was not touched for ``older_than`` seconds counts.
+    Files of unknown kinds, committed files, the quarantine and anything a living writer may own stay. Raises
+    ``StoreError`` where there is no readable store, or a named stream did not lose its log.
     """
     refuse_links(path)
     store = Store(path, on_corrupt="skip")
@@ -116,9 +117,29 @@ def _uncommitted(directory: Path, store: Store, stream: CommittedStream) -> Iter
 def _is_over(stream: CommittedStream, directory: Path, now: float, older_than: float) -> bool:
     if stream.closed:
         return True
-    if stream.header.get("host") == socket.gethostname():
-        return not lives(int(stream.header["pid"]))
-    return min(now - stream.updated, _untouched(directory, now)) > older_than
+    runs = writer_runs(stream.header)
+    return not runs if runs is not None else untouched(stream, directory, now) > older_than
+
+
+def writer_runs(header: dict[str, Any]) -> bool | None:
+    """Whether the writer that the first line of a log names still runs; None where that cannot be known from here.
+
+    It is known in the writer's own pid namespace, until its machine is started anew. Logs of earlier versions name
+    neither: a process of that number on a machine of that name counts as the writer, its absence proves nothing.
+    """
+    here = this_process()
+    if header.get("host") != here["host"]:
+        return None
+    runs = lives(int(header.get("pid", 0)))
+    if not header.get("boot"):
+        return runs or None
+    same = all(here[name] and header.get(name) == here[name] for name in ("boot", "pid_namespace"))
+    return runs if same else None
+
+
+def untouched(stream: CommittedStream, directory: Path, now: float) -> float:
+    """Seconds since the last sign of a stream's writer, in its log or among its files."""
+    return min(now - stream.updated, _untouched(directory, now))
 
 
 def _is_continued(path: Path, stream: CommittedStream, now: float, older_than: float) -> bool:

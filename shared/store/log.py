@@ -3,8 +3,8 @@
 A line's checksum covers the line and the checksum of the line before it, so a lost, altered, repeated or
 moved line is noticed. A line counts once its newline is there; until then a reader waits for the rest.
 
-* first line: ``{"stream", "schema_version", "dataset", "worker", "host", "pid", "time", "run",
-  "episode_columns", "c"}``
+* first line: ``{"stream", "schema_version", "dataset", "worker", "host", "boot", "pid_namespace", "pid", "time",
+  "run", "episode_columns", "c"}``; earlier versions wrote no ``boot`` and no ``pid_namespace``
 * a commit: ``{"i", "rows", "files": {field: [size, crc32c]}, "episodes": [[...], ...], "time", "c"}``. The
   crc32c is that of a chunk's compressed bytes, or of a frame shard's table and index (see ``codec``). An
   episode stands in the line of the shard that holds its last row.
@@ -18,6 +18,7 @@ import math
 import os
 import re
 from array import array
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,23 @@ class CommittedStream:
     def checksum(self) -> int:
         """Of the log up to its last good line: what seals the next one."""
         return self._crc
+
+    def begins(self, other: CommittedStream, *, named: bool = False) -> bool:
+        """Whether its shards, and the episodes in them, are the first ones of ``other``, however each log came about.
+
+        A log made anew may have lost episodes' factors, seeds and policies, so that these are not compared; with
+        ``named`` seeds and policies are.
+        """
+        whole = self.shards * self._dataset.spec.shard_rows
+        if self.run != other.run or self.shards > other.shards:
+            return False
+        if self.rows != (other.rows if self.shards == other.shards else whole):
+            return False
+        if any(files != other._files[name][: len(files)] for name, files in self._files.items()):
+            return False
+        facts = attrgetter("index", "first", "rows", "terminated", "truncated", *(("seed", "policy") if named else ()))
+        there = [facts(ref) for ref in other.episodes if ref.first + ref.rows <= self.rows]
+        return [facts(ref) for ref in self.episodes] == there
 
     def poll(self, size: int | None = None) -> None:
         """Take in the lines that were added; ``size`` is that of the log, where listing logs told it.

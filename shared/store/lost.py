@@ -55,9 +55,9 @@ def lost_lines(source: Source, spec: StoreSpec, stream: str, shards: int, rows: 
     return shown - rows if shown > rows and has_shard(source, spec, stream, shards) else 0
 
 
-def cure(stream: str) -> str:
-    """Advice for a stream that lost its log."""
-    return (
-        f"restore log/{layout.log_name(stream)} from a copy, make it anew with factory verify --rebuild-log {stream}, "
-        f"or remove the stream with factory gc --stream {stream}"
-    )
+def cure(stream: str, lines: bool = False) -> str:
+    """Advice for a stream that lost its log, or only ``lines`` of it: then ``factory gc`` does not remove it."""
+    restore, anew = f"restore log/{layout.log_name(stream)} from a copy", f"factory verify --rebuild-log {stream}"
+    if lines:
+        return f"{restore}, or make it anew with {anew}"
+    return f"{restore}, make it anew with {anew}, or remove the stream with factory gc --stream {stream}"

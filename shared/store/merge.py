@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import StoreError
-from shared.store import layout, quarantine
+from shared.store import layout, lost, quarantine
 from shared.store.dataset import create_store, load_spec
 from shared.store.files import PARTIAL, publish_partial, remove, sync_directory, write_file, write_partial
+from shared.store.gc import CHUNK
 from shared.store.log import CommittedStream
 from shared.store.reader import Store
 from shared.store.schema import StoreSpec
@@ -40,11 +42,13 @@ def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None]
 
     A stream appears when its log does, last of all and at once; what a killed merge left is made again by the same
     call. Of a stream whose writer is still open, what is committed now is taken, and the rest by a later call.
-    Episodes that several stores hold count once, as in any store. What a source has set aside stays so. ``say`` is
-    told streams done and in all.
+    Episodes that several stores hold count once, as in any store. What a source has set aside stays so. Of a stream
+    that is there too, the log with more shards counts; it may have been made anew. ``say`` is told streams done and in
+    all.
 
-    Raises ``StoreError`` for a source that is missing, damaged, of schema 1, or of another world or layout; nothing
-    is changed then. ``OSError`` when the disk refuses; what is there stays readable.
+    Raises ``StoreError`` for a source that is missing, damaged, of schema 1, or of another world or layout, for a
+    stream whose log is lost or damaged in the target, and for one that has other rows in two of the stores; nothing is
+    changed then. ``OSError`` when the disk refuses; what is there stays readable.
     """
     stores = [Store(source) for source in sources]
     if not stores:
@@ -62,8 +66,11 @@ def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None]
             raise StoreError(f"{store.path} cannot be merged with {with_which}: {difference}")
         if target.exists() and target.resolve() == Path(store.path).resolve():
             raise StoreError(f"{target} is a source and the target: leave it out of the sources")
+    known = Store(target, on_corrupt="skip") if existing is not first else None
+    jobs = [(store, stream) for store in stores for stream in store.streams.values() if stream.header]
+    _refuse_unfit(jobs, known, target)
     create_store(target, first.spec)
-    known = Store(target, on_corrupt="skip")
+    known = known or Store(target, on_corrupt="skip")
     aside = dict(known.set_aside)
     for store in stores:
         for name, numbers in store.set_aside.items():
@@ -71,14 +78,15 @@ def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None]
     if aside != known.set_aside:
         quarantine.save(target, aside)
     merged = Merged()
-    jobs = [(store, stream) for store in stores for stream in store.streams.values() if stream.header]
     for done, (store, stream) in enumerate(jobs, 1):
         log, absent = layout.log_file(target, stream.name), aside.get(stream.name, frozenset())
         data = _committed_log(store, stream)
         held = log.read_bytes() if log.exists() else b""
         if not log.exists():
             _add(store, stream, target, data, merged)
-        elif len(held) < len(data) and data.startswith(held):
+        elif (len(held) < len(data) and data.startswith(held)) or (
+            not held.startswith(data) and _goes_on(store.path, stream, target, _held(known, stream.name))
+        ):
             _continue(store, stream, target, data, absent, merged)
         else:
             if stream.closed and held == data:  # a merge may have been killed before it showed the rows
@@ -89,13 +97,48 @@ def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None]
     return merged
 
 
+def _refuse_unfit(jobs: Sequence[tuple[Store, CommittedStream]], known: Store | None, target: Path) -> None:
+    """Raise ``StoreError`` for a stream that the target cannot take: before anything is changed."""
+    there: dict[str, tuple[Path | str, CommittedStream]] = {}
+    if known:
+        there = {name: (target, stream) for name, stream in known.streams.items()}
+    for store, stream in jobs:
+        name = stream.name
+        if known and name in known.lost_logs:
+            raise StoreError(f"{target}: stream {name} has complete shards but no log: {lost.cure(name)}")
+        if known and name in known.damaged_logs:
+            raise StoreError(f"{known.damaged_logs[name]}, or repair it as factory verify {target} says")
+        if name not in there or _goes_on(store.path, stream, *there[name]):
+            there[name] = store.path, stream
+
+
+def _goes_on(path: Path | str, stream: CommittedStream, other: Path | str, held: CommittedStream) -> bool:
+    """Whether the stream has more shards at ``path`` than at ``other``; ``StoreError`` where it has different ones."""
+    if not held.header or (held.shards < stream.shards and held.begins(stream, named=True)):
+        return True
+    if stream.begins(held):
+        return False
+    raise StoreError(
+        f"{path} cannot be merged with {other}: stream {stream.name} has other rows or episodes in each: "
+        "run factory verify on both, and leave out the one that is wrong"
+    )
+
+
+def _held(known: Store, name: str) -> CommittedStream:
+    """A stream of the target as it is now; ``StoreError`` where its log is damaged."""
+    stream = CommittedStream(known.source, name, load_spec(known.source))
+    stream.poll()
+    return stream
+
+
 def _add(store: Store, stream: CommittedStream, target: Path, data: bytes, merged: Merged) -> None:
     """The stream's folder by one rename, then its log by one link."""
     path = Path(store.path)
     source, final = layout.stream_directory(path, stream.name), layout.stream_directory(target, stream.name)
     staging = final.with_name(f".{stream.name}{PARTIAL}")
+    _refuse_rows(store, stream, target)
     shutil.rmtree(staging, ignore_errors=True)
-    shutil.rmtree(final, ignore_errors=True)  # of a merge that was killed: it has no log
+    shutil.rmtree(final, ignore_errors=True)  # of a merge that was killed
     staging.mkdir()
     group = _document(source / "zarr.json", path)
     write_file(staging / "zarr.json", [group])
@@ -115,11 +158,28 @@ def _add(store: Store, stream: CommittedStream, target: Path, data: bytes, merge
     try:
         staging.rename(final)
         sync_directory(final.parent)
+        publish_partial(partial, log)
     except BaseException:
+        if not log.exists():  # the folder would count as a stream that lost its log
+            with contextlib.suppress(OSError):
+                final.rename(staging)
         remove(partial)
         raise
-    publish_partial(partial, log)
     merged.streams += 1
+
+
+def _refuse_rows(store: Store, stream: CommittedStream, target: Path) -> None:
+    """Raise ``StoreError`` where the folder of a stream without a log has shards that are nowhere else.
+
+    A killed merge leaves a folder, but an unfinished log too, and the source has all of its shards.
+    """
+    folder, log = layout.stream_directory(target, stream.name), layout.log_file(target, stream.name)
+    names = (CHUNK.fullmatch(file.name) for file in folder.glob("*/c.*"))
+    numbers = {int(match[1]) for match in names if match}
+    if any(log.parent.glob(f"{log.name}.*{PARTIAL}")):
+        numbers = {number for number in numbers if number >= stream.shards}
+    if any(lost.has_shard(locate(target), store.spec, stream.name, number) for number in numbers):
+        raise StoreError(f"{target}: stream {stream.name} has complete shards but no log: {lost.cure(stream.name)}")
 
 
 def _continue(
@@ -154,7 +214,12 @@ def _bring_missing(
 
 
 def _show_rows(store: Store, stream: CommittedStream, target: Path) -> None:
-    """Tell plain Zarr readers of the target how many rows there are."""
+    """Tell plain Zarr readers of the target how many rows there are.
+
+    Documents that show more stay: log lines are lost there, and only the documents tell that.
+    """
+    if lost.shown_rows(locate(target), store.spec, stream.name) > stream.rows:
+        return
     for name, field in layout.fields(store.spec).items():
         file = layout.stream_directory(target, stream.name) / name / "zarr.json"
         document = layout.array_document(field, store.spec, stream.rows)

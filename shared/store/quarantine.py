@@ -6,7 +6,9 @@ shard named there, so training goes on, and ``factory collect`` finds those epis
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,8 @@ def touches(aside: SetAside, ref: EpisodeRef, spec: StoreSpec) -> bool:
 def set_aside(path: Path, spec: StoreSpec, before: SetAside, shards: Mapping[str, set[int]]) -> SetAside:
     """List the shards, then move their files out of the hierarchy; returns all that is set aside now.
 
-    The list is written first: a crash in between leaves files where they were, and nobody reads them.
+    What was set aside earlier under the same name stays. The list is written first: a crash in between leaves files
+    where they were, and nobody reads them.
     """
     after = {stream: before.get(stream, frozenset()) | shards.get(stream, set()) for stream in {*before, *shards}}
     save(path, after)
@@ -74,20 +77,34 @@ def set_aside(path: Path, spec: StoreSpec, before: SetAside, shards: Mapping[str
                 target = path / FOLDER / stream / name / source.name
                 if source.exists():
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    source.rename(target)
+                    source.rename(_free(target))
     return after
 
 
 def cut_log(path: Path, stream: str, good: int) -> None:
-    """Keep the first ``good`` bytes of a damaged log; the original moves to ``quarantine/``."""
+    """Keep the first ``good`` bytes of a damaged log; a copy of all of it goes to ``quarantine/``."""
     refuse_links(path)
+    replace_log(path, stream, layout.log_file(path, stream).read_bytes()[:good])
+
+
+def replace_log(path: Path, stream: str, text: bytes) -> None:
+    """Write the log of a stream anew; what it held is copied to ``quarantine/`` first, beside earlier copies.
+
+    ``OSError`` when the disk refuses; the log is as it was then.
+    """
     log = layout.log_file(path, stream)
     kept = path / FOLDER / log.name
     kept.parent.mkdir(parents=True, exist_ok=True)
-    data = log.read_bytes()
-    write_file(kept, [data])
-    write_file(log, [data[:good]])
+    write_file(_free(kept), [log.read_bytes()])
+    sync_directory(kept.parent)
+    write_file(log, [text])
     sync_directory(log.parent)
+
+
+def _free(place: Path) -> Path:
+    """``place``, with a number after its name where something lies there."""
+    numbered = (place.with_name(f"{place.name}.{number}") for number in itertools.count(1))
+    return next(free for free in itertools.chain([place], numbered) if not os.path.lexists(free))
 
 
 def _checksum(shards: dict[str, Any]) -> int:

@@ -10,10 +10,8 @@ What is weaker than with the log: files of another stream that are whole and fit
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,9 +25,10 @@ from shared.links import refuse_links
 from shared.store import layout, quarantine
 from shared.store.codec import crc32c, decode_chunk, tail_size
 from shared.store.dataset import Description, load_spec
-from shared.store.files import publish, sync_directory, write_file
-from shared.store.gc import lives
+from shared.store.files import publish
+from shared.store.gc import MINUTE, untouched, writer_runs
 from shared.store.log import EPISODE_COLUMNS, STREAM_NAME, CommittedStream, seal
+from shared.store.process import this_process
 from shared.store.reader import Store
 from shared.store.schema import FACTOR_OPTIONS, FIRST, LAST, SCHEMA_VERSION, TERMINATED, TRUNCATED, RunSpec
 from shared.store.shards import CommittedFile, Shard
@@ -40,6 +39,9 @@ Identify = Callable[[RunSpec, int], tuple[int, str]]
 
 Prove = Callable[["Found"], RunSpec]
 """The run of a stream whose files name none, told by its first complete episode; raises where it cannot be told."""
+
+QUIET = 10 * MINUTE
+"""Seconds without a change after which a writer counts as gone where its process cannot be looked for."""
 
 
 @dataclass(frozen=True)
@@ -70,39 +72,50 @@ def rebuild_log(path: Path, stream: str, identify: Identify, prove: Prove) -> Re
     """Write the log of a stream in the store at ``path`` from its shards; good lines that are there are kept.
 
     Every byte of the shards is checked. At the first one that is missing or damaged the log ends; its ``ends`` then
-    says so. An earlier log goes to ``quarantine/``. Raises ``StoreError`` where there is no such stream, nothing to
-    bring back, or no way to tell the run; nothing is changed then.
+    says so. A damaged log of which no shard can be brought back is cut to its good lines. An earlier log is copied to
+    ``quarantine/``. Raises ``StoreError`` where there is no such stream, a writer that may be at work, nothing to bring
+    back, or no way to tell the run; nothing is changed then.
     """
     refuse_links(path)
     folder = layout.stream_directory(path, stream)
     if not STREAM_NAME.fullmatch(stream) or not folder.is_dir() or folder.is_symlink():
         raise StoreError(f"{path} has no stream '{stream}': factory verify names those without a log")
     dataset, source = load_spec(Local(path)), Local(path)
-    log, committed, before = layout.log_file(path, stream), None, b""
+    log, committed, before, damaged = layout.log_file(path, stream), None, b"", False
     if log.exists():
         committed = CommittedStream(source, stream, dataset)
-        with contextlib.suppress(StoreError):  # its good lines are kept
+        try:
             committed.poll()
+        except StoreError:  # its good lines are kept
+            damaged = True
         before = log.read_bytes()
         if committed.closed or committed.rows % dataset.spec.shard_rows:
             raise StoreError(f"{log} is whole: there is nothing to make anew")
-        pid = int(committed.header.get("pid", 0))
-        if committed.header.get("host") == socket.gethostname() and lives(pid):
-            raise StoreError(f"{log}: its writer, process {pid}, is still at work: end that first")
+        _refuse_writer(log, committed, folder)
     lines = _Lines(path, stream, dataset, committed)
     result = lines.read(identify, prove)
-    if not result.shards:
+    if not result.shards and not (damaged and result.ends):
         raise StoreError(f"{folder} has no complete shard that its log lacks: {result.ends or 'nothing to make anew'}")
     text = before[: committed.good_bytes if committed else 0] + b"".join(lines.sealed)
     if log.exists():
-        kept = path / quarantine.FOLDER / log.name
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_file(kept, [before])
-        write_file(log, [text])
-        sync_directory(log.parent)
+        quarantine.replace_log(path, stream, text)
     elif not publish(log, text):
         raise StoreError(f"{log} is there again: look at it with factory verify")
     return result
+
+
+def _refuse_writer(log: Path, committed: CommittedStream, folder: Path) -> None:
+    """Raise ``StoreError`` where the writer of a log may still add to it."""
+    pid, runs = int(committed.header.get("pid", 0)), writer_runs(committed.header)
+    if runs:
+        raise StoreError(f"{log}: its writer, process {pid}, is still at work: end that first")
+    quiet = untouched(committed, folder, time.time())
+    if committed.header and runs is None and abs(quiet) < QUIET:
+        host = str(committed.header.get("host"))[:60]
+        raise StoreError(
+            f"{log}: its writer, process {pid} on {host!r}, may still be at work (a change {max(quiet, 0):.0f} s ago): "
+            f"end that first, and try again {QUIET / MINUTE:.0f} minutes after its last change"
+        )
 
 
 class _Lines:
@@ -173,8 +186,7 @@ class _Lines:
                 "schema_version": SCHEMA_VERSION,
                 "dataset": self._dataset.checksum,
                 "worker": int(self._stream.rpartition("-")[0].rpartition("-w")[2]),
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
+                **this_process(),
                 "rebuilt": 1,
                 "run": dataclasses.asdict(self._run),
                 "episode_columns": self._columns,

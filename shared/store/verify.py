@@ -111,10 +111,12 @@ def verify(path: Path, progress: Callable[[int, int], None] = lambda done, total
 def set_damaged_aside(path: Path, verdict: Verdict) -> list[EpisodeRef]:
     """Cut damaged logs to their good part, set damaged shards aside, and write damaged Zarr documents anew.
 
-    Returns the episodes that are lost by it. The documents hold nothing that the log does not.
+    Logs and documents of the streams in ``lost_logs`` stay as they are: ``rebuild_log`` brings their rows back, and
+    only the documents tell that there are any. Returns the episodes that are lost by it.
     """
     before = Store(path, on_corrupt="skip")
-    for stream, good in verdict.broken_logs.items():
+    broken = {stream: good for stream, good in verdict.broken_logs.items() if stream not in verdict.lost_logs}
+    for stream, good in broken.items():
         quarantine.cut_log(path, stream, good)
     shards: dict[str, set[int]] = {}
     for fault in verdict.faults:
@@ -123,7 +125,7 @@ def set_damaged_aside(path: Path, verdict: Verdict) -> list[EpisodeRef]:
     quarantine.set_aside(path, before.spec, before.set_aside, shards)
     after = Store(path, on_corrupt="skip")
     wrong = {fault.stream for fault in verdict.faults if fault.file.endswith(DOCUMENT)}
-    for stream in sorted(wrong | set(verdict.broken_logs)):
+    for stream in sorted((wrong | set(broken)) - set(verdict.lost_logs)):
         _write_documents(path, after, stream)
     left = {(ref.run, ref.index) for ref in after.episodes}
     return [ref for ref in before.episodes if (ref.run, ref.index) not in left]
@@ -135,7 +137,8 @@ def _write_documents(path: Path, store: Store, stream: str) -> None:
         write_file(path / layout.DATA / DOCUMENT, [layout.root_document()])
         return
     folder = layout.stream_directory(path, stream)
-    write_file(folder / DOCUMENT, [layout.stream_document(store.spec, stream, store.streams[stream].run)])
+    if (run := store.streams[stream].run) is not None:  # else the document knows it better than the log
+        write_file(folder / DOCUMENT, [layout.stream_document(store.spec, stream, run)])
     for name, described in layout.fields(store.spec).items():
         document = layout.array_document(described, store.spec, store.streams[stream].rows)
         write_file(folder / name / DOCUMENT, [document])
@@ -207,7 +210,8 @@ def _document_faults(path: Path, store: Store, stream: CommittedStream) -> Itera
     """
     directory = layout.stream_directory(path, stream.name)
     if gone := _lost_rows(store, stream):
-        what = f"its last lines are lost, and complete shards stand without them: {lost.cure(stream.name)}"
+        cure = lost.cure(stream.name, lines=True)
+        what = f"its last lines are lost, and complete shards stand without them: {cure}"
         rows = stream.rows, stream.rows + gone - 1
         yield Fault(stream.name, _relative(path, layout.log_file(path, stream.name)), rows, what, lost=True)
         return  # the documents are what tells

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import secrets
 import shutil
@@ -21,6 +20,7 @@ from shared.store.codec import ShardEncoder, encode_chunk
 from shared.store.dataset import load_spec
 from shared.store.files import remove, sync_directory, write_file
 from shared.store.log import EPISODE_COLUMNS, LogWriter
+from shared.store.process import this_process
 from shared.store.schema import (
     FIRST,
     LAST,
@@ -96,8 +96,7 @@ class StreamWriter:
                 "schema_version": SCHEMA_VERSION,
                 "dataset": dataset.checksum,
                 "worker": worker,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
+                **this_process(),
                 "time": round(time.time(), 3),
                 "run": dataclasses.asdict(run),
                 "episode_columns": EPISODE_COLUMNS,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from shared.store.gc import leftovers, remove
 from shared.store.reader import Store
 from shared.store.verify import verify
 from shared.store.writer import StreamWriter
-from tests.support.stores import RUN, check_episodes, noise_episode, small_spec
+from tests.support.stores import RUN, Body, check_episodes, noise_episode, rewrite_log, small_spec
 
 CODE = """
 import sys, time
@@ -38,8 +40,8 @@ time.sleep(600)
 """
 
 
-def writer_process(path: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", CODE, str(path)], stdout=subprocess.PIPE, text=True)
+def writer_process(path: Path, *prefix: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen([*prefix, sys.executable, "-c", CODE, str(path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
 
@@ -66,6 +68,65 @@ def test_nothing_of_a_living_writer_goes_and_all_of_a_dead_one(
     check_episodes(store)
     assert not verify(tmp_path).unknown and not verify(tmp_path).faults
     assert run(cli, "factory", ["gc", str(tmp_path / "nowhere")]) == 2
+
+
+def long_ago(path: Path, change: Callable[[Body], None]) -> None:
+    """The first line of each log changed, and the store's last change two hours ago."""
+
+    def back(number: int, body: Body) -> None:
+        body["time"] -= 7200
+        if number == 0:
+            change(body)
+
+    for log in (path / "log").glob("*.jsonl"):
+        rewrite_log(log, back)
+    age(path, 7200)
+
+
+def of_an_earlier_version(body: Body) -> None:
+    body.pop("boot", None), body.pop("pid_namespace", None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body.update(boot="another"),
+        lambda body: body.update(pid_namespace="pid:[1]"),
+        lambda body: body.update(boot="", pid_namespace=""),
+        lambda body: body.update(host="elsewhere"),
+        of_an_earlier_version,
+    ],
+)
+def test_a_process_that_cannot_be_looked_for_here_is_not_gone(tmp_path: Path, change: Callable[[Body], None]) -> None:
+    """Its number is that of no process here; it may run in a container, or on a machine of the same name."""
+    with writer_process(tmp_path) as process:
+        process.send_signal(signal.SIGKILL)
+    assert len(leftovers(tmp_path)) == 1
+    long_ago(tmp_path, change)
+    assert not leftovers(tmp_path)
+    (found,) = leftovers(tmp_path, older_than=3600)
+    assert found.why == "a shard that was never committed"
+
+
+def test_a_process_of_an_earlier_version_that_runs_keeps_its_files(tmp_path: Path) -> None:
+    with writer_process(tmp_path) as process:
+        long_ago(tmp_path, of_an_earlier_version)
+        found = leftovers(tmp_path, older_than=0)
+        process.send_signal(signal.SIGKILL)
+    assert not found
+
+
+def test_a_writer_in_a_container_that_is_called_as_its_host(tmp_path: Path) -> None:
+    contain = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*contain, "true"], capture_output=True).returncode:
+        pytest.skip("no pid namespaces here")
+    with writer_process(tmp_path, *contain) as process:
+        (stream,) = Store(tmp_path).streams.values()
+        log = tmp_path / "log" / f"{stream.name}.jsonl"
+        rewrite_log(log, lambda number, body: body.update(pid=1 << 22))  # its number there, which nobody has here
+        found = leftovers(tmp_path)
+        process.send_signal(signal.SIGKILL)
+    assert stream.header["host"] == socket.gethostname() and not found
 
 
 def test_what_has_no_known_writer_goes_by_its_age(tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
+from factory.cli import cli
+from shared.cli.console import run
 from shared.errors import StoreError
 from shared.store import layout
 from shared.store.dataset import create_store
@@ -19,7 +22,7 @@ from shared.store.rebuild import Found, rebuild_log
 from shared.store.schema import RunSpec
 from shared.store.verify import set_damaged_aside, verify
 from shared.store.writer import StreamWriter
-from tests.support.stores import RUN, check_episodes, noise_episode, small_spec
+from tests.support.stores import RUN, Body, check_episodes, noise_episode, rewrite_log, small_spec
 
 
 def make(path: Path, episodes: range = range(6), close: bool = True) -> str:
@@ -138,6 +141,94 @@ def test_a_damaged_line_is_made_anew_too(tmp_path: Path) -> None:
     log.write_bytes(data)
     rebuild_log(tmp_path, name, identify, never)
     assert Store(tmp_path).episodes == before.episodes and not verify(tmp_path).faults
+
+
+def damage_line(log: Path, number: int) -> None:
+    lines = log.read_bytes().splitlines(keepends=True)
+    lines[number] = lines[number].replace(b'"rows":', b'"rOws":')
+    log.write_bytes(b"".join(lines))
+
+
+def test_quarantine_leaves_a_damaged_log_whose_rows_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the shards would count as never committed, and gc would remove them."""
+    name = make(tmp_path)
+    other = make(tmp_path, range(6, 9))
+    before = Store(tmp_path)
+    of_a_dead_writer(layout.log_file(tmp_path, name))
+    damage_line(layout.log_file(tmp_path, name), 2)
+    damage_line(layout.log_file(tmp_path, other), -1)
+    kept = {file: file.read_bytes() for file in tmp_path.rglob("*") if name in str(file) and file.is_file()}
+    for arguments in ([], ["--quarantine"], ["--quarantine"]):
+        assert run(cli, "factory", ["verify", str(tmp_path), "--quiet", *arguments]) == 1
+        assert f"use --rebuild-log {name}" in capsys.readouterr().out
+    assert run(cli, "factory", ["gc", str(tmp_path), "--older-than", "0"]) == 0
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if name in str(file) and file.is_file()} == kept
+    assert {fault.stream for fault in verify(tmp_path).faults} == {name}, "the other log is repaired"
+    rebuild_log(tmp_path, name, identify, never)
+    assert not verify(tmp_path).faults and Store(tmp_path).episodes == before.episodes
+
+
+def test_no_copy_of_a_log_is_overwritten(tmp_path: Path) -> None:
+    name = make(tmp_path)
+    log, copies = layout.log_file(tmp_path, name), []
+    of_a_dead_writer(log)
+    for lines in (4, 3, 2):
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:lines]))
+        copies.append(log.read_bytes())
+        rebuild_log(tmp_path, name, identify, never)
+    damage_line(log, -1)
+    copies.append(log.read_bytes())
+    set_damaged_aside(tmp_path, verify(tmp_path))
+    kept = [tmp_path / "quarantine" / f"{log.name}{number}" for number in ("", ".1", ".2", ".3")]
+    assert [file.read_bytes() for file in kept] == copies
+
+
+def test_a_damaged_log_without_a_whole_shard_after_it_is_cut(tmp_path: Path) -> None:
+    """Neither way brings the shard back, and the store must open all the same."""
+    name = make(tmp_path)
+    make(tmp_path, range(6, 9))
+    log = layout.log_file(tmp_path, name)
+    of_a_dead_writer(log)
+    lines = log.read_bytes().splitlines(keepends=True)
+    damage_line(log, 3)
+    damaged = log.read_bytes()
+    shard = layout.stream_directory(tmp_path, name) / "frame" / "c.2.0.0.0"
+    shard.write_bytes(shard.read_bytes()[:-9])
+    back = rebuild_log(tmp_path, name, identify, never)
+    assert back.shards == 0 and "shard 2 is damaged" in back.ends
+    assert log.read_bytes() == b"".join(lines[:3])
+    assert (tmp_path / "quarantine" / log.name).read_bytes() == damaged
+    check_episodes(Store(tmp_path))
+    assert leftovers(tmp_path, 0) == [] and {fault.stream for fault in verify(tmp_path).faults} == {name}
+
+
+@pytest.mark.parametrize("change", [{"boot": "another"}, {"pid_namespace": "pid:[1]"}, {"host": "elsewhere"}, {}])
+def test_a_writer_that_may_be_at_work_elsewhere_is_left_alone(tmp_path: Path, change: dict[str, str]) -> None:
+    """``{}``: an earlier version's log, which tells neither; its number is that of no process here."""
+    name = make(tmp_path)
+    log = layout.log_file(tmp_path, name)
+
+    def elsewhere(number: int, body: Body) -> None:
+        body["time"] -= 1200 * (number > 0)
+        if number == 0:
+            body |= {"pid": (1 << 22) + 1, **change}
+            if not change:
+                body.pop("boot", None), body.pop("pid_namespace", None)
+
+    rewrite_log(log, elsewhere)
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
+    before = log.read_bytes()
+    with pytest.raises(StoreError, match=r"may still be at work.*end that first") as caught:
+        rebuild_log(tmp_path, name, identify, never)
+    assert log.read_bytes() == before and "\n" not in str(caught.value)
+    then = time.time() - 1200
+    folder = layout.stream_directory(tmp_path, name)
+    for inner in [folder, *folder.rglob("*")]:
+        os.utime(inner, (then, then))
+    rebuild_log(tmp_path, name, identify, never)
+    assert not verify(tmp_path).faults
 
 
 def test_it_ends_at_a_damaged_shard_and_says_so(tmp_path: Path) -> None:

@@ -182,6 +182,8 @@ def test_what_is_set_aside_is_collected_again(tmp_path: Path, place: str) -> Non
         log.write_bytes(b"".join(lines[:4]) + lines[4].replace(b'"rows":', b'"rOws":') + b"".join(lines[5:]))
         with pytest.raises(StoreError, match="log is damaged"):
             Store(path)
+        assert set_damaged_aside(path, verify(path)) == [] and verify(path).lost_logs == [stream]
+        (path / "data.zarr" / stream / "reward" / "c.3").unlink()  # what follows cannot be brought back
     before = Store(path, on_corrupt="skip").episodes
     lost = set_damaged_aside(path, verify(path))
     store = Store(path)
