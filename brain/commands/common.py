@@ -106,9 +106,16 @@ def chosen_run(run: Path | None, name: str | None) -> Path:
 
 
 def chosen_encoders(given: Sequence[Path]) -> list[Path | Untrained]:
-    """What ``--encoder`` names: run folders, as ``chosen_runs`` resolves them, or ``untrained``."""
+    """What ``--encoder`` names: run folders, as ``chosen_runs`` resolves them, or ``untrained``.
+
+    Raises what ``chosen_runs`` raises, and ``TinyJEPAError`` where a run folder here has the name ``untrained``.
+    """
     from brain.training.taken import UNTRAINED
 
+    if UNTRAINED in map(str, given) and (here := Path(UNTRAINED) / "run.json").exists():
+        raise TinyJEPAError(
+            f"--encoder {UNTRAINED} is no run, but {here} is there: call that run {Path.cwd() / UNTRAINED}"
+        )
     return [UNTRAINED if str(run) == UNTRAINED else chosen_runs([run], [], writing=False)[0] for run in given]
 
 

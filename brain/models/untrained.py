@@ -18,7 +18,10 @@ OBSERVATIONS = 1_500
 
 
 def random_encoder(recipe: Recipe, spec: StoreSpec, sample: np.ndarray, seed: int, device: torch.device) -> WorldModel:
-    """The recipe's world model before training, with statistics by ``estimate_norms``, in evaluation mode."""
+    """The recipe's world model before training, in evaluation mode.
+
+    ``sample`` is uint8 (N, stack, H, W, C), observations of train episodes, for ``estimate_norms``.
+    """
     with seeded(seed):
         model = WorldModel(recipe, spec).to(device)
     estimate_norms(model.encoder, sample)

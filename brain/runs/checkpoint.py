@@ -28,6 +28,7 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """
     temporary = path.with_suffix(".partial")
     try:
+        temporary.unlink(missing_ok=True)  # what a save that was killed has left has a mode of its own
         with temporary.open("wb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)  # by the user's umask
         save_file(

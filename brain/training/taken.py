@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from brain import pretrained, recipes
+from brain.data.blocks import Known
 from brain.data.sampling import dense, evenly
 from brain.data.source import Feed
 from brain.data.windows import Timing
@@ -94,13 +95,13 @@ def is_untrained(run: Run) -> bool:
     return run.encoder.exists() and bool(checkpoint.read_facts(run.encoder).get(UNTRAINED))
 
 
-def leave_untrained(run: Run, model: WorldModel, feed: Feed, seed: int) -> None:
+def leave_untrained(run: Run, model: WorldModel, feed: Feed, known: Known, seed: int) -> None:
     """Write ``model.encoder`` as the run's, as it was initialised but for BatchNorm statistics of training episodes.
 
-    Raises ``TinyJEPAError`` where no training episode holds a model step.
+    These are among ``known``. Raises ``TinyJEPAError`` where no training episode holds a model step.
     """
     timing, rng = Timing.of(model.recipe.observation), np.random.default_rng([seed, *b"untrained"])
-    refs = evenly([ref for ref in feed.episodes(feed.known()) if ref.rows >= timing.shortest], 24)
+    refs = evenly([ref for ref in feed.episodes(known) if ref.rows >= timing.shortest], 24)
     if not refs:
         raise TinyJEPAError(f"{feed.store.path}: no training episode holds a model step: collect longer ones")
     table = LatentTable(feed.store.spec, refs, timing, [dense(ref, timing) for ref in refs])

@@ -291,8 +291,9 @@ def _stages(
         reused("encoder", run.encoder)
     elif effort.encoder == UNTRAINED:
         anew("encoder")
+        known = feed.known()
         if distributed.first():
-            leave_untrained(run, model, feed, seed)
+            leave_untrained(run, model, feed, known, seed)
         distributed.agreed("untrained", lambda: True)  # and written
         done(f"encoder: left untrained ({_finished(run.encoder)})")
     elif stage in (None, "encoder"):

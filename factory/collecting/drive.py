@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from factory.collecting.episodes import episode_seeds
-from factory.collecting.job import Job
+from factory.collecting.job import Job, as_stored
 from shared.errors import TinyJEPAError
 from shared.store.claim import Claim
 from shared.store.dataset import create_store
@@ -117,7 +117,7 @@ def drive(path: Path, job: Job, window: Window) -> tuple[int, int]:
     if not world.keys:
         raise TinyJEPAError(f"world '{spec.world}' has no keys to drive it by")
     path = path.absolute()
-    spec = create_store(path, spec)
+    spec = create_store(path, as_stored(path, job).spec)
     with Claim(path, run):
         return _record(path, Job(spec, run), world, window)
 

@@ -24,6 +24,13 @@ def command(
     rebuild_log: Annotated[
         str | None, typer.Option(metavar="STREAM", help="Rebuild the lost log of a stream from its shards, then check.")
     ] = None,
+    cut_log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STREAM",
+            help="Cut the damaged log of a stream to its valid lines where --rebuild-log fails, then check. Shards stay.",
+        ),
+    ] = None,
     trust_world: Annotated[
         bool,
         typer.Option("--trust-world", help="--rebuild-log: import the module that the store names for its world."),
@@ -43,6 +50,11 @@ def command(
     """
     from shared.store.verify import set_damaged_aside, verify
 
+    if cut_log is not None:
+        from shared.store.rebuild import cut_log as cut
+
+        kept = f"the log is cut to {cut(store, cut_log):,} rows, and kept whole in quarantine/"
+        typer.echo(f"stream {cut_log}: {kept}; its shards stay", err=as_json)
     if rebuild_log is not None:
         from factory.collecting.identity import rebuild
 
@@ -76,7 +88,9 @@ def command(
         typer.echo("every byte is as the log says")
         return 0
     if verdict.lost_logs:
-        cure = f"--quarantine cannot repair lost logs: use --rebuild-log {verdict.lost_logs[0]}"
+        name = verdict.lost_logs[0]
+        cure = f"--quarantine cannot repair lost logs: use --rebuild-log {name}"
+        cure += f", or where that fails --cut-log {name}" if name in verdict.broken_logs else ""
         typer.echo(cure if quarantine else f"{len(verdict.faults)} fault(s), and {cure}")
     elif not quarantine:
         typer.echo(f"{len(verdict.faults)} fault(s): restore the files, or repair the store with --quarantine")

@@ -15,6 +15,7 @@ import pytest
 
 from factory.cli import COMMANDS, cli
 from shared.cli.console import run
+from shared.cores import usable_cores
 from shared.store.reader import Store
 from tests import ROOT
 
@@ -141,7 +142,7 @@ def assert_one_line(captured: object, words: list[str]) -> None:
 
 
 def test_more_workers_than_cores_are_said_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     for workers in (cores, cores + 1):
         estimate = [
             "collect",

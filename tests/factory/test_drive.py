@@ -15,6 +15,7 @@ import pytest
 
 from factory.collecting.drive import HUMAN, Window, drive, drive_episode
 from factory.collecting.job import Job, make_job
+from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.worlds import make_world
 
@@ -43,6 +44,16 @@ class Watched(Window):
                 return
             time.sleep(0.01)
         raise AssertionError(f"still {self.caption!r}")
+
+
+def test_a_store_may_leave_out_options_that_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    create_store(tmp_path / "store", make_job("two-room", policy="wander").spec)
+    asked = make_job("two-room")
+    assert asked.spec.world_options
+    window = Window("test")
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    assert drive(tmp_path / "store", Job(asked.spec, replace(asked.run, policy=HUMAN)), window) == (0, 0)
 
 
 def test_what_the_keys_do_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

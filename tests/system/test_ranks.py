@@ -214,6 +214,14 @@ def test_ranks_that_cannot_meet_say_why(dots: Path, tmp_path: Path, monkeypatch:
     assert "cannot meet" in done.stderr and "GLOO_SOCKET_IFNAME" in done.stderr and "nowhere0" in done.stderr
 
 
+def test_ranks_leave_the_same_encoder_untrained(dots: Path, tmp_path: Path) -> None:
+    for name, ranks in (("two", 2), ("one", 1)):
+        arguments = command(dots, tmp_path / name, ranks, "--steps", "4", "--encoder", "untrained")
+        assert finish([*arguments, "--stage", "predictor"]).returncode == 0
+    one, two = (Run(tmp_path / name).encoder.read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
 def test_torchrun_starts_the_same_training(dots: Path, tmp_path: Path) -> None:
     arguments = command(dots, tmp_path / "run", 2, "--steps", "6", "--stage", "encoder")
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]

@@ -138,14 +138,15 @@ def test_an_abandoned_stream_ends_the_collection(growing: tuple[Path, StreamWrit
 def test_a_pause_between_two_streams_is_not_the_end(growing: tuple[Path, StreamWriter]) -> None:
     """As between the process that simulates while Ray starts and the first worker: seconds, several polls."""
     path, writer = growing
-    follower = Follower(Store(path), poll=0.5)
+    follower = Follower(Store(path), poll=2, idle=300)
     writer.close()
-    time.sleep(2.5)
-    assert not follower.finished
+    time.sleep(5)
+    assert not follower.finished, "two polls later"
     second = StreamWriter(path, follower.store.spec, RUN, 1)
     for index in range(10, 20):
         second.append(dot_episode(index))
     second.close()
+    follower._pause = 0.1
     deadline = time.monotonic() + 60
     while not follower.finished and time.monotonic() < deadline:
         time.sleep(0.05)

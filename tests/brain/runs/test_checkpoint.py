@@ -31,6 +31,8 @@ def trained(recipe: Recipe, steps: int) -> tuple[WorldModel, torch.optim.AdamW]:
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_a_checkpoint_is_for_whom_the_umask_says(mask: int, mode: int, tmp_path: Path) -> None:
+    killed = tmp_path / "kept.partial"
+    killed.touch(0o600)
     before = os.umask(mask)
     try:
         checkpoint.save(tmp_path / "kept.safetensors", {"x": torch.ones(2)}, {})
