@@ -113,9 +113,8 @@ def chosen_encoders(given: Sequence[Path]) -> list[Path | Untrained]:
     from brain.training.taken import UNTRAINED
 
     if UNTRAINED in map(str, given) and (here := Path(UNTRAINED) / "run.json").exists():
-        raise TinyJEPAError(
-            f"--encoder {UNTRAINED} is no run, but {here} is there: call that run {Path.cwd() / UNTRAINED}"
-        )
+        whole = Path.cwd() / UNTRAINED
+        raise TinyJEPAError(f"--encoder {UNTRAINED} is no run, but {here} is there: call that run {whole}")
     return [UNTRAINED if str(run) == UNTRAINED else chosen_runs([run], [], writing=False)[0] for run in given]
 
 

@@ -125,6 +125,19 @@ def test_an_untrained_encoder_is_a_baseline_with_a_predictor_of_its_own(
         assert not where.exists() or where in (trained, begun)
 
 
+def test_a_run_of_that_name_is_called_by_its_whole_path(
+    dots: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(source, tmp_path / "untrained")
+    monkeypatch.chdir(tmp_path)
+    words = ("--steps", "2", "--stage", "predictor")
+    done = here(command(dots, source.parent / "small.toml", tmp_path / "a", "--encoder", "./untrained", *words))
+    assert done.returncode == 2 and f"call that run {tmp_path / 'untrained'}" in done.stderr
+    whole = str(tmp_path / "untrained")
+    assert here(command(dots, source.parent / "small.toml", tmp_path / "a", "--encoder", whole, *words)).returncode == 0
+    assert Run(tmp_path / "a").encoder.read_bytes() == Run(source).encoder.read_bytes()
+
+
 def test_a_sweep_of_untrained_encoders(
     dots: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
