@@ -28,7 +28,7 @@ def command(
         str | None,
         typer.Option(
             metavar="STREAM",
-            help="Cut the damaged log of a stream to its valid lines where --rebuild-log fails, then check. Shards stay.",
+            help="Cut a damaged log to its valid lines where --rebuild-log fails, then check; the shards stay.",
         ),
     ] = None,
     trust_world: Annotated[
@@ -47,6 +47,7 @@ def command(
       factory verify data/car-racing
       factory verify data/car-racing --quarantine   # then collect again
       factory verify data/car-racing --rebuild-log box1-w00-1a2b3c4d
+      factory verify data/car-racing --cut-log box1-w00-1a2b3c4d   # only where that fails
     """
     from shared.store.verify import set_damaged_aside, verify
 

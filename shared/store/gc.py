@@ -39,7 +39,7 @@ def leftovers(path: Path, older_than: float = DAY, named: Collection[str] = ()) 
     """What can go, in the store at ``path``.
 
     Streams that have complete shards and lost their log stay, unless they are ``named``. So do a stream whose log is
-    damaged, and shards that only lost log lines can have committed.
+    damaged, and shards that only lost log lines can have committed, be the first of these missing or not.
 
     A writer is over when its log is closed, or when its process is known to be gone (``writer_runs``). Of a writer of
     which that is not known, and of files without a log, only what was not touched for ``older_than`` seconds counts.
@@ -59,7 +59,7 @@ def leftovers(path: Path, older_than: float = DAY, named: Collection[str] = ()) 
         if entry.is_symlink() or not entry.is_dir():
             continue
         if name.startswith(".") and name.endswith(PARTIAL):
-            if _untouched(entry, now) > older_than:
+            if untouched(entry, now) > older_than:
                 found.append(_leftover(entry, "a stream that was never opened"))
         elif STREAM_NAME.fullmatch(name):
             stream = store.streams.get(name)
@@ -70,18 +70,18 @@ def leftovers(path: Path, older_than: float = DAY, named: Collection[str] = ()) 
             elif stream is not None and stream.header:
                 if _is_over(stream, entry, now, older_than) and not _is_continued(path, stream, now, older_than):
                     found += _uncommitted(entry, store, stream)
-            elif _untouched(entry, now) > older_than:
+            elif untouched(entry, now) > older_than:
                 found.append(_leftover(entry, "a stream without a log"))
     for log in sorted((path / layout.LOG).glob("*.jsonl")):
         stream = store.streams.get(log.stem)
         if log.stem in named or (
             stream is not None and not stream.header and log.stem not in store.damaged_logs
-            and _untouched(log, now) > older_than
+            and untouched(log, now) > older_than
         ):  # fmt: skip
             found.append(_leftover(log, "a log without a first line"))
     for folder in (path, path / layout.LOG):
         for file in sorted(folder.glob(f"*{PARTIAL}")):
-            if _untouched(file, now) > older_than:
+            if untouched(file, now) > older_than:
                 found.append(_leftover(file, "a file that was never finished"))
     return found
 
@@ -100,9 +100,8 @@ def remove(found: list[Leftover]) -> int:
 
 def _uncommitted(directory: Path, store: Store, stream: CommittedStream) -> Iterator[Leftover]:
     """Files of a finished stream beyond its committed shards, and its unfinished ones."""
-    committed = stream.shards
-    if lost.lost_lines(store.source, store.spec, stream.name, stream.shards, stream.rows):
-        committed = -(-lost.shown_rows(store.source, store.spec, stream.name) // store.spec.shard_rows)
+    shown = lost.shown_rows(store.source, store.spec, stream.name)  # more than the log has where lines are lost
+    committed = max(stream.shards, -(-shown // store.spec.shard_rows))
     for name in layout.fields(store.spec):
         if (directory / name).is_symlink():
             continue
@@ -118,7 +117,7 @@ def _is_over(stream: CommittedStream, directory: Path, now: float, older_than: f
     if stream.closed:
         return True
     runs = writer_runs(stream.header)
-    return not runs if runs is not None else untouched(stream, directory, now) > older_than
+    return not runs if runs is not None else min(now - stream.updated, untouched(directory, now)) > older_than
 
 
 def writer_runs(header: dict[str, Any]) -> bool | None:
@@ -137,15 +136,10 @@ def writer_runs(header: dict[str, Any]) -> bool | None:
     return runs if same else None
 
 
-def untouched(stream: CommittedStream, directory: Path, now: float) -> float:
-    """Seconds since the last sign of a stream's writer, in its log or among its files."""
-    return min(now - stream.updated, _untouched(directory, now))
-
-
 def _is_continued(path: Path, stream: CommittedStream, now: float, older_than: float) -> bool:
     """Whether a merge may be bringing more of it: it writes the longer log first."""
     logs = (path / layout.LOG).glob(f"{stream.name}.jsonl.*{PARTIAL}")
-    return any(_untouched(log, now) <= max(older_than, MINUTE) for log in logs)
+    return any(untouched(log, now) <= max(older_than, MINUTE) for log in logs)
 
 
 def lives(pid: int) -> bool:
@@ -159,7 +153,7 @@ def lives(pid: int) -> bool:
     return True
 
 
-def _untouched(path: Path, now: float) -> float:
+def untouched(path: Path, now: float) -> float:
     """Seconds since the last change of a file or folder."""
     return now - max((found.st_mtime for found in _stats(path)), default=now)
 

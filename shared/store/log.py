@@ -136,8 +136,8 @@ class CommittedStream:
     def begins(self, other: CommittedStream, *, named: bool = False) -> bool:
         """Whether its shards, and the episodes in them, are the first ones of ``other``, however each log came about.
 
-        A log made anew may have lost episodes' factors, seeds and policies, so that these are not compared; with
-        ``named`` seeds and policies are.
+        A log made anew may have lost episodes' seeds, policies and factors, so that these are not compared; with
+        ``named``, ``other`` must have those that this one has.
         """
         whole = self.shards * self._dataset.spec.shard_rows
         if self.run != other.run or self.shards > other.shards:
@@ -147,8 +147,10 @@ class CommittedStream:
         if any(files != other._files[name][: len(files)] for name, files in self._files.items()):
             return False
         facts = attrgetter("index", "first", "rows", "terminated", "truncated", *(("seed", "policy") if named else ()))
-        there = [facts(ref) for ref in other.episodes if ref.first + ref.rows <= self.rows]
-        return [facts(ref) for ref in self.episodes] == there
+        there = [ref for ref in other.episodes if ref.first + ref.rows <= self.rows]
+        if [facts(ref) for ref in self.episodes] != [facts(ref) for ref in there]:
+            return False
+        return not named or all(ref.factors in (None, its.factors) for ref, its in zip(self.episodes, there))
 
     def poll(self, size: int | None = None) -> None:
         """Take in the lines that were added; ``size`` is that of the log, where listing logs told it.

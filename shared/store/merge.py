@@ -47,8 +47,9 @@ def merge(sources: Sequence[Path], target: Path, say: Callable[[int, int], None]
     all.
 
     Raises ``StoreError`` for a source that is missing, damaged, of schema 1, or of another world or layout, for a
-    stream whose log is lost or damaged in the target, and for one that has other rows in two of the stores; nothing is
-    changed then. ``OSError`` when the disk refuses; what is there stays readable.
+    stream whose log is lost or damaged in the target, and for one that has other rows in two of the stores, or whose
+    longer log has lost what the other knows of its episodes; nothing is changed then. ``OSError`` when the disk
+    refuses; what is there stays readable.
     """
     stores = [Store(source) for source in sources]
     if not stores:
@@ -108,6 +109,8 @@ def _refuse_unfit(jobs: Sequence[tuple[Store, CommittedStream]], known: Store | 
             raise StoreError(f"{target}: stream {name} has complete shards but no log: {lost.cure(name)}")
         if known and name in known.damaged_logs:
             raise StoreError(f"{known.damaged_logs[name]}, or repair it as factory verify {target} says")
+        if name not in there and not layout.log_file(target, name).exists():
+            _refuse_rows(store, stream, target)
         if name not in there or _goes_on(store.path, stream, *there[name]):
             there[name] = store.path, stream
 
@@ -118,9 +121,15 @@ def _goes_on(path: Path | str, stream: CommittedStream, other: Path | str, held:
         return True
     if stream.begins(held):
         return False
+    cure = "run factory verify on both, and leave out the one that is wrong"
+    if held.begins(stream):
+        log = layout.log_file(Path(other), stream.name)
+        cure = (
+            f"their seeds, policies or factors differ. If the log in {path} was made anew, put {log} in its place and "
+            f"run factory verify {path} --rebuild-log {stream.name}"
+        )
     raise StoreError(
-        f"{path} cannot be merged with {other}: stream {stream.name} has other rows or episodes in each: "
-        "run factory verify on both, and leave out the one that is wrong"
+        f"{path} cannot be merged with {other}: stream {stream.name} has other rows or episodes in each: {cure}"
     )
 
 
@@ -136,7 +145,6 @@ def _add(store: Store, stream: CommittedStream, target: Path, data: bytes, merge
     path = Path(store.path)
     source, final = layout.stream_directory(path, stream.name), layout.stream_directory(target, stream.name)
     staging = final.with_name(f".{stream.name}{PARTIAL}")
-    _refuse_rows(store, stream, target)
     shutil.rmtree(staging, ignore_errors=True)
     shutil.rmtree(final, ignore_errors=True)  # of a merge that was killed
     staging.mkdir()

@@ -22,7 +22,7 @@ import numpy as np
 
 from shared.errors import StoreError
 from shared.links import refuse_links
-from shared.store import layout, quarantine
+from shared.store import layout, lost, quarantine
 from shared.store.codec import crc32c, decode_chunk, tail_size
 from shared.store.dataset import Description, load_spec
 from shared.store.files import publish
@@ -71,15 +71,12 @@ class Rebuilt:
 def rebuild_log(path: Path, stream: str, identify: Identify, prove: Prove) -> Rebuilt:
     """Write the log of a stream in the store at ``path`` from its shards; good lines that are there are kept.
 
-    Every byte of the shards is checked. At the first one that is missing or damaged the log ends; its ``ends`` then
-    says so. A damaged log of which no shard can be brought back is cut to its good lines. An earlier log is copied to
-    ``quarantine/``. Raises ``StoreError`` where there is no such stream, a writer that may be at work, nothing to bring
-    back, or no way to tell the run; nothing is changed then.
+    Every byte of the shards is checked. At the first one that is damaged, or missing though the Zarr documents show its
+    rows, the log ends and stays open; its ``ends`` then says so. A damaged log of which no shard can be brought back is
+    cut to its good lines. An earlier log is copied to ``quarantine/``. Raises ``StoreError`` where there is no such
+    stream, a writer that may be at work, nothing to bring back, or no way to tell the run; nothing is changed then.
     """
-    refuse_links(path)
-    folder = layout.stream_directory(path, stream)
-    if not STREAM_NAME.fullmatch(stream) or not folder.is_dir() or folder.is_symlink():
-        raise StoreError(f"{path} has no stream '{stream}': factory verify names those without a log")
+    folder = _folder(path, stream)
     dataset, source = load_spec(Local(path)), Local(path)
     log, committed, before, damaged = layout.log_file(path, stream), None, b"", False
     if log.exists():
@@ -104,16 +101,47 @@ def rebuild_log(path: Path, stream: str, identify: Identify, prove: Prove) -> Re
     return result
 
 
+def cut_log(path: Path, stream: str) -> int:
+    """Cut the damaged log of a stream to its good lines, so that the store opens; returns the rows that they have.
+
+    The shards of the other lines stay where they are, for ``rebuild_log``; the log as it was goes to ``quarantine/``.
+    Raises ``StoreError`` where there is no such stream, its log is not damaged, or a writer may be at work.
+    """
+    folder, log = _folder(path, stream), layout.log_file(path, stream)
+    committed = CommittedStream(Local(path), stream, load_spec(Local(path)))
+    if log.exists():
+        try:
+            committed.poll()
+        except StoreError as error:
+            if isinstance(error.__cause__, OSError):  # it cannot be read: that does not tell where it is damaged
+                raise
+            _refuse_writer(log, committed, folder)
+            quarantine.cut_log(path, stream, committed.good_bytes)
+            return committed.rows
+    raise StoreError(f"{log} is not damaged, so there is nothing to cut: factory verify {path} says what is wrong")
+
+
+def _folder(path: Path, stream: str) -> Path:
+    """The folder of a stream; ``StoreError`` where there is none."""
+    refuse_links(path)
+    folder = layout.stream_directory(path, stream)
+    if not STREAM_NAME.fullmatch(stream) or not folder.is_dir() or folder.is_symlink():
+        raise StoreError(f"{path} has no stream '{stream}': factory verify names those without a log")
+    return folder
+
+
 def _refuse_writer(log: Path, committed: CommittedStream, folder: Path) -> None:
     """Raise ``StoreError`` where the writer of a log may still add to it."""
     pid, runs = int(committed.header.get("pid", 0)), writer_runs(committed.header)
     if runs:
         raise StoreError(f"{log}: its writer, process {pid}, is still at work: end that first")
-    quiet = untouched(committed, folder, time.time())
-    if committed.header and runs is None and abs(quiet) < QUIET:
+    now = time.time()
+    past = [seconds for seconds in (now - committed.updated, untouched(folder, now)) if seconds >= 0]
+    quiet = min(past, default=0.0)  # a sign from the future tells nothing; where all are, a clock there may be ahead
+    if committed.header and runs is None and quiet < QUIET:
         host = str(committed.header.get("host"))[:60]
         raise StoreError(
-            f"{log}: its writer, process {pid} on {host!r}, may still be at work (a change {max(quiet, 0):.0f} s ago): "
+            f"{log}: its writer, process {pid} on {host!r}, may still be at work (a change {quiet:.0f} s ago): "
             f"end that first, and try again {QUIET / MINUTE:.0f} minutes after its last change"
         )
 
@@ -142,6 +170,8 @@ class _Lines:
                 files, columns = self._shard()
                 rows, episodes = self._episodes(columns)
             except FileNotFoundError:
+                if lost.shown_rows(self._source, self._spec, self._stream) > self._rows:
+                    result.ends = f"shard {self._shards} is missing"
                 break
             except (StoreError, ValueError, OSError) as error:
                 result.ends = f"shard {self._shards} is damaged ({' '.join(str(error).split())[:200]})"

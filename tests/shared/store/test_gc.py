@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from factory.cli import cli
 from shared.cli.console import run
+from shared.store import process
 from shared.store.dataset import create_store
 from shared.store.gc import leftovers, remove
 from shared.store.reader import Store
@@ -26,10 +27,11 @@ from tests.support.stores import RUN, Body, check_episodes, noise_episode, rewri
 CODE = """
 import sys, time
 from pathlib import Path
+from shared.store import process
 from shared.store.dataset import create_store
 from shared.store.writer import StreamWriter
 from tests.support.stores import RUN, noise_episode, small_spec
-path = Path(sys.argv[1])
+path, process.BOOT, process.PID_NAMESPACE = map(Path, sys.argv[1:])
 writer = StreamWriter(path, create_store(path, small_spec()), RUN, 0)
 for index in range(6):
     writer.append(noise_episode(small_spec(), index))
@@ -40,10 +42,16 @@ time.sleep(600)
 """
 
 
-def writer_process(path: Path, *prefix: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen([*prefix, sys.executable, "-c", CODE, str(path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    return process
+@contextmanager
+def writer_process(path: Path, *prefix: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a stream open; it is gone afterwards, whatever happens."""
+    places = [str(place) for place in (path, process.BOOT, process.PID_NAMESPACE)]
+    with subprocess.Popen([*prefix, sys.executable, "-c", CODE, *places], stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None and child.stdout.readline() == "ready\n"
+            yield child
+        finally:
+            child.kill()
 
 
 def age(path: Path, seconds: float) -> None:
@@ -52,12 +60,12 @@ def age(path: Path, seconds: float) -> None:
         os.utime(inner, (then, then))
 
 
+@pytest.mark.usefixtures("this_machine")
 def test_nothing_of_a_living_writer_goes_and_all_of_a_dead_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with writer_process(tmp_path) as process:
+    with writer_process(tmp_path):
         assert not leftovers(tmp_path, older_than=0)
-        process.send_signal(signal.SIGKILL)
     before = [ref.index for ref in Store(tmp_path).episodes]
     assert run(cli, "factory", ["gc", str(tmp_path), "--dry-run"]) == 0
     assert "would free" in capsys.readouterr().out and len(verify(tmp_path).unknown) == 1
@@ -87,6 +95,7 @@ def of_an_earlier_version(body: Body) -> None:
     body.pop("boot", None), body.pop("pid_namespace", None)
 
 
+@pytest.mark.usefixtures("this_machine")
 @pytest.mark.parametrize(
     "change",
     [
@@ -99,8 +108,8 @@ def of_an_earlier_version(body: Body) -> None:
 )
 def test_a_process_that_cannot_be_looked_for_here_is_not_gone(tmp_path: Path, change: Callable[[Body], None]) -> None:
     """Its number is that of no process here; it may run in a container, or on a machine of the same name."""
-    with writer_process(tmp_path) as process:
-        process.send_signal(signal.SIGKILL)
+    with writer_process(tmp_path):
+        pass
     assert len(leftovers(tmp_path)) == 1
     long_ago(tmp_path, change)
     assert not leftovers(tmp_path)
@@ -109,10 +118,9 @@ def test_a_process_that_cannot_be_looked_for_here_is_not_gone(tmp_path: Path, ch
 
 
 def test_a_process_of_an_earlier_version_that_runs_keeps_its_files(tmp_path: Path) -> None:
-    with writer_process(tmp_path) as process:
+    with writer_process(tmp_path):
         long_ago(tmp_path, of_an_earlier_version)
         found = leftovers(tmp_path, older_than=0)
-        process.send_signal(signal.SIGKILL)
     assert not found
 
 
@@ -120,13 +128,28 @@ def test_a_writer_in_a_container_that_is_called_as_its_host(tmp_path: Path) -> N
     contain = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
     if shutil.which("unshare") is None or subprocess.run([*contain, "true"], capture_output=True).returncode:
         pytest.skip("no pid namespaces here")
-    with writer_process(tmp_path, *contain) as process:
+    with writer_process(tmp_path, *contain):
         (stream,) = Store(tmp_path).streams.values()
         log = tmp_path / "log" / f"{stream.name}.jsonl"
         rewrite_log(log, lambda number, body: body.update(pid=1 << 22))  # its number there, which nobody has here
         found = leftovers(tmp_path)
-        process.send_signal(signal.SIGKILL)
     assert stream.header["host"] == socket.gethostname() and not found
+
+
+def test_a_writer_process_of_a_failed_test_does_not_stay(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(AssertionError), writer_process(tmp_path) as child:
+        raise AssertionError
+    assert child.returncode == -9 and time.monotonic() - began < 300
+
+
+def test_where_the_system_tells_no_boot_even_an_own_dead_writer_is_unknown(tmp_path: Path, this_machine: Path) -> None:
+    (this_machine / "boot_id").unlink()
+    with writer_process(tmp_path):
+        pass
+    assert not leftovers(tmp_path)
+    long_ago(tmp_path, lambda body: None)
+    assert len(leftovers(tmp_path, older_than=3600)) == 1
 
 
 def test_what_has_no_known_writer_goes_by_its_age(tmp_path: Path) -> None:
@@ -154,7 +177,7 @@ def test_what_has_no_known_writer_goes_by_its_age(tmp_path: Path) -> None:
 
 
 def test_a_file_that_its_writer_renames_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with writer_process(tmp_path) as process:
+    with writer_process(tmp_path):
         (stream,) = Store(tmp_path).streams
         gone = tmp_path / "data.zarr" / stream / "frame" / "c.9.0.0.0.abcd1234.partial"
         walked = os.walk
@@ -166,4 +189,3 @@ def test_a_file_that_its_writer_renames_meanwhile(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(os, "walk", walk)
         monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
         assert not leftovers(tmp_path, older_than=3600)
-        process.send_signal(signal.SIGKILL)

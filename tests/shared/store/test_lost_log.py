@@ -24,6 +24,8 @@ from shared.store.verify import set_damaged_aside, verify
 from shared.store.writer import StreamWriter
 from tests.support.stores import RUN, Body, check_episodes, noise_episode, rewrite_log, small_spec
 
+pytestmark = pytest.mark.usefixtures("this_machine")
+
 
 def make(path: Path, episodes: range = range(6), close: bool = True) -> str:
     """A store of one stream, and that stream's name. Without ``close`` its writer is as good as killed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from shared.store.gc import leftovers
 from shared.store.merge import merge
 from shared.store.reader import Store
 from shared.store.rebuild import rebuild_log
-from shared.store.verify import verify
+from shared.store.verify import set_damaged_aside, verify
 from shared.store.writer import StreamWriter
 from tests.shared.store.test_lost_log import damage_line, identify, make, never, of_a_dead_writer
 from tests.support.stores import RUN, Body, check_episodes, noise_episode, rewrite_log, small_spec
+
+pytestmark = pytest.mark.usefixtures("this_machine")
 
 
 def contents(path: Path) -> dict[Path, bytes]:
@@ -110,6 +113,37 @@ def test_a_stream_of_other_rows_is_refused_and_nothing_is_changed(tmp_path: Path
         merge([tmp_path / "d"], tmp_path / "half")
 
 
+def test_a_rebuilt_log_does_not_replace_one_that_knows_the_factors(tmp_path: Path) -> None:
+    a, early, c = tmp_path / "a", tmp_path / "early", tmp_path / "c"
+    spec = small_spec(world_options={"vary": ["gravity"]})
+    create_store(a, spec)
+    with StreamWriter(a, spec, RUN, 0) as writer:
+        for index in range(12):
+            if index == 5:
+                merge([a], early)
+            writer.append(replace(noise_episode(spec, index), factors={"gravity": index / 8}))
+    log = layout.log_file(a, writer.name)
+    shutil.copytree(a, c)
+    make_anew(a, writer.name)
+    assert {ref.factors for ref in Store(a).episodes} == {None}
+    before = contents(early)
+    with pytest.raises(StoreError, match=r"seeds, policies or factors differ.*--rebuild-log") as caught:
+        merge([a], early)
+    assert contents(early) == before and "\n" not in str(caught.value)
+    of_a_dead_writer(early_log := layout.log_file(early, writer.name))
+    shutil.copyfile(early_log, log)
+    rebuild_log(a, writer.name, identify, never)
+    assert merge([a], early).continued == 1 and numbers(early) == list(range(12)) and not verify(early).faults
+    known = [ref.factors for ref in Store(early).episodes]
+    assert known[:2] == [{"gravity": 0.0}, {"gravity": 0.125}] and known[-1] is None, "as the error told"
+    shutil.rmtree(early)
+    shutil.copytree(c, early)  # and a longer log that knows more takes the place of one that was made anew
+    make_anew(early, writer.name)
+    lines = layout.log_file(early, writer.name).read_bytes().splitlines(keepends=True)
+    layout.log_file(early, writer.name).write_bytes(b"".join(lines[:4]))
+    assert merge([c], early).continued == 1 and Store(early).episodes == Store(c).episodes
+
+
 @pytest.mark.parametrize("how", ["deleted", "empty", "damaged"])
 def test_shards_of_a_stream_that_lost_its_log_in_the_target_stay(tmp_path: Path, how: str) -> None:
     target, early = tmp_path / "a", tmp_path / "early"
@@ -147,11 +181,15 @@ def test_a_folder_without_a_log_goes_only_if_the_source_has_its_shards(tmp_path:
     merge([a], c)
     log = layout.log_file(c, name)
     log.rename(log.with_name(f"{log.name}.0123abcd.partial"))
-    before = contents(c)
-    with pytest.raises(StoreError, match=f"{name} has complete shards but no log"):
-        merge([early], c)
-    assert contents(c) == before
-    assert merge([a], c).streams == 1 and numbers(c) == list(range(12)) and not verify(c).faults
+    before, other = contents(c), tmp_path / "other"
+    flip = layout.stream_directory(other, make(other, range(20, 24))) / "frame" / "c.0.0.0.0"
+    flip.write_bytes(flip.read_bytes()[:-1])
+    set_damaged_aside(other, verify(other))
+    for sources in ([early], [other, early], [early, a]):
+        with pytest.raises(StoreError, match=f"{name} has complete shards but no log"):
+            merge(sources, c)
+        assert contents(c) == before
+    assert merge([a, early], c).streams == 1 and numbers(c) == list(range(12)) and not verify(c).faults
 
 
 def test_a_merge_that_could_not_add_a_log_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
