@@ -34,7 +34,8 @@ NAV: list[Any] = [
         "index.md", "quickstart.md", "notebook.md", "architecture.md", "benchmarks.md", "comparison.md",
     ]},
     {"Results": [
-        "results.md", "results/violations.md", "results/forecasts.md", "results/field.md", "results/effort.md",
+        "results.md", "results/violations.md", "results/untrained.md", "results/forecasts.md", "results/field.md",
+        "results/effort.md",
         "results/car-racing.md", "results/two-room.md", "results/bouncing-logo.md", "results/double-pendulum.md",
         "results/video.md", "variation.md",
     ]},
