@@ -47,7 +47,7 @@ def command(
       factory verify data/car-racing
       factory verify data/car-racing --quarantine   # then collect again
       factory verify data/car-racing --rebuild-log box1-w00-1a2b3c4d
-      factory verify data/car-racing --cut-log box1-w00-1a2b3c4d   # only where that fails
+      factory verify data/car-racing --cut-log box1-w00-1a2b3c4d
     """
     from shared.store.verify import set_damaged_aside, verify
 
