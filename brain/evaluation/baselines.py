@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sklearn import decomposition
 
 STEPS = 300
-"""Optimiser steps of a baseline's predictor in the judge. In two rooms many more make an untrained encoder level with
-the model on violations (``docs/results/violations.md``)."""
+"""Optimiser steps of a baseline's predictor in the judge. As many as the model has had make a stronger baseline
+(``brain train --encoder untrained``, ``docs/results/untrained.md``)."""
 ORACLE_STEPS = 1000
 """Of the upper bound's."""
 RATE = 1e-3
