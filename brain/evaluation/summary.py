@@ -14,6 +14,7 @@ from brain.evaluation.metrics import share_above
 from brain.evaluation.negatives import HARD, KINDS, LONG
 from brain.evaluation.probes import LinearProbe, score_columns, typical
 from brain.evaluation.samples import SPLITS, Samples
+from brain.evaluation.violations import own_scenes
 from brain.runs.judgement import BASELINES
 
 
@@ -114,9 +115,9 @@ def why_missing(kind: str, figures: Mapping[str, Any]) -> str:
 
 
 def _best_mean(violations: Mapping[str, Any]) -> tuple[str, float | None]:
-    """The baseline with the highest mean AUC over the violations, and that mean."""
+    """The baseline with the highest mean AUC over the violations of the run's own scenes, and that mean."""
     found: dict[str, list[float]] = {}
-    for violation in violations.values():
+    for violation in (violations[name] for name in own_scenes(violations)):
         for name, scores in violation["baselines"].items():
             if scores["auc"] is not None:
                 found.setdefault(name, []).append(scores["auc"])

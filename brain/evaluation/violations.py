@@ -158,6 +158,11 @@ def assess_violations(suites: Sequence[Suite], observers: Observers, false_alarm
     return Findings(found, means(found), setup, strips)
 
 
+def own_scenes(found: Mapping[str, Any]) -> list[str]:
+    """The violations of the run's own scenes, without those of scenes never trained on (``NAME@what is new``)."""
+    return [name for name in found if "@" not in name]
+
+
 def means(found: Mapping[str, Any]) -> dict[str, Any]:
     """Means over violations: of the run's own scenes, by principle, and of scenes never trained on by what is new."""
 
@@ -165,7 +170,7 @@ def means(found: Mapping[str, Any]) -> dict[str, Any]:
         keys = ("relative_accuracy", "auc", "detection_rate")
         return {key: float(np.mean([found[name][key] for name in names])) for key in keys}
 
-    own = [name for name in found if "@" not in name]
+    own = own_scenes(found)
     apart = {name.partition("@")[2] for name in found} - {""}
     principles = {
         principle: names

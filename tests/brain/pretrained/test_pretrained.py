@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -15,8 +16,11 @@ import brain
 from brain import pretrained
 from brain.cli import cli
 from brain.data.place import open_store
+from brain.data.states import States
+from brain.evaluation.summary import main_figures
 from brain.live.loaded import load
 from brain.reports.card import WEIGHTS, card
+from brain.runs.figures import read_judgement
 from brain.runs.folder import Run
 from shared.cli.console import run
 from shared.errors import MissingStoreError, TinyJEPAError
@@ -51,6 +55,20 @@ def test_the_card_is_that_of_the_folder(name: str) -> None:
     assert [*map(float, means)] == pytest.approx(
         [of[key] for key in ("relative_accuracy", "auc", "detection_rate")], abs=1e-3
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_main_figure_compares_model_and_baselines_over_the_same_violations(name: str) -> None:
+    figures = json.loads((pretrained.folder(name) / "judge.json").read_text())
+    judgement = read_judgement(Run(pretrained.folder(name)))
+    assert judgement is not None
+    main = main_figures(figures, States.of(judgement.spec()))["violations_auc"]
+    own = [violation for key, violation in figures["violations"].items() if "@" not in key]
+    means = {b: fmean(violation["baselines"][b]["auc"] for violation in own) for b in own[0]["baselines"]}
+    assert main["value"] == pytest.approx(fmean(violation["auc"] for violation in own), abs=1e-5)
+    assert main["baseline"] == pytest.approx(max(means.values()), abs=1e-5)
+    assert main["baseline_name"] == max(means, key=lambda baseline: means[baseline])
+    assert figures["headline"]["violations_auc"] == pytest.approx(main, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
