@@ -39,6 +39,10 @@ class MissingStoreError(StoreError):
     """There is no store at this place yet."""
 
 
+class UnreachableError(StoreError):
+    """A store whose disk or network does not answer now; a later try may succeed."""
+
+
 class DamageError(StoreError):
     """Committed bytes of one shard are lost or altered; the rest of the store can be read."""
 

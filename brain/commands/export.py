@@ -95,7 +95,7 @@ def command(
     import torch
 
     from brain.data.place import spec_of
-    from brain.export.graphs import need_onnx, write_graphs
+    from brain.export.graphs import need_onnx, refuse_coordinates, write_graphs
     from brain.export.page import Exhibit, write_page
     from brain.models.decoders.trained import load_decoder
     from brain.models.world_model import WorldModel
@@ -111,6 +111,7 @@ def command(
     need_onnx()
     exhibits = []
     for run in map(Run, runs):
+        refuse_coordinates(run.recipe())
         judgement = read_judgement(run)
         model = WorldModel.load(run.path, spec_of(run, store), torch.device("cpu"))
         exhibits.append(Exhibit(run.path, model, load_decoder(run, model) if run.decoder.exists() else None, judgement))

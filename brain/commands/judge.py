@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from brain.commands.common import (
 )
 from shared.cli.options import Quiet
 from shared.errors import TinyJEPAError
+
+if TYPE_CHECKING:
+    from brain.runs.folder import Run
 
 VARIATION = "Variation"
 
@@ -79,6 +82,8 @@ def command(
     table to both files: energies, violations, probes and plans with each factor at its default, sampled inside the
     range that factory collect --vary samples, and outside of it.
 
+    With --store, the figures in both files are of that store's test episodes, in place of the earlier ones.
+
     Examples:
       brain judge --run runs/car-racing
       brain judge --pretrained bouncing-logo
@@ -113,6 +118,8 @@ def command(
         raise TinyJEPAError(f"{video}: there is no folder {video.absolute().parent}: make it, or give another --video")
     anew = vary is None and video is None
     if anew or not run.judgement.exists() or (vary is not None and not judged_whole(run)):
+        if other := _judged_on(run, opened.address):
+            typer.echo(f"{run.judgement} is of {other}: it will be replaced by one of {opened.address}", err=True)
         judge(WorldModel.load(run_path, opened.spec, pick(device)), opened, run, quiet=quiet)
     if vary is not None:
         model = WorldModel.load(run_path, opened.spec, pick(device))
@@ -130,3 +137,17 @@ def command(
     for line in lines:
         typer.echo(line)
     typer.echo(str(video.resolve()))
+
+
+def _judged_on(run: Run, address: str) -> str:
+    """The store that the run was judged on where that is not the one at ``address``, nor where this was before."""
+    from brain.runs.figures import read_judgement
+
+    try:
+        earlier = read_judgement(run)
+    except TinyJEPAError:  # a damaged one is made anew
+        return ""
+    place = str(earlier.store.get("path", "")) if earlier else ""
+    facts = run.facts()
+    moved = address == facts["store"] and place in (facts.get("earlier_stores") or ())
+    return "" if place == address or moved else place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from typing import Annotated, Any
 
@@ -41,6 +40,7 @@ def command(
     need_torch()
     run_path = chosen_run(given, name)
     from brain.device import pick
+    from brain.evaluation.judge import to_json
     from brain.evaluation.probe import Probe, draw_bars
     from brain.models.world_model import WorldModel
     from brain.reports.latent_map import draw_portrait
@@ -60,7 +60,7 @@ def command(
         rewards, head = found
         figures["reward"] = {space: dataclasses.asdict(score) for space, score in rewards.items()}
         checkpoint.save(run.reward, checkpoint.state(head=head), {"steps": steps})
-    write_whole(run_path / "probe.json", json.dumps(figures, indent=1) + "\n")
+    write_whole(run_path / "probe.json", to_json(figures))
     draw_bars(scores, run_path / "probe.png")
     spaces = [space for space in scores if space != "mean"]
     typer.echo(

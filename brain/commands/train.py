@@ -97,7 +97,7 @@ def command(
             parser=duration,
             metavar="DURATION",
             rich_help_panel=TRAINING,
-            help="Time for both training stages, such as 90s, 10m or 2h, instead of --steps.",
+            help="Time for the steps of both training stages, such as 90s, 10m or 2h, instead of --steps.",
         ),
     ] = None,
     clock: Clock = "wall",

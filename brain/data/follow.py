@@ -9,7 +9,8 @@ from pathlib import Path
 
 from brain.data.blocks import Known, known_episodes
 from brain.distributed import agreed, rank
-from shared.errors import MissingStoreError, StoreError
+from shared.cli.runlog import LOG
+from shared.errors import MissingStoreError, StoreError, UnreachableError
 from shared.store.log import CommittedStream
 from shared.store.reader import OnCorrupt, Store
 from shared.store.schema import Split
@@ -21,6 +22,8 @@ PAUSE_SECONDS = 30.0
 """A collection may have no stream open for this long, or for ``PAUSE_POLLS`` polls if that is less, and go on: between
 the process that simulates while Ray starts and the workers, and when a service restarts."""
 PAUSE_POLLS = 15
+OUTAGE_SECONDS = 300.0
+"""A disk or network that does not answer for this long, at every poll, is an error."""
 VISIBLE_SECONDS = 120.0
 """After which every process sees what one has seen; a network's file systems are at most a minute late."""
 
@@ -29,7 +32,8 @@ class Follower:
     """Refreshes a store every ``poll`` seconds, in a thread of its own, until the collection has finished.
 
     It has finished when there are streams and none is alive, twice in a row, and none was closed a moment ago: each is
-    closed, or damaged, or has committed nothing for ``idle`` seconds.
+    closed, or damaged, or has committed nothing for ``idle`` seconds. An outage shorter than ``OUTAGE_SECONDS`` is
+    waited for. Whatever else a refresh raises ends the thread, and ``check`` raises it.
     """
 
     def __init__(self, store: Store, *, poll: float = POLL_SECONDS, idle: float = IDLE_SECONDS) -> None:
@@ -37,7 +41,7 @@ class Follower:
         self.finished = False
         """Nothing more will come. Set after the refresh that found it."""
         self._poll, self._idle, self._pause = poll, idle, min(PAUSE_SECONDS, PAUSE_POLLS * poll, idle)
-        self._error: StoreError | None = None
+        self._error: Exception | None = None
         self._moved: dict[str, tuple[float, float]] = {}
         self._quiet = 0
         self._look()
@@ -46,7 +50,7 @@ class Follower:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise the ``StoreError`` that a refresh ended with."""
+        """Raise what a refresh ended with, most often a ``StoreError``."""
         if self._error is not None:
             raise self._error
 
@@ -56,13 +60,23 @@ class Follower:
         self._thread.join()
 
     def _run(self) -> None:
+        reached = time.monotonic()
+        away = False
         while not self.finished and not self._stop.wait(self._poll):
             try:
                 self.store.refresh()
                 self._look()
-            except StoreError as error:
-                self._error = error
-                return
+            except Exception as error:  # of any kind: without this thread the training would never end
+                if not isinstance(error, UnreachableError) or time.monotonic() - reached > OUTAGE_SECONDS:
+                    self._error = error
+                    return
+                if not away:
+                    LOG.warning("%s: tried again for up to %.0f s", error, OUTAGE_SECONDS)
+                away = True
+                continue
+            if away:
+                LOG.info("%s is back after %.0f s", self.store.path, time.monotonic() - reached)
+            reached, away = time.monotonic(), False
 
     def _look(self) -> None:
         streams = list(self.store.streams.values())

@@ -108,8 +108,10 @@ class Stream:
         return self._plan.behind(number)
 
     def close(self) -> None:
-        """Stop the threads and let the pools go; what the stream says of itself stays."""
+        """Stop the threads, without the reads that have not begun, and let the pools go; what the stream says of itself
+        stays."""
         self._plan.closed = True
+        self._loader.stop_reading()  # first: whoever gathers waits for all reads of a pool
         for executor in (self._gathering, self._loading):
             executor.shutdown(wait=True, cancel_futures=True)
         self._pools, self._ahead = {}, {}

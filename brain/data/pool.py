@@ -77,6 +77,10 @@ class Loader:
         """Damaged shards by stream and number, and the epoch and part in which each was found."""
         self.causes: dict[tuple[str, int], str] = {}
 
+    def stop_reading(self) -> None:
+        """Drop the reads that have not begun. The pool under way then fails, as does every later one."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
     def close(self) -> None:
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._spare, self._buffers = [], Buffers()

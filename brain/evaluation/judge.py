@@ -31,6 +31,7 @@ from brain.evaluation.energies import (
     Scorer,
     hard_auc,
     score,
+    within,
 )
 from brain.evaluation.metrics import calibrate
 from brain.evaluation.negatives import HARD, KINDS, draw_anchors, propose
@@ -228,6 +229,11 @@ def _calibrate(model: WorldModel, table: LatentTable, seed: int) -> dict[Form, d
         thresholds = {}
         for steps in sorted({kind.steps for kind in KINDS.values()}):
             true = scorers[form].true(steps)
+            if steps == 1 and not np.isfinite(true[within(table, anchors, steps)]).all():
+                raise TinyJEPAError(
+                    "the predictor gives energies that are not finite, so its training diverged: "
+                    "train another run with a lower prediction.learning_rate (--set)"
+                )
             true = true[np.isfinite(true)]
             thresholds[steps] = calibrate(true, rate) if len(true) else math.nan
         found[form] = {"hard_auc": hard_auc(scored, form), "thresholds": thresholds}
@@ -235,7 +241,7 @@ def _calibrate(model: WorldModel, table: LatentTable, seed: int) -> dict[Form, d
 
 
 def to_json(figures: Mapping[str, Any]) -> str:
-    """The text of ``judge.json``: strict JSON, with null for NaN and infinity."""
+    """The text of ``judge.json`` and ``probe.json``: strict JSON, with null for NaN and infinity."""
     return json.dumps(_plain(figures), indent=1, allow_nan=False) + "\n"
 
 

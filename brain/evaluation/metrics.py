@@ -22,8 +22,11 @@ def auc(true: np.ndarray, impossible: np.ndarray) -> float:
 def pair_accuracy(true: np.ndarray, impossible: np.ndarray) -> float:
     """Share of transitions whose true next has a lower energy than the impossible one; ties count half.
 
-    Both are ``(N,)``, energies of the same N transitions: unlike ``auc`` it needs no common scale of energies.
+    Both are ``(N,)``, energies of the same N transitions: unlike ``auc`` it needs no common scale of energies. NaN
+    where there are none, or energies are NaN.
     """
+    if not len(true) or np.isnan(true).any() or np.isnan(impossible).any():
+        return float("nan")
     return float(np.mean((true < impossible) + 0.5 * (true == impossible)))
 
 
@@ -33,8 +36,11 @@ def calibrate(true: np.ndarray, false_alarms: float = 0.01) -> float:
 
 
 def share_above(energies: np.ndarray, threshold: float) -> float:
-    """The share of energies (N,) above a threshold; NaN without energies, or without a threshold (NaN)."""
-    return float(np.mean(energies > threshold)) if len(energies) and np.isfinite(threshold) else float("nan")
+    """The share of energies (N,) above a threshold; NaN without energies, where they are NaN, or without a threshold
+    (NaN)."""
+    if not len(energies) or np.isnan(energies).any() or not np.isfinite(threshold):
+        return float("nan")
+    return float(np.mean(energies > threshold))
 
 
 def r2(truth: np.ndarray, prediction: np.ndarray) -> float:

@@ -201,8 +201,8 @@ def _stored(store: Store, timing: Timing, count: int, seed: int) -> Suite:
 
 
 def _room(refs: Sequence[EpisodeRef], timing: Timing) -> int:
-    """Model steps of the median episode."""
-    return int(np.median([(ref.rows - 1) // timing.stride - timing.stack for ref in refs])) if refs else 0
+    """Model steps of the median episode; 0 where it is shorter than an observation."""
+    return max(0, int(np.median([(ref.rows - 1) // timing.stride - timing.stack for ref in refs]))) if refs else 0
 
 
 def _frames(store: Store, refs: Sequence[EpisodeRef], timing: Timing, steps: int, count: int, seed: int) -> list[Pairs]:

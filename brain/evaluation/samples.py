@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brain.data.sampling import choose, dense, strided
+from brain.data.splits import judged_splits
 from brain.data.windows import Timing
 from brain.evaluation.baselines import PCA, pca_width
 from brain.evaluation.probes import Rows
@@ -15,7 +16,6 @@ from brain.models.latents import Encoder, LatentTable, encoder_of, sample_observ
 from brain.models.space import LatentSpace
 from brain.models.untrained import OBSERVATIONS, random_encoder
 from brain.models.world_model import WorldModel
-from shared.errors import TinyJEPAError
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, Split
 
@@ -71,7 +71,7 @@ def draw_samples(store: Store, model: WorldModel, seed: int, *, every: int = 1) 
     ``TinyJEPAError`` where a split has no episode that holds a transition.
     """
     rng, timing = np.random.default_rng(seed), Timing.of(model.recipe.observation)
-    refs = _splits(store, timing)
+    refs = judged_splits(store, timing)
     chosen = choose(refs["train"], timing, TRAIN_OBSERVATIONS, every=timing.stride)
     train = LatentTable(store.spec, chosen, timing, [strided(ref, timing, rng) for ref in chosen])
     tables: dict[Split, LatentTable] = {"train": train}
@@ -90,15 +90,3 @@ def representations(model: WorldModel, store: Store, samples: Samples, seed: int
         "random-encoder": encoder_of(untrained),
         "pca": PCA(samples.baseline, pca_width(model.space), seed),
     }
-
-
-def _splits(store: Store, timing: Timing) -> dict[Split, list[EpisodeRef]]:
-    refs = {split: store.split(split) for split in SPLITS}
-    for split, episodes in refs.items():
-        if not any(ref.rows >= timing.shortest for ref in episodes):
-            raise TinyJEPAError(
-                f"{store.path} has no {split} episode of {timing.shortest} frames or more ({len(store.episodes)} "
-                "episodes in all): judging needs at least 1 validation and 2 test episodes, which 50 episodes or "
-                "more nearly always hold; collect more frames"
-            )
-    return refs

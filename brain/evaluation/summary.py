@@ -114,12 +114,17 @@ def why_missing(kind: str, figures: Mapping[str, Any]) -> str:
     return "the test episodes are too short"
 
 
+def known(figure: float | None) -> bool:
+    """Whether there is a figure: a baseline that diverged has NaN, or in ``judge.json`` null."""
+    return figure is not None and bool(np.isfinite(figure))
+
+
 def _best_mean(violations: Mapping[str, Any]) -> tuple[str, float | None]:
     """The baseline with the highest mean AUC over the violations of the run's own scenes, and that mean."""
     found: dict[str, list[float]] = {}
     for violation in (violations[name] for name in own_scenes(violations)):
         for name, scores in violation["baselines"].items():
-            if scores["auc"] is not None:
+            if known(scores["auc"]):
                 found.setdefault(name, []).append(scores["auc"])
     means = {name: float(np.mean(values)) for name, values in found.items()}
     best = max(means, key=lambda name: means[name], default="")
@@ -146,7 +151,7 @@ def main_figures(figures: Mapping[str, Any], states: States) -> dict[str, dict[s
     ):
         if kind in kinds:
             auc = kinds[kind]["auc"]
-            best = max(BASELINES, key=lambda name: auc[name])
+            best = max((name for name in BASELINES if known(auc[name])), key=lambda name: auc[name])
             add(key, label, auc["model"], auc[best], best, auc["model"] > auc[best])
         else:
             add(key, label, None, None, "", None)

@@ -252,6 +252,6 @@ class Examiner:
             "pairs": sum(map(len, pairs)),
         }
         if setup.threshold is not None:
-            found["detection_rate"] = float(np.mean([(both[1] > setup.threshold).mean() for both in clips]))
-            found["false_alarm_rate"] = float((surprise(honest) > setup.threshold).mean())
+            found["detection_rate"] = float(np.mean([metrics.share_above(both[1], setup.threshold) for both in clips]))
+            found["false_alarm_rate"] = metrics.share_above(surprise(honest), setup.threshold)
         return {"violations": found}

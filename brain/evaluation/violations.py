@@ -47,11 +47,15 @@ def scores(true: np.ndarray, impossible: np.ndarray, episode: np.ndarray, thresh
     """Scores of N pairs from their surprises (N,), with 95 % intervals over the episodes (N,) that they come from.
 
     ``relative_accuracy``: share of pairs whose impossible clip surprises more, ties half. ``auc``: the same over all
-    pairings of clips. ``detection_rate``: share of impossible clips above ``threshold``.
+    pairings of clips. ``detection_rate``: share of impossible clips above ``threshold``. All are NaN where one
+    of the surprises is, the last one too without a threshold (NaN).
     """
+    if np.isnan(true).any() or np.isnan(impossible).any():
+        names = ("relative_accuracy", "auc", "detection_rate")
+        return dict.fromkeys(names, np.nan) | {"intervals": {name: [np.nan, np.nan] for name in names}}
     right = (true < impossible) + 0.5 * (true == impossible)
     wins = (true[None, :] < impossible[:, None]) + 0.5 * (true[None, :] == impossible[:, None])
-    seen = (impossible > threshold).astype(np.float64)
+    seen = np.where(np.isnan(threshold), np.nan, impossible > threshold)
     groups, index = np.unique(episode, return_inverse=True)
     draws = np.random.default_rng(0).multinomial(len(groups), np.full(len(groups), 1 / len(groups)), RESAMPLES)
     weights = draws[:, index].astype(np.float64)
@@ -119,7 +123,7 @@ def assess_violations(suites: Sequence[Suite], observers: Observers, false_alarm
     for suite in suites:
         watched, true = observe(suite.test, observers)
         if not suite.label:
-            alarms.append(AGGREGATES[how["model"]](true) > threshold)
+            alarms.append(AGGREGATES[how["model"]](true))
         for pairs, seen in zip(suite.test, watched):
             name = pairs.violation.name + (f"@{suite.label}" if suite.label else "")
             told = {
@@ -140,7 +144,7 @@ def assess_violations(suites: Sequence[Suite], observers: Observers, false_alarm
                 "pairs": len(pairs),
                 "episodes": len(np.unique(seen["model"].episode)),
                 **own,
-                "false_alarm_rate": float((told["model"][0] > threshold).mean()),
+                "false_alarm_rate": metrics.share_above(told["model"][0], threshold),
                 "upper_bound": others.pop(UPPER_BOUND, None),
                 "baselines": others,
             }
@@ -151,7 +155,7 @@ def assess_violations(suites: Sequence[Suite], observers: Observers, false_alarm
         "aggregate": how["model"],
         "threshold": threshold,
         "false_alarm_target": false_alarms,
-        "false_alarm_rate": float(np.concatenate(alarms).mean()),
+        "false_alarm_rate": metrics.share_above(np.concatenate(alarms), threshold),
         "steps": int(suites[0].test[0].impossible.shape[1]),
         "validation_clips": len(honest),
     }

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from brain.data.observations import stacked
 from brain.models.predictors.base import Predictor
 from brain.models.world_model import EnergyKind, WorldModel
+from brain.recipes.schema import Recipe
 from brain.runs.folder import write_whole
 from brain.runs.judgement import Judgement
 from shared.errors import TinyJEPAError
@@ -113,8 +114,7 @@ def write_graphs(
     where a graph differs from torch by more than ``TOLERANCE``, or cannot be written as ONNX; that file is not kept.
     So it does for a model of coordinates: what standardises them would be missing.
     """
-    if model.recipe.observation.mode == "state":
-        raise TinyJEPAError("a model that sees coordinates cannot be exported: give a run that sees frames")
+    refuse_coordinates(model.recipe)
     if not model.encoder.exports:
         kind = model.recipe.encoder.kind
         raise TinyJEPAError(f"the encoder {kind} does not go through ONNX yet: export a run of another encoder")
@@ -136,6 +136,12 @@ def write_graphs(
     facts = describe(model, judgement) | {"files": {name: f"{name}.onnx" for name in errors}, "largest_error": errors}
     write_whole(folder / DESCRIPTION, json.dumps(facts, indent=1) + "\n")
     return facts
+
+
+def refuse_coordinates(recipe: Recipe) -> None:
+    """Raises ``TinyJEPAError`` for the recipe of a model that sees coordinates."""
+    if recipe.observation.mode == "state":
+        raise TinyJEPAError("a model that sees coordinates cannot be exported: give a run that sees frames")
 
 
 def describe(model: WorldModel, judgement: Judgement | None) -> dict[str, Any]:

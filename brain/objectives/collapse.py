@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,10 +20,13 @@ def effective_rank(z: Tensor) -> float:
 
     Roy and Vetterli 2007, "The effective rank: a measure of effective dimensionality". Dimensional collapse
     shows here while ``embedding_std`` still looks healthy. Of grids (N, T, D): of their cells' channels, each cell's
-    mean taken away, in [1, min(N T, D)].
+    mean taken away, in [1, min(N T, D)]. Of latents that are not finite: nan.
     """
     z = samples(z.detach().float())
-    singular = torch.linalg.svdvals(z - z.mean(0)).double()
+    centred = z - z.mean(0)
+    if not centred.isfinite().all():
+        return math.nan
+    singular = torch.linalg.svdvals(centred).double()
     share = singular / singular.sum().clamp_min(1e-12)
     return float(torch.exp(-(share * torch.log(share.clamp_min(1e-12))).sum()))
 

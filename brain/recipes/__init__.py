@@ -109,6 +109,12 @@ def differences(recipe: Recipe, other: Recipe) -> Iterator[tuple[str, Any, Any]]
             yield key, ours.get(key), theirs.get(key)
 
 
+def labelled_as(recipe: Recipe, other: Recipe) -> Recipe:
+    """``recipe`` with the world and the summary of ``other``, which change nothing that is trained: where the result
+    equals ``other``, both train the same."""
+    return recipe.model_copy(update={"world": other.world, "summary": other.summary})
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -158,7 +158,8 @@ def _use(run: Record, judgement: Judgement) -> Iterator[str]:
     worse = [item.label for item in judgement.headline.values() if item.beats_baseline is False]
     if worse:
         yield f"* No better than the best baseline: {'; '.join(worse)}."
-    missed = [name for name, found in judgement.violations.items() if (found.detection_rate or 0.0) < POOR]
+    found = {name: violation.detection_rate for name, violation in judgement.violations.items()}
+    missed = [name for name, rate in found.items() if rate is not None and rate < POOR]
     if missed:
         yield f"* Found at the threshold in less than half of the clips: {', '.join(missed)}."
 

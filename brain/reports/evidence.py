@@ -69,13 +69,16 @@ def _apart(value: Any) -> Any:
 
 
 def _panels(evidence: Evidence) -> dict[str, dict[str, Pairs]]:
-    """Per panel the energies by scorer; the chosen form of the model's energy is ``model``."""
+    """Per panel the energies by scorer; the chosen form of the model's energy is ``model``.
+
+    Without scorers whose energies are not finite, such as a baseline that diverged, and without panels of such a model.
+    """
     result = {}
     for panel in PANELS:
         pooled = [evidence.scored[k] for k in (HARD if panel == "near" else (panel,)) if k in evidence.scored]
         if not pooled:
             continue
-        result[panel] = {
+        found = {
             shown: Pairs(
                 np.concatenate([scorers[name].true for scorers in pooled]),
                 np.concatenate([scorers[name].impossible for scorers in pooled]),
@@ -83,14 +86,19 @@ def _panels(evidence: Evidence) -> dict[str, dict[str, Pairs]]:
             for shown, name in {"model": evidence.form, **{n: n for n in (*BASELINES, UPPER_BOUND)}}.items()
             if name in pooled[0]
         }
+        finite = {name: pairs for name, pairs in found.items() if np.isfinite([*pairs.true, *pairs.impossible]).all()}
+        if "model" in finite:
+            result[panel] = finite
     return result
 
 
 def _planes(states: States, evidence: Evidence) -> list[str]:
-    """The latents' principal plane, once per headline state that is not an angle."""
+    """The latents' principal plane, once per headline state that is not an angle; none of latents that never vary."""
     flat = evidence.test.observed()
     flat = flat[spread(len(flat), PLANE_POINTS)]
     latents = evidence.latents[evidence.test.at(flat)].reshape(len(flat), -1).astype(np.float64)
+    if (latents == latents[0]).all():
+        return []
     few = min(latents.shape) <= 2
     components = PCA(min(2, *latents.shape), svd_solver="full" if few else "arpack", random_state=0).fit(latents)
     plane = components.transform(latents)

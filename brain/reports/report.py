@@ -142,7 +142,12 @@ def collapse(run: Record) -> dict[str, Any] | None:
         return None
     rank, std = lines[-1]["effective_rank"], lines[-1]["embedding_std"]
     sound = math.isfinite(rank) and math.isfinite(std) and rank >= COLLAPSED_RANK and std >= COLLAPSED_STD
-    return {"rank": rank, "std": std, "dim": run.recipe.encoder.dim, "step": lines[-1]["step"], "collapsed": not sound}
+    return {"rank": rank, "std": std, "dim": dimensions(run), "step": lines[-1]["step"], "collapsed": not sound}
+
+
+def dimensions(run: Record) -> int:
+    """How many numbers the effective rank is of: a vector's, those of a grid's cell, or of the vector beside a grid."""
+    return run.recipe.encoder.dim * int(getattr(run.recipe.encoder, "registers", 1))
 
 
 def judged_pictures(path: Path) -> dict[str, Any] | None:
@@ -164,7 +169,7 @@ def pictures(run: Record) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(
         ("summary", "shifts", "calibration", "rollout", "probes", "judged_probes", "dream"), ""
     )
-    found["curves"] = training_pictures(run.stages, run.recipe.encoder.dim)
+    found["curves"] = training_pictures(run.stages, dimensions(run))
     if run.judgement:
         energy, rate = run.judgement.energy, float(run.judgement.store.get("control_rate", 1.0))
         kinds, shown = energy.kinds, _kinds(energy.kinds)

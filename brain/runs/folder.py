@@ -7,16 +7,17 @@
 in mode state ``coordinates.json`` (what standardises the state).
 ``run.json`` of a pretrained run also has ``collect``, the command that makes its store, and ``plan``, those that fit
 and measure its planner.
-``train.log`` is for people (``shared.cli.runlog``).
+``train.log`` is for people (``shared.cli.runlog``). While a training writes into the folder, it holds ``train.lock``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,31 +27,41 @@ import torch
 
 from brain import recipes
 from brain.device import Precision
+from brain.pretrained import CARD
 from brain.recipes.schema import Recipe
 from brain.runs.metrics import entries
 from shared.errors import TinyJEPAError
 from shared.links import refuse_links
+from shared.store.claim import Lock
 from shared.store.files import naming, remove, sync_directory
 from shared.store.schema import StoreSpec
 
 FACTS = ("store", "world", "frame_shape", "action_dim", "seed")
 """What every ``run.json`` says."""
-BEGINNINGS = ("recipe.toml", "recipe.toml.partial", "run.json.partial")
+LOCK = "train.lock"
+BEGINNINGS = ("recipe.toml", "recipe.toml.partial", "run.json.partial", LOCK)
 """All that a start which was cut off before ``run.json`` can leave."""
 _JUDGED = (
     "judge.json", "judge-pictures.json", "report.html", "dream.json", "dream.png", "forecast.mp4",
     "overview.html",  # of earlier versions
 )  # fmt: skip
-_READ = (
-    "decoder.checkpoint.safetensors", "decoder.safetensors", "reward.safetensors", "probe.json", "probe.png",
-    "latents.png", "reconstruction.png", "planning-*.safetensors",
-)  # fmt: skip
 _PLANNED = ("plan.json", "plan.html", "plan.mp4", "plan-episodes-*.jsonl")
+_SHOWN = ("reconstruction.png", *_JUDGED, *_PLANNED, "onnx/*.onnx", "onnx/model.json")
+_STANDARDISED = (
+    "decoder.checkpoint.safetensors", "decoder.safetensors", "reward.safetensors", "planning-*.safetensors",
+)  # fmt: skip
+_READ = ("probe.json", "probe.png", "latents.png")
 MADE_WITH = {
-    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_READ, *_JUDGED, *_PLANNED),
-    "predictor": (*_JUDGED, *_PLANNED),
+    "encoder": ("predictor.checkpoint.safetensors", "predictor.safetensors", *_STANDARDISED, *_READ, *_SHOWN),
+    "predictor": (*_STANDARDISED, *_SHOWN),
 }
-"""Files (or patterns) derived from a stage's weights: invalid once those are retrained."""
+"""Files (or patterns) derived from a stage's weights: invalid once those are retrained.
+
+Stage 2 fits the scale that standardises latents to the episodes that there are then, so that what reads standardised
+latents goes with it; a predictor that goes on from stage 1 (``prediction.start`` joint) keeps them as they are.
+"""
+_CARD_SAYS = "A world model of TinyJEPA for "
+"""What the card of a run says, and a file that somebody else wrote under its name does not."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,8 @@ class Compute:
     """Processes that share each batch, of both training stages."""
     compiled: bool = False
     """Whether the training step went through ``torch.compile``."""
+    memory: int = 4 << 30
+    """Bytes of frames held, on which the batches of a larger store depend."""
 
 
 class CurveLog(Protocol):
@@ -151,18 +164,12 @@ class Run:
                 "numpy": np.__version__,
             },
         }
-        if self.path.exists() and not self.path.is_dir():
-            raise TinyJEPAError(f"{self.path} is a file: give --run a folder")
+        self._make()
         if not (self.path / "run.json").exists():
-            if self.path.exists() and any(entry.name not in BEGINNINGS for entry in self.path.iterdir()):
-                raise TinyJEPAError(f"{self.path} holds other files and no run: give --run a new or empty folder")
-            self.path.mkdir(parents=True, exist_ok=True)
-            sync_directory(self.path.parent)
             write_whole(self.path / "recipe.toml", recipes.dump(recipe))
             write_whole(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
             return
-        same = {"world": recipe.world, "summary": recipe.summary}  # neither changes what is trained
-        earlier, before = self.recipe().model_copy(update=same), self.facts()
+        earlier, before = recipes.labelled_as(self.recipe(), recipe), self.facts()
         if earlier != recipe:
             names = f"'{earlier.name}'" + (" with other values" if earlier.name == recipe.name else "")
             changed = _first_difference(earlier, recipe)
@@ -172,6 +179,21 @@ class Run:
         check_fit(before, spec, store, f"{self.path} is of another world, give another --run")
         if before["seed"] != seed:
             raise TinyJEPAError(f"{self.path} was trained with seed {before['seed']}, not {seed}: give another --run")
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, which is made; one that cannot be written to stays as it is.
+
+        The operating system lets go of it when this process ends, however it ends. Raises ``TinyJEPAError`` while
+        another process trains the run, and where the folder is none of a run.
+        """
+        self._make()
+        if not os.access(self.path, os.W_OK):
+            yield
+            return
+        cure = "wait for it, or give another --run"
+        with Lock(self.path / LOCK, lambda who: f"another process trains {self.path}{who}: {cure}"):
+            yield
 
     def moved(self, store: str) -> None:
         """Remember where the run's store is now; ``run.json`` keeps where it was."""
@@ -221,10 +243,15 @@ class Run:
 
     def forget(self, stage: str) -> list[str]:
         """Remove what was made with an earlier model of ``stage``; returns the files that were there."""
-        there = [path.name for name in MADE_WITH[stage] for path in sorted(self.path.glob(name))]
-        for name in there:
-            (self.path / name).unlink()
-        return there
+        same_scale = stage == "predictor" and self.recipe().prediction.start == "joint"
+        names = [name for name in MADE_WITH[stage] if not (same_scale and name in _STANDARDISED)]
+        there = [path for name in names for path in sorted(self.path.glob(name))]
+        card = self.path / CARD
+        if card.is_file() and _CARD_SAYS in card.read_text(encoding="utf-8", errors="replace"):
+            there.append(card)
+        for path in there:
+            path.unlink()
+        return [str(path.relative_to(self.path)) for path in there]
 
     def close(self) -> None:
         """End the ``logs``; the folder stays as it is."""
@@ -239,6 +266,17 @@ class Run:
         text = path.read_text(encoding="utf-8", errors="replace")
         kept = [line + "\n" for line, entry in entries(text) if entry["stage"] != stage or entry["step"] < step]
         write_whole(path, "".join(kept))
+
+    def _make(self) -> None:
+        """Create the folder. Raises ``TinyJEPAError`` for a file, and for a folder of other files that holds no run."""
+        if self.path.exists() and not self.path.is_dir():
+            raise TinyJEPAError(f"{self.path} is a file: give --run a folder")
+        if (self.path / "run.json").exists():
+            return
+        if self.path.exists() and any(entry.name not in BEGINNINGS for entry in self.path.iterdir()):
+            raise TinyJEPAError(f"{self.path} holds other files and no run: give --run a new or empty folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+        sync_directory(self.path.parent)
 
     def _existing(self, name: str) -> Path:
         path = self.path / name

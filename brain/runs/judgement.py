@@ -100,7 +100,12 @@ class ForecastFigures(Figures):
 
 
 class LatentFigures(Figures):
+    """Latents of test episodes: of a grid the cells', of a grid with a vector the vector's."""
+
     dim: int
+    """numbers that the effective rank and the standard deviation are of"""
+    shape: list[int] = []
+    """of one latent, as ``brain.models.space`` has it"""
     effective_rank: float | None
     embedding_std: float | None
 

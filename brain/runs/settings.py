@@ -22,7 +22,7 @@ def keep_or_refuse(folder: Path, store: str, settings: Mapping[str, Any], begun:
     """
     file = folder / FILE
     wanted = {"store": store, **json.loads(json.dumps(settings))}
-    kept = wanted
+    kept: Any = None
     if begun and file.exists():
         try:
             kept = json.loads(file.read_text(encoding="utf-8"))
@@ -37,5 +37,5 @@ def keep_or_refuse(folder: Path, store: str, settings: Mapping[str, Any], begun:
                 f"{folder} was made with another {differ[0]} ({then}, not {now}): give another --out, or the same"
             )
     folder.mkdir(parents=True, exist_ok=True)
-    if kept != wanted or not file.exists():
+    if kept != wanted:
         write_whole(file, json.dumps(wanted, indent=1) + "\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -42,22 +44,22 @@ def train_decoder(
     optimizer = torch.optim.AdamW(decoder.parameters(), peak, weight_decay=0)
     examples: _Sampled | _Streamed
     examples = _Sampled(model, store, seed) if isinstance(store, StateStore) else _Streamed(model, store, seed)
-    loop = Loop(
-        run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=peak, quiet=quiet,
-        extra=lambda step: {"decoder": kind},
-    )  # fmt: skip
-    if loop.step == 0:
-        batches = [examples.batch(number)[1].float().mean(0) for number in range(MEAN_BATCHES)]
-        decoder.begin(torch.stack(batches).mean(0) / 255)
-    for step in loop:
-        z, shown = examples.batch(step)
-        loss = drawing_loss(decoder(z), shown.float() / 255)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if loop.due:
-            loop.log(loss=loss)
-    examples.close()
+    with contextlib.closing(examples):
+        loop = Loop(
+            run, "decoder", Budget(steps=steps), {"model": decoder}, optimizer, peak=peak, quiet=quiet,
+            extra=lambda step: {"decoder": kind},
+        )  # fmt: skip
+        if loop.step == 0:
+            batches = [examples.batch(number)[1].float().mean(0) for number in range(MEAN_BATCHES)]
+            decoder.begin(torch.stack(batches).mean(0) / 255)
+        for step in loop:
+            z, shown = examples.batch(step)
+            loss = drawing_loss(decoder(z), shown.float() / 255)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            if loop.due:
+                loop.log(loss=loss)
     checkpoint.save(run.decoder, checkpoint.state(model=decoder), loop.facts())
     run.checkpoint("decoder").unlink(missing_ok=True)
     return decoder.eval()

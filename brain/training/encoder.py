@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ from brain.recipes.schema import ObjectiveOptions
 from brain.runs import checkpoint
 from brain.runs.folder import Compute, Run
 from brain.training.graph import StepGraph
-from brain.training.loop import Budget, Loop, OpenBudget, progress
+from brain.training.loop import OPEN_END, Budget, Loop, OpenBudget, progress
 from brain.training.threads import Threads
 from shared.errors import TinyJEPAError
 
@@ -40,8 +42,7 @@ def train_encoder(
     ``health``. Continues from the stage's checkpoint, with the episodes that were known then. With a budget in steps,
     on a CPU, the weights do not depend on interruptions. Several processes share each batch (``brain.distributed``).
     ``graphs`` is whether steps may be replayed on a GPU (``brain.training.graph``).
-    Raises ``TinyJEPAError`` for too few frames, ``StoreError``
-    for damaged data.
+    Raises ``TinyJEPAError`` for too few frames and where training diverges, ``StoreError`` for damaged data.
     """
     recipe, device = model.recipe, model.device
     check_shares(recipe.objective)
@@ -56,32 +57,34 @@ def train_encoder(
         recipe.observation, objective.steps, recipe.objective.batch, seed, device, before.get("stream")
     )  # fmt: skip
     if isinstance(budget, OpenBudget):
-        budget.end, budget.known_at = (lambda: stream.end), before.get("end_known_at")
+        budget.end, budget.known_at = (lambda: stream.end), before.get(OPEN_END)
     threads = Threads(compute.threads)
-    loop = Loop(
-        run, "encoder", budget, modules, step_of.optimizer,
-        peak=recipe.objective.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
-        extra=lambda step: {"stream": stream.state(step)}, note=lambda step: f", {threads}{feed.note(stream, step)}",
-        behind=lambda step: feed.behind(stream, step),
-    )  # fmt: skip
-    model.encoder.train()
-    objective.train()
-    health: dict[str, float] = {}
-    for step in loop:
-        objective.before_step(loop.fraction)
-        batch = stream.batch(step)
-        with threads.step():
-            terms = step_of(batch, (seed * 1_000_003 + step) % (1 << 63))
-        objective.after_step(model.encoder, loop.fraction)
-        if loop.due:
-            latents = distributed.gathered(terms.latents)
-            health = {"embedding_std": embedding_std(latents), "effective_rank": effective_rank(latents)}
-            health |= {name: float(part) for name, part in terms.parts.items() if name.startswith("std_")}
-            loop.log(loss=terms.loss, **terms.parts | health)
-    threads.restore()
-    stream.close()
+    health: dict[str, float] = before.get("health") or {}
+    with contextlib.ExitStack() as ending:
+        ending.callback(stream.close)
+        ending.callback(threads.restore)
+        loop = Loop(
+            run, "encoder", budget, modules, step_of.optimizer,
+            peak=recipe.objective.learning_rate, checkpoint_seconds=checkpoint_seconds, quiet=quiet,
+            extra=lambda step: {"stream": stream.state(step), "health": health},
+            note=lambda step: f", {threads}{feed.note(stream, step)}",
+            behind=lambda step: feed.behind(stream, step),
+        )  # fmt: skip
+        model.encoder.train()
+        objective.train()
+        for step in loop:
+            objective.before_step(loop.fraction)
+            batch = stream.batch(step)
+            with threads.step():
+                terms = step_of(batch, (seed * 1_000_003 + step) % (1 << 63))
+            objective.after_step(model.encoder, loop.fraction)
+            if loop.due:
+                latents = distributed.gathered(terms.latents)
+                health = {"embedding_std": embedding_std(latents), "effective_rank": effective_rank(latents)}
+                health |= {name: float(part) for name, part in terms.parts.items() if name.startswith("std_")}
+                loop.log(loss=terms.loss, **terms.parts | health)
     feed.account(stream)
-    facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses(), "health": health}
+    facts = loop.facts() | {"images": loop.step * stream.images_per_batch, "skipped": feed.losses()}
     if distributed.first():
         checkpoint.save(run.encoder, checkpoint.state(**objective.kept(model.encoder)), facts)
         run.checkpoint("encoder").unlink(missing_ok=True)

@@ -104,9 +104,13 @@ class OpenBudget(Budget):
         return 0.5 * (1 + math.cos(math.pi * min(1.0, falling)))
 
     def facts(self) -> dict[str, Any]:
-        return {"end_known_at": self.known_at}
+        return {OPEN_END: self.known_at}
 
 
+OPEN_END = "end_known_at"
+"""The fact of a checkpoint that an ``OpenBudget`` trained."""
+RATES = {"encoder": "objective.learning_rate", "predictor": "prediction.learning_rate"}
+"""The key of a stage's learning rate in the recipe."""
 STALL_SECONDS = 20.0
 """A step that takes longer is worth a line in the log."""
 WARM_UP = 0.1
@@ -132,7 +136,8 @@ class Loop:
     Resumes from the stage's checkpoint, sets the learning rate, writes a checkpoint every ``checkpoint_seconds`` and
     on Ctrl-C or SIGTERM (after the step under way), and shows progress. ``due`` says when to log. ``extra`` gives
     facts for the checkpoint, ``note`` words for the progress line, ``behind`` the frames not shown yet, all for the
-    next step. ``progress.json`` holds the progress for ``brain status``.
+    next step. ``progress.json`` holds the progress for ``brain status``. Raises ``TinyJEPAError`` where training
+    diverges: for a loss that is logged, and for weights that would be written, and are not finite.
 
     Of several processes the first decides (rate, end, when to log) and writes; Ctrl-C or SIGTERM in any ends all, after
     the same step.
@@ -227,22 +232,28 @@ class Loop:
                 if now - saved >= self.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
+            self._check_weights()
             self._tell(1.0)
 
     def log(self, **terms: float | Tensor) -> None:
-        """Write scalar terms of this step to ``metrics.jsonl``: their means over processes."""
+        """Write scalar terms of this step to ``metrics.jsonl``: their means over processes. Raises ``TinyJEPAError``
+        for a loss that is not finite."""
         scalars = torch.stack([torch.as_tensor(value).detach().float().cpu() for value in terms.values()])
         values = dict(zip(terms, distributed.mean(scalars).tolist()))
         self.last_loss = values["loss"]
+        if not math.isfinite(self.last_loss):
+            raise self._diverged(f"loss became {self.last_loss}")
         if not distributed.first():
             return
         lr = float(self.optimizer.param_groups[0]["lr"])
         self.run.log(self.stage, self.step, seconds=self.elapsed.wall, lr=lr, **values)
 
     def save(self) -> None:
-        """Write the stage's checkpoint."""
+        """Write the stage's checkpoint. Raises ``TinyJEPAError``, and keeps the one before, for weights that are not
+        finite."""
         if not distributed.first():
             return
+        self._check_weights()
         tensors = checkpoint.state(**self.modules) | checkpoint.optimizer_state(self.optimizer)
         checkpoint.save(self.run.checkpoint(self.stage), tensors, self.facts())
 
@@ -250,6 +261,17 @@ class Loop:
         """Where the stage stands."""
         spent = {"elapsed": self.elapsed.wall, "cpu_seconds": self.elapsed.cpu}
         return {"stage": self.stage, "step": self.step} | spent | self.budget.facts() | self._extra(self.step)
+
+    def _check_weights(self) -> None:
+        parameters = (p for module in self.modules.values() for p in module.parameters())
+        if not all(bool(p.isfinite().all()) for p in parameters):
+            raise self._diverged("weights are no longer finite")
+
+    def _diverged(self, what: str) -> TinyJEPAError:
+        cure = "give another --decoder"
+        if self.stage in RATES:
+            cure = f"give another --run and a lower {RATES[self.stage]} than {self.peak:g}"
+        return TinyJEPAError(f"the {self.stage}'s {what} at step {self.step}: {cure}")
 
     def _tell(self, fraction: float) -> None:
         """Write ``progress.json``."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from brain import distributed
 from brain.data.follow import IDLE_SECONDS, POLL_SECONDS
 from brain.device import PrecisionChoice
 from brain.training import taken
@@ -48,13 +49,14 @@ class Effort:
     steps: int | None = None
     """Optimiser steps of each training stage, in place of the recipe's."""
     seconds: float | None = None
-    """Of both training stages together, in place of steps."""
+    """Of both training stages together, in place of steps; the embedding between them is not counted."""
     clock: Clock = "wall"
     """What ``seconds`` count."""
     precision: PrecisionChoice = "auto"
     """Of the encoder's training step: see ``brain.device.pick_precision``."""
     threads: int | None = None
-    """CPU threads of it. None: one if ``steps`` are given, so that they are exactly repeatable, else measured."""
+    """CPU threads of it, and with ``steps`` of the embedding before stage 2. None: one if ``steps`` are given, so that
+    they are exactly repeatable, else measured."""
     compiled: bool = False
     """Whether it goes through ``torch.compile``."""
     graphs: bool = True
@@ -74,7 +76,7 @@ class Effort:
 
 
 def flags_of(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) -> list[str]:
-    """The flags of ``brain train`` that say this, where it is not the default."""
+    """The flags of ``brain train`` that say this and how many processes share it, where it is not the default."""
     plain, words = Data(), list[str]()
     for flag, value, default in (
         (taken.FLAG, effort.encoder and taken.address(effort.encoder), None),
@@ -84,6 +86,7 @@ def flags_of(data: Data, effort: Effort, device: str, curves: Sequence[Curves]) 
         ("--precision", effort.precision, "auto"),
         ("--threads", effort.threads, None),
         ("--device", device, "auto"),
+        ("--gpus", distributed.world_size(), 1),
         ("--min-frames", data.min_frames, plain.min_frames),
         ("--follow-idle", f"{data.idle:g}s", f"{plain.idle:g}s"),
         ("--poll", f"{data.poll:g}s", f"{plain.poll:g}s"),

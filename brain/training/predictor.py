@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -59,22 +60,26 @@ def train_predictor(
     seed: int,
     checkpoint_seconds: float,
     quiet: bool,
+    threads: int | None = None,
     graphs: bool = True,
 ) -> None:
     """Embed the training episodes once, fit ``model.dynamics`` to them and write ``predictor.safetensors``.
 
     Continues from the stage's checkpoint, like stage 1, with the episodes that were known when it began. Several
-    processes share the embedding and each batch. ``graphs`` is as in stage 1.
+    processes share the embedding and each batch. ``budget`` begins after the embedding. ``threads`` are the most that
+    embed on a CPU, None: torch's own number; with one, a budget in steps gives the same weights anywhere. ``graphs`` is
+    as in stage 1. Raises ``TinyJEPAError`` for too short episodes and where training diverges.
     """
     check_predictor(model.recipe)
     section = model.recipe.prediction
     known = progress(run, "predictor").get("known") or feed.known()
     tell = Told("embedding", quiet or not distributed.first(), "a smaller prediction.max_latents embeds fewer")
-    table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents, tell)
-    if section.start == "joint":
-        checkpoint.restore(run.encoder, model.dynamics.predictor, checkpoint.load(run.encoder)[0], "predictor")
-    else:
-        fit_scale(model.dynamics, table)
+    with contextlib.nullcontext() if threads is None else at_most(threads):
+        table = embed_episodes(model, feed.store, feed.episodes(known), section.max_latents, tell)
+        if section.start == "joint":
+            checkpoint.restore(run.encoder, model.dynamics.predictor, checkpoint.load(run.encoder)[0], "predictor")
+        else:
+            fit_scale(model.dynamics, table)
     step_of = DynamicsStep(model.dynamics, table, section, seed, graphs=graphs)
     loop = Loop(
         run, "predictor", budget, {"model": model.dynamics}, step_of.optimizer,
@@ -87,7 +92,7 @@ def train_predictor(
             if loop.due:
                 loop.log(**terms)
         fit_calibration(model.dynamics, table, seed)
-    fit_actions(model.dynamics, table)  # now, since a checkpoint of an earlier version does not have them
+        fit_actions(model.dynamics, table)  # now, since a checkpoint of an earlier version does not have them
     if distributed.first():
         checkpoint.save(run.predictor, checkpoint.state(model=model.dynamics), loop.facts())
         run.checkpoint("predictor").unlink(missing_ok=True)

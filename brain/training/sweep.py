@@ -185,7 +185,7 @@ def sweep(
             refuse_another_encoder(Run(job.folder), Run(job.encoder))
         elif (job.folder / "run.json").exists() and FLAG in Run(job.folder).facts().get("flags", ()):
             raise TinyJEPAError(f"{job.folder} was made with {FLAG}: give it again, or another --out")
-    begun = any((job.folder / "run.json").exists() for job in plan)
+    begun = any(out.glob("*/seed-*/run.json"))  # by whichever call: the folder is one comparison
     keep_or_refuse(out, locate(store).address, {"training": " ".join(more)}, begun)
     gpus = visible_gpus(device)
     more = ["--device", "cuda" if gpus else device, *more]  # the only one that a run sees
@@ -268,9 +268,9 @@ def write(plan: Sequence[Job], out: Path, columns: Sequence[str] = ()) -> Path:
 
 
 def refuse_another(folder: Path, recipe: Recipe) -> None:
-    """Raises ``TinyJEPAError`` for a run folder that was trained with another recipe."""
+    """Raises ``TinyJEPAError`` for a run folder that was trained with another recipe, whatever it says of itself."""
     kept = folder / "recipe.toml"
-    if kept.exists() and recipes.load(str(kept)).model_copy(update={"world": recipe.world}) != recipe:
+    if kept.exists() and recipes.labelled_as(recipes.load(str(kept)), recipe) != recipe:
         raise TinyJEPAError(f"{folder} was trained with another recipe: remove it, or give another --out")
 
 
@@ -310,7 +310,8 @@ def _figures(job: Job) -> dict[str, float]:
         add("embedding std", judged.latent.embedding_std)
         add("effective rank", judged.latent.effective_rank)
     facts = checkpoint.read_facts(job.folder / "encoder.safetensors")
-    found["images/CPU s"] = facts["images"] / max(facts["cpu_seconds"], 1e-9)
+    if {"images", "cpu_seconds"} <= facts.keys():  # the encoders of the package do not say
+        found["images/CPU s"] = facts["images"] / max(facts["cpu_seconds"], 1e-9)
     return found
 
 

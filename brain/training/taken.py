@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from brain.data.blocks import Known
 from brain.data.sampling import dense, evenly
 from brain.data.source import Feed
 from brain.data.windows import Timing
+from brain.device import at_most
 from brain.models.latents import LatentTable, encode, encoder_of, sample_observations
 from brain.models.untrained import OBSERVATIONS, estimate_norms
 from brain.models.world_model import WorldModel
@@ -95,10 +97,13 @@ def is_untrained(run: Run) -> bool:
     return run.encoder.exists() and bool(checkpoint.read_facts(run.encoder).get(UNTRAINED))
 
 
-def leave_untrained(run: Run, model: WorldModel, feed: Feed, known: Known, seed: int) -> None:
+def leave_untrained(
+    run: Run, model: WorldModel, feed: Feed, known: Known, seed: int, threads: int | None = None
+) -> None:
     """Write ``model.encoder`` as the run's, as it was initialised but for BatchNorm statistics of training episodes.
 
-    These are among ``known``. Raises ``TinyJEPAError`` where no training episode holds a model step.
+    These are among ``known``. ``threads`` are the most that a CPU estimates them with, None: torch's own number. Raises
+    ``TinyJEPAError`` where no training episode holds a model step.
     """
     timing, rng = Timing.of(model.recipe.observation), np.random.default_rng([seed, *b"untrained"])
     refs = evenly([ref for ref in feed.episodes(known) if ref.rows >= timing.shortest], 24)
@@ -106,7 +111,8 @@ def leave_untrained(run: Run, model: WorldModel, feed: Feed, known: Known, seed:
         raise TinyJEPAError(f"{feed.store.path}: no training episode holds a model step: collect longer ones")
     table = LatentTable(feed.store.spec, refs, timing, [dense(ref, timing) for ref in refs])
     sample = sample_observations(feed.store, table, OBSERVATIONS, rng)
-    estimate_norms(model.encoder, sample)
+    with contextlib.nullcontext() if threads is None else at_most(threads):
+        estimate_norms(model.encoder, sample)
     rows = np.arange(len(sample))[:, None] * timing.stack + np.arange(timing.stack)
     latents = torch.from_numpy(model.space.gist(encode(encoder_of(model), sample.reshape(-1, *sample.shape[2:]), rows)))
     health = {"embedding_std": embedding_std(latents), "effective_rank": effective_rank(latents)}

@@ -16,22 +16,23 @@ from brain import distributed
 from brain.data.follow import wait_for_frames
 from brain.data.place import remember
 from brain.data.source import Feed
+from brain.data.splits import judged_splits
 from brain.data.state_mode import reader, standardise
-from brain.device import describe, pick_pool, pick_precision
+from brain.data.windows import Timing
+from brain.device import describe, pick_pool
 from brain.models.world_model import WorldModel
 from brain.recipes.schema import Recipe
 from brain.runs import checkpoint
-from brain.runs.folder import Compute, Run, check_fit
+from brain.runs.folder import Compute, Run
 from brain.runs.tensorboard import EventLog
 from brain.runs.wandb_log import WandbLog, need_wandb
+from brain.training.compute import compute_of_new, compute_of_source, settle
 from brain.training.encoder import train_encoder
-from brain.training.loop import OpenBudget
+from brain.training.loop import OPEN_END, OpenBudget
 from brain.training.options import Curves, Data, Effort, Stage, flags_of
 from brain.training.predictor import check_predictor, train_predictor
 from brain.training.taken import (
-    FLAG,
     UNTRAINED,
-    check_encoder,
     check_untrained,
     is_untrained,
     leave_untrained,
@@ -74,7 +75,7 @@ def train(
     called with the run folder once it is there and known to be this run's. ``judge`` is stage 3; without it that stage
     is left out. Several processes that were started for one run (``brain.distributed.joined``) share the training
     stages; the first one alone writes, judges and has lines to return. Raises ``TinyJEPAError`` for a foreign store or
-    run folder, a stage whose input is missing, or too little data.
+    run folder, one that another process trains in, a stage whose input is missing, too little data, or divergence.
     """
     if not 0 <= seed <= MOST_SEED:
         raise TinyJEPAError(f"--seed {seed} is not between 0 and {MOST_SEED}, the largest that torch takes")
@@ -84,12 +85,15 @@ def train(
     with (
         distributed.joined(device) as target,
         contextlib.closing(_open(store_path, recipe, data, target, quiet)) as feed,
+        contextlib.ExitStack() as held,
     ):
         run = Run(run_path)
+        if judge is not None and feed.follower is None and _to_judge(run, effort):
+            judged_splits(feed.store, Timing.of(recipe.observation))
         try:
             flags = flags_of(data, effort, device, curves)
             kept, notes = distributed.agreed(
-                "begun", lambda: _begin(run, feed, recipe, seed, effort, target, begun, flags)
+                "begun", lambda: _begin(run, feed, recipe, seed, effort, target, begun, flags, held)
             )
             compute = Compute(**kept)
             LOG.info("store %s on %s, frames held on %s, %s", feed.store.address, describe(target), feed.pool, compute)
@@ -109,6 +113,11 @@ def train(
     return lines + feed.losses()
 
 
+def _to_judge(run: Run, effort: Effort) -> bool:
+    finished = run.encoder.exists() and run.predictor.exists() and run.judgement.exists()
+    return effort.stage == "energy" or (effort.stage is None and not finished)
+
+
 def _begin(
     run: Run,
     feed: Feed,
@@ -118,21 +127,27 @@ def _begin(
     target: torch.device,
     begun: Callable[[Path], None],
     flags: list[str],
+    held: contextlib.ExitStack,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Make or check the run folder; how its encoder is trained (``Compute``), and notes on what has changed. Where all
-    stages are to run and stage 2 cannot train, no folder is made."""
+    """Make or check the run folder, ``held`` from here on against other trainings; how its encoder is trained
+    (``Compute``), and notes on what has changed. Where all stages are to run and stage 2 cannot train, no folder is
+    made."""
     source = Run(effort.encoder) if isinstance(effort.encoder, Path) else None
     if effort.encoder == UNTRAINED:
         check_untrained(run, recipe)
     if effort.stage is None and not (run.encoder.exists() and run.predictor.exists()):
         check_predictor(recipe, feed)
-    wanted = _compute_of(source, run, feed, recipe, effort) if source is not None else _compute(effort, target)
+    if source is not None:
+        wanted = compute_of_source(source, run, feed, recipe, effort)
+    else:
+        wanted = compute_of_new(effort, target, feed.memory)
+    held.enter_context(run.claimed())
     run.begin(recipe, feed.store.spec, feed.store.address, seed, wanted, flags, describe(target))
     begun(run.path)
     if source is not None:
         compute, notes = wanted, _removed(take_encoder(run, source), "encoder")
     else:
-        compute, notes = _settle(run, effort, wanted)
+        compute, notes = settle(run, effort, wanted)
     before, moved = run.facts()["store"], remember(run, feed.store)
     if moved:
         notes.append(f"note: {moved}")
@@ -141,64 +156,8 @@ def _begin(
     return asdict(compute), notes
 
 
-def _compute_of(source: Run, run: Run, feed: Feed, recipe: Recipe, effort: Effort) -> Compute:
-    """What the encoder of ``source`` was trained with. Raises ``TinyJEPAError`` where ``run`` cannot take it over."""
-    if source.path.resolve() == run.path.resolve():
-        raise TinyJEPAError(f"{FLAG} {source.path} is the run itself: give --run a folder of its own")
-    check_encoder(source, recipe)
-    check_fit(source.facts(), feed.store.spec, str(feed.store.path), f"give an {FLAG} of the same world")
-    kept = source.compute()
-    if effort.precision not in ("auto", kept.precision):
-        raise TinyJEPAError(
-            f"{FLAG} {source.path} was trained in {kept.precision}, not {effort.precision}: leave --precision out"
-        )
-    return kept
-
-
 def _removed(gone: Sequence[str], stage: str) -> list[str]:
     return [f"note: {', '.join(gone)} were made with an earlier {stage}: removed"] if gone else []
-
-
-def _compute(effort: Effort, target: torch.device) -> Compute:
-    """What a new run is trained with. On a GPU the number of CPU threads changes no bits and is torch's own."""
-    ranks = distributed.world_size()
-    threads = effort.threads or (1 if effort.steps is not None or ranks > 1 else None)
-    if target.type != "cpu":
-        threads = effort.threads or torch.get_num_threads()
-    return Compute(pick_precision(effort.precision, target), threads, ranks, effort.compiled)
-
-
-def _settle(run: Run, effort: Effort, wanted: Compute) -> tuple[Compute, list[str]]:
-    """What the run is trained with now, its own where nothing else is asked for, and a line on a change.
-
-    Raises ``TinyJEPAError`` where another precision is asked for than that of the steps so far.
-    """
-    kept = run.compute()
-    compute = Compute(
-        kept.precision if effort.precision == "auto" else wanted.precision,
-        kept.threads if effort.threads is None and wanted.ranks == 1 else wanted.threads,
-        wanted.ranks,
-        wanted.compiled or kept.compiled,
-    )
-    if compute == kept:
-        return compute, []
-    begun = run.encoder.exists() or run.checkpoint("encoder").exists()
-    if begun and compute.precision != kept.precision:
-        raise TinyJEPAError(
-            f"{run.path} was trained in {kept.precision}, not {compute.precision}: leave --precision out, or give "
-            "another --run"
-        )
-    run.record_compute(compute)
-    changes = []
-    if begun and compute.threads != kept.threads:
-        names = [str(count or "a measured number of") for count in (kept.threads, compute.threads)]
-        changes.append(f"{names[1]} threads from here on, {names[0]} before")
-    if begun and compute.ranks != kept.ranks:
-        changes.append(f"{compute.ranks} processes from here on, {kept.ranks} before")
-    if begun and compute.compiled != kept.compiled:
-        changes.append("compiled steps from here on, not before")
-    differ = "weights differ from those of an uninterrupted run"
-    return compute, [f"note: {change}: {differ}" for change in changes]
 
 
 def _still(feed: Feed) -> bool:
@@ -268,6 +227,9 @@ def _stages(
     model = WorldModel(recipe, store.spec).to(target)
 
     stage, lines = effort.stage, list[str]()
+    threads = None  # of the embedding: torch's own number
+    if effort.steps is not None and target.type == "cpu":
+        threads = effort.threads or compute.threads or 1  # fixed, for the same weights on any machine
 
     def done(line: str) -> None:
         LOG.info(line)
@@ -284,8 +246,12 @@ def _stages(
         if name == "encoder" and is_untrained(run):
             return done(f"encoder: left untrained before ({_finished(path)}), reused")
         done(f"{name}: finished before ({_finished(path)}), reused")
-        if effort.steps not in (None, checkpoint.read_facts(path).get("step", 0)):
-            done(f"note: the {name} was not trained for {effort.steps} steps: give another --run to train it so")
+        section, facts = recipe.objective if name == "encoder" else recipe.prediction, checkpoint.read_facts(path)
+        wanted = effort.budget(section.steps, 1.0).steps
+        if effort.open and OPEN_END in facts:
+            return  # it followed a collection to its end
+        if wanted not in (None, facts.get("step", 0)):
+            done(f"note: the {name} was not trained for {wanted} steps: give another --run to train it so")
 
     if distributed.agreed("encoder", run.encoder.exists):
         reused("encoder", run.encoder)
@@ -293,7 +259,7 @@ def _stages(
         anew("encoder")
         known = feed.known()
         if distributed.first():
-            leave_untrained(run, model, feed, known, seed)
+            leave_untrained(run, model, feed, known, seed, threads)
         distributed.agreed("untrained", lambda: True)  # and written
         done(f"encoder: left untrained ({_finished(run.encoder)})")
     elif stage in (None, "encoder"):
@@ -318,7 +284,7 @@ def _stages(
         anew("predictor")
         train_predictor(
             run, model, feed, effort.budget(recipe.prediction.steps, 1 - ENCODER_SHARE),
-            seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet, graphs=effort.graphs,
+            seed=seed, checkpoint_seconds=checkpoint_seconds, quiet=quiet, threads=threads, graphs=effort.graphs,
         )  # fmt: skip
         distributed.agreed("trained", lambda: True)
         gc.collect()
@@ -331,6 +297,7 @@ def _stages(
         done("energy: judged before, reused (brain judge repeats it)")
         return lines
     _restore(run.predictor, model.dynamics)
+    feed.close()  # what a collection still adds does not change what is judged
     sound = {(ref.run, ref.index) for ref in feed.sound(store.episodes)}
     store.leave_out([ref for ref in store.episodes if (ref.run, ref.index) not in sound])
     judge(model.eval(), store, run)

@@ -1,4 +1,4 @@
-"""One collection at a time for each run of a store: a lock that is released when its owner ends, however it ends."""
+"""Locks that are released when their owner ends, however it ends: one collection at a time for each run of a store."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from shared.errors import TinyJEPAError
 from shared.store.files import naming
@@ -19,22 +21,22 @@ from shared.store.schema import RunSpec
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
-class Claim:
-    """Entered by whoever makes episodes of ``run`` for the store at ``path``; a context manager.
+class Lock:
+    """A file that one process at a time holds; a context manager.
 
-    The lock is ``flock(2)`` on ``collect-<run>.lock``: it ends with its process, by ``kill -9`` too, and on NFS with
-    its client, so that no file that was left behind blocks a restart. On a file system without locks a line in the log
-    says that nothing keeps two collections apart; they then make everything twice, which does no harm.
+    It is held by ``flock(2)``: that ends with its process, by ``kill -9`` too, and on NFS with its client, so that no
+    file that was left behind blocks a restart. On a file system without locks a line in the log says that nothing keeps
+    two processes apart.
 
-    Raises ``TinyJEPAError`` when another process makes this run, ``OSError`` where the file cannot be made.
+    ``refusal`` makes a message of the words on who holds it, which may be none. Entering raises it as a
+    ``TinyJEPAError`` while another process holds the file, and ``OSError`` where the file cannot be made.
     """
 
-    def __init__(self, path: Path, run: RunSpec) -> None:
-        self._store = path
-        self._file = path / f"collect-{run.checksum:08x}.lock"
+    def __init__(self, file: Path, refusal: Callable[[str], str]) -> None:
+        self._file, self._refusal = file, refusal
         self._fd = -1
 
-    def __enter__(self) -> Claim:
+    def __enter__(self) -> Self:
         while True:
             with naming(self._file):
                 fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
@@ -45,7 +47,7 @@ class Claim:
                 os.close(fd)
                 if error.errno in _NO_LOCKS:
                     logging.getLogger("tinyjepa").warning(
-                        "%s: no locks here: let no two collections make the same run at once", self._file
+                        "%s: no locks here: let no two processes make the same run at once", self._file
                     )
                     return self
                 raise self._taken(owner) from None
@@ -79,6 +81,19 @@ class Claim:
             who = f" (process {int(found['pid'])} on {str(found['host'])[:60]!r}, since {str(found['since'])[:40]})"
         except (ValueError, KeyError, TypeError, RecursionError):
             who = ""
-        return TinyJEPAError(
-            f"another collection makes this run in {self._store}{who}: wait for its end, or stop it and run this again"
+        return TinyJEPAError(self._refusal(who))
+
+
+class Claim(Lock):
+    """Entered by whoever makes episodes of ``run`` for the store at ``path``: ``collect-<run>.lock``.
+
+    Without locks two collections make everything twice, which does no harm. Raises ``TinyJEPAError`` when another
+    process makes this run.
+    """
+
+    def __init__(self, path: Path, run: RunSpec) -> None:
+        cure = "wait for its end, or stop it and run this again"
+        super().__init__(
+            path / f"collect-{run.checksum:08x}.lock",
+            lambda who: f"another collection makes this run in {path}{who}: {cure}",
         )

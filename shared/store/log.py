@@ -22,7 +22,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from shared.errors import StoreError
+from shared.errors import StoreError, UnreachableError
 from shared.store.codec import crc32c
 from shared.store.dataset import Description
 from shared.store.files import naming, sync_directory, write_all
@@ -168,7 +168,7 @@ class CommittedStream:
         try:
             data = self._source.tail(log_name(self.name), self._offset, size)
         except OSError as error:
-            raise StoreError(f"{self._path}: cannot read the commit log: {error.strerror}: restore it") from error
+            raise UnreachableError(f"{self._path}: cannot read the commit log: {error.strerror}: restore it") from error
         *lines, rest = data.split(b"\n")
         for line in lines:
             self._lines += 1

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from shared.errors import StoreError
+from shared.errors import StoreError, UnreachableError
 from shared.store import layout, lost, quarantine
 from shared.store.dataset import load_spec
 from shared.store.log import STREAM_NAME, CommittedStream
@@ -96,7 +96,8 @@ class Store:
         """Take in what was committed since; returns the number of new episodes.
 
         Looks at open logs only: the cost does not grow with what is already there. Raises ``StoreError``
-        with file and line for a damaged log; what was known stays readable.
+        with file and line for a damaged log, ``UnreachableError`` for one that cannot be read now; what was known stays
+        readable.
         """
         with self._refreshing:
             before = len(self._known)
@@ -205,7 +206,7 @@ class Store:
         try:
             files = self.source.logs()
         except OSError as error:
-            raise StoreError(f"{error.filename}: {error.strerror}: it is part of the store") from error
+            raise UnreachableError(f"{error.filename}: {error.strerror}: it is part of the store") from error
         stems = {name.removesuffix(".jsonl"): size for name, size in files.items() if name.endswith(".jsonl")}
         return {stem: size for stem, size in stems.items() if STREAM_NAME.fullmatch(stem)}
 

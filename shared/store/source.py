@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from shared.errors import StoreError, TinyJEPAError
+from shared.errors import StoreError, TinyJEPAError, UnreachableError
 from shared.store import layout
 
 URL = re.compile(r"[a-z][a-z0-9]+://", re.IGNORECASE)
@@ -318,7 +318,9 @@ class Remote:
             return StoreError(f"{self.address}: no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
         if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
             return StoreError(f"{self.address}: access denied ({reason}): check the credentials")
-        return StoreError(f"{self.name(*parts)}: cannot be reached ({reason}): check the URL, endpoint and network")
+        return UnreachableError(
+            f"{self.name(*parts)}: cannot be reached ({reason}): check the URL, endpoint and network"
+        )
 
 
 class _RemoteFile:

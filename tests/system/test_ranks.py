@@ -130,6 +130,7 @@ def test_training_with_ranks_is_that_of_one_process_and_can_be_judged(dots: Path
         assert done.stderr == "" and done.stdout.count("trained (8 steps") == 2
     one, two = (weights(run) for run in runs.values())
     assert one.keys() == two.keys() and Run(runs[2]).compute().ranks == 2
+    assert Run(runs[2]).facts()["flags"] == ["--steps", "8", "--device", "cpu", "--gpus", "2"]
     apart = {name: float((two[name] - one[name]).abs().max()) for name in one if one[name].is_floating_point()}
     assert max(apart.values()) < 0.01, apart  # AdamW makes a step of every rounding error where a gradient is near 0
     assert Run(runs[2]).judgement.exists() and (runs[2] / "train.log").read_text().count("started:") == 1

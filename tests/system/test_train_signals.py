@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from brain.runs import checkpoint
-from brain.runs.folder import Run
+from brain.runs.folder import LOCK, Run
 from tests import ROOT
 from tests.support.once import once
 from tests.support.training import (
@@ -76,6 +76,42 @@ def test_other_steps_than_were_trained_are_said_or_refused(
     done = finish(command(dots, recipe, run, "--steps", "10"))
     assert done.returncode == 2 and "steps already, more than 10" in done.stderr and done.stderr.count("\n") == 1
     assert Run(run).checkpoint("encoder").exists()
+
+
+def test_a_second_training_is_refused_and_a_killed_one_is_in_nobody_s_way(
+    dots: Path, recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    arguments = command(dots, recipe, run, "--steps", "1000000", "--stage", "encoder", "--checkpoint-every", "0.01s")
+    process = subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    wait_for_step(process, run, "encoder", 2)
+    second = finish(arguments)
+    assert second.returncode == 2 and second.stderr.count("\n") == 1, second.stderr
+    assert f"another process trains {run} (process {process.pid} on " in second.stderr
+    assert "wait for it, or give another --run" in second.stderr
+    status = finish([*arguments[:3], "status", "--run", str(run)])
+    assert status.returncode == 0 and "encoder" in status.stdout, "who only reads is free"
+    process.kill()
+    process.wait()
+    assert (run / LOCK).exists(), "left behind"
+    before = checkpoint.load(Run(run).checkpoint("encoder"))[1]["step"]
+    process = subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    wait_for_step(process, run, "encoder", before + 1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130 and not (run / LOCK).exists()
+
+
+def test_trainings_that_begin_at_the_same_moment_make_one_run(dots: Path, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = command(dots, recipe, run, "--steps", "60", "--stage", "encoder")
+    several = [
+        subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=200)[1] for process in several]
+    good = [process.returncode == 0 for process in several]
+    assert any(good) and all(fine or "another process trains" in said for fine, said in zip(good, errors)), errors
+    lines = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert lines == sorted(set(lines)) and checkpoint.read_facts(Run(run).encoder)["step"] == 60
 
 
 def test_a_budget_of_cpu_seconds_counts_those(dots: Path, recipe: Path, tmp_path: Path) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from brain import recipes
 from brain.data.blocks import select
-from brain.data.follow import Follower, wait_for_frames
+from brain.data.follow import Follower, look, wait_for_frames
 from brain.runs import checkpoint
 from brain.runs.folder import Run
 from brain.training.loop import OpenBudget
-from shared.errors import StoreError
+from brain.training.options import Data, Effort
+from brain.training.train import train
+from shared.cli.runlog import LOG
+from shared.errors import StoreError, UnreachableError
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.writer import StreamWriter
@@ -191,6 +197,88 @@ def test_a_log_that_breaks_while_it_is_followed_reaches_the_trainer(growing: tup
             time.sleep(0.001)
     stream.close()
     follower.close()
+
+
+class Seen(logging.Handler):
+    """The lines of the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def test_an_outage_is_waited_for_but_not_for_ever(
+    growing: tuple[Path, StreamWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, writer = growing
+    seen = Seen()
+    LOG.addHandler(seen)
+    try:
+        follower = Follower(Store(path), poll=0.02)
+        deadline = time.monotonic() + 60
+        (path / "log").rename(path / "away")  # as under a mount that is gone
+        while not any("it is part of the store: tried again" in line for line in seen.lines):
+            assert time.monotonic() < deadline, "no poll failed"
+            time.sleep(0.01)
+        follower.check()
+        (path / "away").rename(path / "log")
+        for index in range(10, 20):
+            writer.append(dot_episode(index))
+        while len(follower.store.episodes) <= 10:
+            assert time.monotonic() < deadline, "it no longer follows"
+            time.sleep(0.01)
+        follower.check()
+        follower.close()
+
+        monkeypatch.setattr("brain.data.follow.OUTAGE_SECONDS", -1)
+        follower = Follower(Store(path), poll=0.02)
+        (path / "log").rename(path / "away")
+        with pytest.raises(UnreachableError, match="it is part of the store"):
+            while time.monotonic() < deadline:
+                follower.check()
+                time.sleep(0.01)
+        follower.close()
+    finally:
+        LOG.removeHandler(seen)
+
+
+class Broken(Store):
+    """A store with a fault of ours, from the second look on."""
+
+    looks = 0
+
+    def refresh(self) -> int:
+        self.looks += 1
+        if self.looks > 1:
+            raise ZeroDivisionError("a fault")
+        return super().refresh()
+
+
+def test_whatever_ends_the_thread_reaches_the_trainer(growing: tuple[Path, StreamWriter]) -> None:
+    path, _writer = growing
+    store = Broken(path)
+    follower = Follower(store, poll=0.02)
+    deadline = time.monotonic() + 60
+    with pytest.raises(ZeroDivisionError, match="a fault"):
+        while time.monotonic() < deadline:
+            look(store, follower, "plan")
+            time.sleep(0.01)
+    follower.close()
+
+
+def test_a_followed_store_stands_still_while_it_is_judged(growing: tuple[Path, StreamWriter], tmp_path: Path) -> None:
+    path, _writer = growing
+    (tmp_path / "small.toml").write_text(RECIPE)
+    running: list[str] = []
+    train(
+        path, tmp_path / "run", recipes.load(str(tmp_path / "small.toml")),
+        data=Data(follow=True, min_frames=300), effort=Effort(steps=2), device="cpu", quiet=True,
+        judge=lambda model, store, run: running.extend(thread.name for thread in threading.enumerate()),
+    )  # fmt: skip
+    assert running and "follow" not in running
 
 
 def test_an_order_is_kept_although_the_store_has_grown(growing: tuple[Path, StreamWriter]) -> None:

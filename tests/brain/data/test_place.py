@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from brain import recipes
 from brain.cli import cli
+from brain.data.blocks import known_episodes
 from brain.data.place import open_store
 from brain.reports.report import commands
+from brain.runs import checkpoint
 from brain.runs.figures import read_run
 from brain.runs.folder import Run
 from shared.cli.console import run as run_command
@@ -58,6 +61,36 @@ def test_another_store_is_not_remembered_while_the_own_one_is_there(trained: tup
     (store / "dataset.json").write_text("damaged")
     open_store(run, fresh)
     assert (run.path / "run.json").read_bytes() == before, "a damaged store has not moved"
+
+
+def test_a_store_that_the_run_was_not_trained_on_is_not_remembered(trained: tuple[Run, Path], tmp_path: Path) -> None:
+    run, store = trained
+    checkpoint.save(run.predictor, {"model.x": torch.zeros(1)}, {"step": 1, "known": known_episodes(Store(store))})
+    moved, fresh = store.rename(tmp_path / "elsewhere"), make_dot_store(tmp_path / "fresh", episodes=4)
+    before = (run.path / "run.json").read_bytes()
+    assert open_store(run, fresh)[1] == "" and (run.path / "run.json").read_bytes() == before
+    opened, line = open_store(run, moved)
+    assert f"from now on it is {moved}" in line and open_store(run, None)[0].address == opened.address
+
+
+def test_judging_on_another_store_says_so_and_leaves_the_run_its_own(
+    dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, folder, fresh = tmp_path / "store", tmp_path / "run", make_dot_store(tmp_path / "fresh")
+    shutil.copytree(dots, store)
+    train = ["train", "--store", str(store), "--run", str(folder), "--quiet", "--steps", "2"]
+    for small in ("encoder.dim=8", "encoder.width=8", "objective.batch=8", "prediction.batch=16", "energy.anchors=50"):
+        train += ["--set", small]
+    assert run_command(cli, "brain", [*train, "--set", "energy.violation_pairs=0"]) == 0
+    moved, judge = store.rename(tmp_path / "elsewhere"), ["judge", "--run", str(folder), "--quiet"]
+    for place, said, kept in (
+        (fresh, f"judge.json is of {store}: it will be replaced by one of {fresh}", store),
+        (moved, f"judge.json is of {fresh}: it will be replaced by one of {moved}", moved),
+    ):
+        capsys.readouterr()
+        assert run_command(cli, "brain", [*judge, "--store", str(place)]) == 0
+        assert said in capsys.readouterr().err
+        assert json.loads((folder / "run.json").read_text())["store"] == str(kept)
 
 
 def test_a_store_of_another_world_is_refused_and_not_remembered(trained: tuple[Run, Path], tmp_path: Path) -> None:

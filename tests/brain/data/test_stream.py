@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
+import threading
+import time
 import weakref
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +201,46 @@ def test_observations_without_steps(numbered: Path) -> None:
     batch = source.batch(0)
     assert batch.frames.shape == (16, 3, 2, 2, 1) and batch.actions.shape == (16, 0, 6)
     source.close()
+
+
+class Held(Store):
+    """A store whose reads of frames wait until they are let go."""
+
+    reads = 0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def read(self, stream: str, start: int, stop: int, field: str, out: np.ndarray | None = None) -> np.ndarray:
+        if field == "frame":
+            self.reads += 1
+            self.begun.set()
+            self.released.wait(60)
+        return super().read(stream, start, stop, field, out)
+
+
+def test_a_stream_that_is_closed_does_not_read_what_it_has_not_begun(numbered: Path) -> None:
+    """As on Ctrl-C while a pool is loaded."""
+    store = Held(numbered)
+    source = Stream(
+        store, None, stack=2, stride=3, steps=2, batch=16, seed=0, device=CPU, threads=1, memory=600 * 4 * 2
+    )
+
+    def wait_for_a_batch() -> None:
+        with contextlib.suppress(CancelledError):
+            source.batch(0)
+
+    waiting = threading.Thread(target=wait_for_a_batch)
+    waiting.start()
+    assert store.begun.wait(60)
+    closing = threading.Thread(target=source.close)
+    closing.start()
+    with contextlib.suppress(RuntimeError):  # once it is closed
+        for _ in range(500):
+            source._loader._readers.submit(int)
+            time.sleep(0.01)
+    store.released.set()
+    closing.join()
+    waiting.join()
+    assert store.reads == 1

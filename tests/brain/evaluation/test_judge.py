@@ -317,9 +317,27 @@ def test_refusals_are_one_line_and_write_nothing(store: Store, model: WorldModel
         next(broken.encoder.parameters()).fill_(torch.nan)
     with pytest.raises(TinyJEPAError, match="not finite, so its training diverged"):
         judge(broken, store, run, quiet=True)
+    broken = _model_for(model, store.spec)
+    with torch.no_grad():
+        next(broken.dynamics.predictor.parameters()).fill_(torch.nan)
+    with pytest.raises(TinyJEPAError, match="the predictor gives energies that are not finite"):
+        judge(broken, store, run, quiet=True)
     with pytest.raises(TinyJEPAError, match="not judged yet"):
         headline(run.path)
     assert list(run.path.iterdir()) == []
+
+
+def test_an_encoder_that_sees_nothing_is_judged_by_chance(store: Store, model: WorldModel, tmp_path: Path) -> None:
+    """All its latents are the same: there is no plane to draw them in."""
+    blind = _model_for(model, store.spec)
+    with torch.no_grad():
+        for weights in blind.encoder.parameters():
+            weights.zero_()
+    fit_scale(blind.dynamics, embed_episodes(blind, store, store.split("train")))
+    run = _begin(tmp_path, blind, store)
+    figures = judge(blind, store, run, quiet=True)
+    assert figures["energy"]["kinds"]["teleport"]["auc"]["model"] == 0.5 and figures["latent"]["effective_rank"] == 1
+    assert json.loads(run.pictures.read_text())["planes"] == [] and "principal components" not in run.report.read_text()
 
 
 def _model_for(model: WorldModel, spec: StoreSpec) -> WorldModel:

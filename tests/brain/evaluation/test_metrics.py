@@ -95,6 +95,13 @@ def test_no_threshold_gives_no_share() -> None:
     assert np.isnan(share_above(energies, float("nan"))) and np.isnan(share_above(energies[:0], 3.0))
 
 
+def test_energies_that_are_not_numbers_have_no_scores() -> None:
+    known, lost = np.array([1.0, 2.0]), np.array([1.0, np.nan])
+    for both in ((known, lost), (lost, known), (lost, lost), (known[:0], known[:0])):
+        assert np.isnan(auc(*both)) and np.isnan(pair_accuracy(*both))
+    assert np.isnan(share_above(lost, 0.5))
+
+
 def _rows(seed: int, n: int, noise: float = 0.0) -> Rows:
     """Latents that hold speed linearly and an angle as its sine and cosine, beside distractors."""
     rng = np.random.default_rng(seed)

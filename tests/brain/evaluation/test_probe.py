@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,10 @@ from brain.cli import cli
 from brain.data.states import States
 from brain.evaluation.probes import score_columns
 from shared.cli.console import run
+from shared.store.dataset import create_store
 from shared.store.reader import Store
+from shared.store.writer import StreamWriter
+from tests.support.dots import RUN, dot_episode, dot_spec
 
 
 def test_scores_are_in_the_states_own_unit() -> None:
@@ -45,6 +49,26 @@ def test_probe_of_a_run(dots: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     for name in ("probe.png", "latents.png"):
         picture = cv2.imread(str(folder / name))
         assert picture is not None and picture.std() > 5
+
+
+def test_a_state_that_does_not_vary_has_no_score(tmp_path: Path) -> None:
+    create_store(tmp_path / "store", dot_spec())
+    with StreamWriter(tmp_path / "store", dot_spec(), RUN, 0) as writer:
+        for index in range(30):
+            episode = dot_episode(index)
+            writer.append(replace(episode, state=episode.state * np.array([1, 1, 1, 0], np.float32)))
+    store, folder = ["--store", str(tmp_path / "store")], tmp_path / "run"
+    small = ["--set", "encoder.dim=8", "--set", "encoder.width=8", "--set", "objective.batch=8", "--steps", "2"]
+    for stage in ("encoder", "predictor"):
+        assert run(cli, "brain", ["train", *store, "--run", str(folder), *small, "--stage", stage, "--quiet"]) == 0
+    assert run(cli, "brain", ["probe", "--run", str(folder), "--steps", "10", "--quiet"]) == 0
+
+    def refuse(name: str) -> float:
+        raise AssertionError(f"{name} is not JSON")
+
+    scores = json.loads((folder / "probe.json").read_text(), parse_constant=refuse)["scores"]
+    assert scores["linear"]["vy"]["r2"] is None and isinstance(scores["linear"]["x"]["r2"], float)
+    assert run(cli, "brain", ["report", "--run", str(folder)]) == 0, "it can be read"
 
 
 def test_a_world_without_state_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

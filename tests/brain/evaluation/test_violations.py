@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,19 @@ from brain.evaluation.pairs import Suite, Suites, fresh_seeds
 from brain.evaluation.violations import assess_violations, choose_aggregates, means, scores
 from brain.models.world_model import WorldModel
 from brain.reports.evidence import judge
+from brain.reports.report import write_report
 from brain.runs.figures import read_judgement
 from brain.runs.folder import Run
 from brain.runs.judgement import UPPER_BOUND
 from shared.store.dataset import create_store
 from shared.store.reader import Store
 from shared.store.schema import EpisodeRef, StoreSpec, split_by_seed
+from shared.store.writer import StreamWriter
 from shared.worlds import make_world
 from shared.worlds.base import action_dim
 from shared.worlds.frame_violations import FRAME_VIOLATIONS
 from shared.worlds.violations import draw_pairs
-from tests.support.dots import make_dot_store
+from tests.support.dots import RUN, dot_episode, dot_spec, make_dot_store
 
 TIMING = Timing(stack=2, stride=1)
 
@@ -61,6 +64,15 @@ def test_intervals_are_over_episodes_not_over_pairs() -> None:
     assert apart[1] - apart[0] < 0.3 and two == [0.0, 1.0]
     sure = scores(true, np.ones(100), np.arange(100) // 10, 0.0)["intervals"]["relative_accuracy"]
     assert 0.6 < sure[0] < 0.8 and sure[1] == 1.0  # Wilson's interval of 10 of 10
+
+
+def test_surprises_that_are_not_numbers_have_no_scores() -> None:
+    known, lost = clips([1, 2, 3]), clips([1, 2, np.nan])
+    for both in ((known, lost), (lost, known)):
+        found = scores(*both, np.arange(3), 2.5)
+        assert all(np.isnan(found[name]) and np.isnan(found["intervals"][name]).all() for name in found["intervals"])
+    found = scores(known, known + 1, np.arange(3), threshold=np.nan)
+    assert found["auc"] > 0.5 and np.isnan(found["detection_rate"])
 
 
 def test_the_aggregate_is_chosen_on_validation() -> None:
@@ -297,6 +309,53 @@ def test_the_report_shows_a_row_and_a_strip_for_each(judged: tuple[dict[str, Any
         assert f"<h3>{name.replace('-', ' ')}</h3>" in section and found["summary"] in section
     frames = 2 + figures["violations_setup"]["steps"]
     assert section.count("image-rendering: pixelated") == 2 * frames * len(figures["violations"])
+
+
+def test_a_baseline_that_diverged_has_no_figures_and_is_not_beaten(dots: Store, tmp_path: Path) -> None:
+    small = ["encoder.dim=8", "encoder.width=4", "prediction.steps=30", "prediction.batch=64", "energy.anchors=90"]
+    recipe = recipes.load("car-racing", [*small, "energy.violation_pairs=6", "prediction.learning_rate=1e30"])
+    run = Run(tmp_path)
+    run.begin(recipe, dots.spec, dots.address, 0)
+    judge(WorldModel(recipe, dots.spec).eval(), dots, run, quiet=True)
+    kept = json.loads(run.judgement.read_text())
+    for found in kept["violations"].values():
+        assert found["baselines"]["random-encoder"] == {"relative_accuracy": None, "auc": None}
+        assert 0 <= found["auc"] <= 1 and 0 <= found["baselines"]["pixel"]["relative_accuracy"] <= 1
+    for kind in kept["energy"]["kinds"].values():
+        assert kind["pair_accuracy"]["random-encoder"] is kind["auc"]["random-encoder"] is None
+        assert 0 <= kind["pair_accuracy"]["model"] <= 1
+    page = run.report.read_text()
+    assert "Violations of expectation" in page and ">nan" not in page
+
+
+def test_a_report_of_violations_without_scores(judged: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    _, run = judged
+    shutil.copytree(run, tmp_path / "run")
+    kept = json.loads((run / "judge.json").read_text())
+    missing = dict.fromkeys(("relative_accuracy", "auc", "detection_rate", "false_alarm_rate"))
+    for found in (*kept["violations"].values(), kept["violations_mean"], kept["violations_setup"]):
+        found |= missing
+    kept["violations_mean"]["principles"] = {"permanence": missing}
+    (tmp_path / "run" / "judge.json").write_text(json.dumps(kept))
+    write_report(tmp_path / "run", tmp_path / "page.html")
+    assert "exceed; – of true test clips do" in (tmp_path / "page.html").read_text()
+
+
+def test_episodes_shorter_than_a_clip_have_no_violations(tmp_path: Path) -> None:
+    """The median episode is shorter than an observation; a few longer ones are judged."""
+    spec = dot_spec()
+    create_store(tmp_path / "store", spec)
+    with StreamWriter(tmp_path / "store", spec, RUN, 0) as writer:
+        for index in range(60):
+            writer.append(dot_episode(index, 12 if index % 3 == 2 else 8))
+    store = Store(tmp_path / "store")
+    small = ["encoder.dim=8", "encoder.width=4", "prediction.steps=5", "prediction.rollout=1", "energy.anchors=50"]
+    recipe = recipes.load("car-racing", [*small, "observation.stack=2", "observation.stride=4"])
+    run = Run(tmp_path / "run")
+    run.begin(recipe, spec, store.address, 0)
+    figures = judge(WorldModel(recipe, spec).eval(), store, run, quiet=True)
+    assert "violations" not in figures and figures["energy"]["kinds"]["teleport"]["transitions"] > 0
+    assert run.report.exists()
 
 
 def test_no_pairs_no_violations(dots: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -220,6 +222,13 @@ def test_effective_rank_counts_equal_directions(rank: int) -> None:
     for i in range(rank):
         rows[2 * i, i], rows[2 * i + 1, i] = 1, -1
     assert effective_rank(rows) == pytest.approx(rank, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_latents_that_are_not_finite_have_no_rank(value: float) -> None:
+    latents = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
+    latents[3:6, 2] = value
+    assert math.isnan(effective_rank(latents))
 
 
 def test_collapse_shows() -> None:

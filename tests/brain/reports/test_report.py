@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from brain import recipes
+from brain import pretrained, recipes
 from brain.cli import cli
 from brain.reports.figures import curves, plane
 from brain.reports.report import changed, collapse, commands
@@ -63,6 +63,34 @@ def test_collapse_is_called_so(tmp_path: Path) -> None:
     assert run(cli, "brain", ["report", "--run", str(path)]) == 0
     page = (path / "report.html").read_text()
     assert "has collapsed" in page and "Other than in the stock recipe" in page
+
+
+def test_a_rank_is_said_to_be_of_what_it_is_of(tmp_path: Path) -> None:
+    path = begun(tmp_path / "run", "car-racing-grid-vector", rank=41.0)
+    encoder = recipes.load("car-racing-grid-vector").encoder
+    assert collapse(read_run(path, "run"))["dim"] == encoder.registers * encoder.dim == 128
+    assert run(cli, "brain", ["report", "--run", str(path)]) == 0
+    assert "41.0 of 128 dimensions" in (path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bouncing-logo", "32 numbers per observation. They have"),
+        ("two-room", "A grid of 289 cells per observation, with 12 numbers each. Over all cells, these have"),
+        ("car-racing", "A grid of 256 cells with 16 numbers each, and a vector of 128 numbers, per observation."),
+    ],
+)
+def test_a_page_says_what_latents_are_and_how_episodes_were_split(name: str, words: str, tmp_path: Path) -> None:
+    for split, said in (("blocks", "Of ten consecutive episodes"), ("seed", "Episodes are split by their seed")):
+        path = tmp_path / split
+        shutil.copytree(pretrained.folder(name), path)
+        judged = json.loads((path / "judge.json").read_text())
+        judged["store"]["split"] = split
+        (path / "judge.json").write_text(json.dumps(judged))
+        assert run(cli, "brain", ["report", "--run", str(path)]) == 0
+        page = (path / "report.html").read_text()
+        assert words in page and said in page and page.count("split by their seed") == (split == "seed")
 
 
 def test_a_run_through_the_encoder_only(logo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +168,8 @@ def test_a_model_of_coordinates_shows_no_pictures(
     options = ["--set", "observation.mode=state", "--set", "encoder.kind=mlp"]
     command = ["train", "--store", str(dots), "--run", str(folder), "--quiet"]
     assert run(cli, "brain", [*command, *TINY, *options]) == 0
+    dream = ["dream", "--run", str(folder), "--decoder-steps", "2", "--steps", "2", "--episodes", "1", "--quiet"]
+    assert run(cli, "brain", dream) == 0 and (folder / "decoder.safetensors").exists()
     for words in (["export", "--onnx"], ["live", "--port", "0"], ["judge", "--video", str(tmp_path / "live.mp4")]):
         capsys.readouterr()
         assert run(cli, "brain", [words[0], "--run", str(folder), *words[1:]]) == 2

@@ -15,10 +15,14 @@ import pytest
 
 from brain import recipes
 from brain.cli import cli
+from brain.runs.folder import Run
 from brain.runs.intervals import interval_text
-from brain.training.sweep import combined, product, read_settings, split_values
+from brain.runs.settings import keep_or_refuse
+from brain.training.sweep import combined, product, read_settings, refuse_another, split_values
 from shared.cli.console import run
 from shared.errors import TinyJEPAError
+from shared.store.reader import Store
+from tests.support.dots import dot_spec
 
 SMALL = [
     "--set", "encoder.dim=16", "--set", "encoder.width=8", "--set", "objective.batch=32", "--set", "prediction.steps=6",
@@ -109,6 +113,34 @@ def test_a_sweep_trains_every_setting_and_keeps_what_is_there(
     kept.write_text(kept.read_text().replace("batch = 32", "batch = 16"))
     assert run(cli, "brain", command) == 2
     assert "seed-0 was trained with another recipe: remove it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["0", "0,1", "1,2"])
+def test_a_folder_holds_runs_of_one_training_whatever_the_seeds(
+    seeds: str, dots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Run(tmp_path / "base" / "seed-0").begin(recipes.load("car-racing"), Store(dots).spec, str(dots), 0)
+    keep_or_refuse(tmp_path, Store(dots).address, {"training": "--budget 60s --clock wall"}, begun=False)
+    command = ["sweep", "--store", str(dots), "--out", str(tmp_path), "--seeds", seeds, "--budget", "600s"]
+    assert run(cli, "brain", command) == 2
+    assert "another training (--budget 60s" in capsys.readouterr().err
+    assert not (tmp_path / "base" / "seed-1").exists()
+
+
+def test_settings_are_kept_of_the_runs_that_have_begun(tmp_path: Path) -> None:
+    keep_or_refuse(tmp_path, "store", {"training": "--budget 60s"}, begun=False)
+    keep_or_refuse(tmp_path, "store", {"training": "--budget 600s"}, begun=False)  # nothing was made with the former
+    keep_or_refuse(tmp_path, "store", {"training": "--budget 600s"}, begun=True)
+    with pytest.raises(TinyJEPAError, match=r"another training \(--budget 600s, not --budget 60s\)"):
+        keep_or_refuse(tmp_path, "store", {"training": "--budget 60s"}, begun=True)
+
+
+def test_a_recipe_may_be_described_in_other_words_later(tmp_path: Path) -> None:
+    recipe = recipes.load("car-racing")
+    Run(tmp_path).begin(recipe.model_copy(update={"summary": "in earlier words"}), dot_spec(), "store", 0)
+    refuse_another(tmp_path, recipe)
+    with pytest.raises(TinyJEPAError, match="trained with another recipe"):
+        refuse_another(tmp_path, recipes.load("car-racing", ["objective.batch=16"]))
 
 
 def test_bad_input_is_refused_before_anything_starts(

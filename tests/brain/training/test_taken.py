@@ -82,6 +82,12 @@ def test_a_packaged_encoder_needs_a_fresh_predictor(tmp_path: Path) -> None:
     assert run_command(cli, "brain", [*words, "--set", "prediction.start=fresh"]) == 0
     assert run.encoder.read_bytes() == Run(pretrained.folder("bouncing-logo")).encoder.read_bytes()
     assert run.facts()["flags"][:2] == ["--encoder", "pretrained:bouncing-logo"]
+    out = tmp_path / "sweep"
+    swept = ["sweep", "--encoder", "pretrained:bouncing-logo", "--store", str(logos), "--out", str(out), "--seeds", "0"]
+    swept += ["--steps", "2", "--set", "prediction.start=fresh", "--set", "energy.violation_pairs=0"]
+    assert run_command(cli, "brain", [*swept, "--set", "energy.anchors=50"]) == 0
+    (made,) = json.loads((out / "sweep.json").read_text())
+    assert "hard AUC" in made["figures"] and "images/CPU s" not in made["figures"], "which this encoder does not say"
 
 
 def test_an_untrained_encoder_is_a_baseline_with_a_predictor_of_its_own(
