@@ -31,6 +31,8 @@ class Access:
     """address it binds to"""
     token: str | None
     """None: no token is needed on the loopback address"""
+    names: frozenset[str] = frozenset()
+    """in lower case, by which other machines may call this one"""
 
     @classmethod
     def make(cls, host: str, token: str | None) -> Access:
@@ -38,14 +40,16 @@ class Access:
 
         Raises ``TinyJEPAError`` for a token that is short or does not fit into a URL.
         """
-        if token is None:
-            return cls(host, None if is_loopback(host) else secrets.token_urlsafe(24))
-        if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.replace("-", "").replace("_", "").isalnum():
+        if token is not None and not _fits(token):
             raise TinyJEPAError(
                 f"--token needs {SHORTEST_TOKEN} characters or more, letters, digits, - and _ only: "
                 "leave it out and one is made"
             )
-        return cls(host, token)
+        if is_loopback(host):
+            return cls(host, token)
+        own = socket.gethostname().lower()
+        names = {host.lower(), own, f"{own}.local", socket.getfqdn().lower()}  # may ask a name server, so once
+        return cls(host, token or secrets.token_urlsafe(24), frozenset(names))
 
     def knows(self, *given: str | None) -> bool:
         """Whether one of the tokens given is the right one; compared in constant time."""
@@ -53,7 +57,7 @@ class Access:
             return True
         found = False
         for one in given:
-            found |= hmac.compare_digest(self.token.encode(), (one or "").encode())
+            found |= hmac.compare_digest(self.token.encode(), (one or "").encode(errors="surrogatepass"))
         return found
 
     def refuses(self, headers: Mapping[str, str]) -> str | None:
@@ -64,9 +68,9 @@ class Access:
         """
         host = headers.get("Host", "")
         if not self._is_ours(_name(host)):
-            return f"'{_name(host)[:60]}' is not the name of this server: open it by its address"
+            return f"{_name(host)[:60]!a} is not the name of this server: open it by its address"
         origin = headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _host(origin) != host.lower():
             return "a page of another site may not ask here"
         return None
 
@@ -79,8 +83,21 @@ class Access:
             ipaddress.ip_address(name)
             return True  # an address cannot be rebound
         except ValueError:
-            own = socket.gethostname().lower()
-            return name.lower() in {self.host.lower(), own, f"{own}.local", socket.getfqdn().lower()}
+            return name.lower() in self.names
+
+
+def _fits(token: str) -> bool:
+    """Whether a token is long enough, and fits into a URL."""
+    plain = token.replace("-", "").replace("_", "")
+    return len(token) >= SHORTEST_TOKEN and token.isascii() and plain.isalnum()
+
+
+def _host(origin: str) -> str:
+    """Name and port of an ``Origin`` header, in lower case; empty for what is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:

@@ -39,7 +39,7 @@ class Drawing(Protocol):
 
     def places(self, world: World, kept: Sequence[np.ndarray], passed: int) -> list[np.ndarray]:
         """What was kept of paths of one length, in the picture that the world shows ``passed`` frames after the
-        decision."""
+        decision; empty where they end before that."""
 
 
 class Standing:
@@ -84,10 +84,10 @@ class Moving:
         return self._reader.path(latents)
 
     def places(self, world: World, kept: Sequence[np.ndarray], passed: int) -> list[np.ndarray]:
-        if not kept:
+        last = len(kept[0]) - 1 if kept else 0
+        if not kept or passed > last * self._stride:
             return []
         states = np.stack(kept)
-        last = states.shape[1] - 1
         step, share = np.divmod(np.arange(passed, last * self._stride + 1) / self._stride, 1)
         before = step.astype(int)
         after = np.minimum(before + 1, last)

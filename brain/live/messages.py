@@ -124,7 +124,7 @@ def scene_state(scene: Scene) -> dict[str, Any]:
             for name, intervention in scene.interventions.items()
         ],
         "decoder": loaded.decoder is not None,
-        "threshold": loaded.calibration.threshold,
+        "threshold": _round(loaded.calibration.threshold, digits=17),  # exactly
         "form": loaded.calibration.kind,
         "false_alarms": loaded.calibration.false_alarms,
         "rate": loaded.spec.control_rate,
@@ -132,7 +132,7 @@ def scene_state(scene: Scene) -> dict[str, Any]:
         "stride": loaded.timing.stride,
         "dim": loaded.model.space.size,
         "spread": scene.plane.spread,
-        "events": [asdict(event) for event in scene.events],
+        "events": [asdict(event) | {"peak": _round(event.peak)} for event in scene.events],
         "cloud": [[_round(x), _round(y)] for x, y in scene.plane.cloud.tolist()],
     }
 
@@ -159,12 +159,13 @@ def _policy_label(name: str, loaded: Loaded) -> str:
     return {KEYS: "you, by keyboard", RANDOM: "random, held"}[name]
 
 
-def _bars(z: np.ndarray | None) -> list[float] | None:
+def _bars(z: np.ndarray | None) -> list[float | None] | None:
     """At most ``BARS`` numbers of a latent (*L), evenly spread: over all cells, where it is a grid."""
     if z is None:
         return None
     flat = z.reshape(-1)
-    return [float(f"{value:.3g}") for value in flat[np.linspace(0, len(flat) - 1, min(len(flat), BARS)).astype(int)]]
+    shown = flat[np.linspace(0, len(flat) - 1, min(len(flat), BARS)).astype(int)]
+    return [_round(value, digits=3) for value in shown]
 
 
 def _reduced(picture: np.ndarray) -> np.ndarray:
@@ -174,5 +175,6 @@ def _reduced(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def _round(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(f"{value:.5g}")
+def _round(value: float | None, digits: int = 5) -> float | None:
+    """To so many significant digits; None for what JSON has no number for."""
+    return None if value is None or not np.isfinite(value) else float(f"{value:.{digits}g}")

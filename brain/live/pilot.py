@@ -19,7 +19,7 @@ from brain.planning.dynamics import Imagined
 from brain.planning.job import DEFAULTS, Choices, Job, cost_options, default_planner, planner_options
 from shared.errors import TinyJEPAError
 from shared.worlds.base import World
-from shared.worlds.tasks import Case, Reach, Task
+from shared.worlds.tasks import Case, Reach, Task, tasks
 
 SOME = 8
 """A decision that imagined fewer paths follows an earlier one, whose paths stay in the picture if that stands still."""
@@ -94,19 +94,23 @@ class Pilot:
         self._goal, self._seed = self.job.evaluation.goal(case, self.job.dynamics), case.seed
         self._renew()
 
-    def point(self, seed: int, state: np.ndarray, across: float, down: float) -> None:
-        """Act from here, the state (S,) of an episode of this seed, towards a point of the picture (shares, [0, 1])."""
-        assert isinstance(self.job.task, Reach)
-        options = self.job.task.pointed(state, across, down)
+    def point(self, world: World, across: float, down: float) -> None:
+        """Act from here, the world's present moment, towards a point of the picture (shares, [0, 1]).
+
+        The goal is shown in the episode that the world is in: of the seed that it was reset with last.
+        """
+        task = tasks(world)[self.job.name]
+        assert isinstance(task, Reach)
+        options = task.pointed(world.state(), across, down)
         if options is None:
             raise TinyJEPAError("a point of the picture sets no goal in this world")
-        self.begin(Case(seed, goal=options))
+        self.begin(Case(world.np_random_seed, goal=options))
 
-    def again(self, seed: int, state: np.ndarray) -> None:
+    def again(self, world: World) -> None:
         """The world has changed, by no action: forget the plan, and keep the goal's place."""
         place = self._place_of_goal()
         if place and self.points:
-            self.point(seed, state, *place)
+            self.point(world, *place)
         else:
             self._renew()
 

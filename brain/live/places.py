@@ -29,6 +29,7 @@ class Places:
     def __init__(self, task: Reach, world: World, dynamics: Dynamics, seed: int, state: np.ndarray) -> None:
         """The layout is that of ``state`` (S,), in an episode of this ``seed``; ``world`` is reset many times."""
         latents, places = [], []
+        world.reset(seed=seed)  # the task reads the dimensions of this episode
         shares = (np.arange(SIDE) + 0.5) / SIDE
         for across in shares:
             for down in shares:

@@ -107,7 +107,7 @@ class WorldRide:
             case = replace(self._pilot.case(self._rng), seed=seed)
             self.reset_options = case.start or None
             self._remaining = self._pilot.job.task.steps
-        self._left, self.seed = 0, seed
+        self._left = 0
         self._course = play(self._world, seed, lambda: self, sys.maxsize)
         self.frame = next(self._course).frame
         if case is not None and self._pilot is not None:
@@ -116,14 +116,14 @@ class WorldRide:
     def aim(self, across: float, down: float) -> None:
         """The planner acts from here on, towards a point of the picture, and has the steps of its task for it."""
         assert self._pilot is not None
-        self._pilot.point(self.seed, self._world.state(), across, down)
+        self._pilot.point(self._world, across, down)
         self._remaining = self._pilot.job.task.steps
 
     def look_again(self) -> None:
         """The world is not where the planner's last action led: it plans anew, for the same goal."""
         assert self._pilot is not None
         self.frame = self._world.frame()
-        self._pilot.again(self.seed, self._world.state())
+        self._pilot.again(self._world)
 
     def step(self, policy: str, held: frozenset[str]) -> np.ndarray | None:
         if policy.startswith(RECORDED) and self._script is not None and self._script.finished:

@@ -136,6 +136,8 @@ class Scene:
         """Whether the next frame can be made at once, or within ``patience`` seconds; else the planner is deciding."""
         if self.policy != PLANNER or self._starting or self.pilot is None or self.world is None:
             return True
+        if self._intervention and self._led:
+            return True  # an episode of its own, in which the planner does not act
         return self.pilot.ready(self._ride.frame, self.world.state(), patience)
 
     def imagined(self) -> dict[str, Any] | None:

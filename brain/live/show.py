@@ -25,6 +25,9 @@ LONGEST_DREAM = 60
 PATIENCE = 0.04
 """Seconds to wait for a decision of the planner before the page is told that it is planning."""
 
+PAUSED = 0.1
+"""Seconds after which a show that is paused looks whether it is to stop, and what the planner does."""
+
 WAITING = 256
 """Maximum number of queued commands; more are dropped."""
 
@@ -47,7 +50,6 @@ class Show(threading.Thread):
     def __init__(self, runs: Mapping[str, Loaded], audience: Audience, on_failure: Callable[[BaseException], None]):
         super().__init__(name="show", daemon=True)
         self.runs = runs
-        self.rate = 0.0
         self._audience, self._on_failure = audience, on_failure
         self._commands: queue.Queue[Command] = queue.Queue(WAITING)
         self._watched = threading.Event()
@@ -91,27 +93,27 @@ class Show(threading.Thread):
             self._close()
 
     def _play(self) -> None:
-        due, last, wanted = time.perf_counter(), 0.0, False
+        due, wanted = time.perf_counter(), False
         while not self._stopping:
             self._watched.wait()
-            wanted |= self._obey(wait=not (self._playing or wanted))
-            if not (self._playing or wanted):
-                self._tell_plan()
-                continue
-            if not self._scene.ready(PATIENCE):
+            until_due = 0.0 if wanted else max(0.0, due - time.perf_counter())
+            wanted |= self._obey(until_due if self._playing or wanted else PAUSED)
+            now = time.perf_counter()
+            due = min(due, now + self._period)  # the speed may have changed
+            if not (wanted or (self._playing and now >= due)) or not self._scene.ready(PATIENCE):
                 self._tell_plan()
                 continue
             wanted = False
             self._advance()
             now = time.perf_counter()
-            if last:
-                self.rate += 0.05 * (min(1 / max(now - last, 1e-6), 1e3) - self.rate)
-            last = now
-            due += 1 / (self._scene.loaded.spec.control_rate * self._speed)
+            due += self._period
             if due < now - 0.2 or not self._playing:
                 due = now  # too slow, or just woken: no race to make up for it
-            else:
-                time.sleep(max(0.0, due - now))
+
+    @property
+    def _period(self) -> float:
+        """Seconds between two frames."""
+        return 1 / (self._scene.loaded.spec.control_rate * self._speed)
 
     def _advance(self) -> None:
         with self._holding:
@@ -130,11 +132,11 @@ class Show(threading.Thread):
         if moment.cut or before != after:
             self._tell()
 
-    def _obey(self, wait: bool) -> bool:
-        """Execute queued commands; returns whether one frame is wanted. Waits briefly for a command if told to."""
+    def _obey(self, wait: float) -> bool:
+        """Execute queued commands; returns whether one frame is wanted. Waits for one, at most ``wait`` seconds."""
         step, changed = False, False
         with contextlib.suppress(queue.Empty):
-            command = self._commands.get(timeout=0.1) if wait else self._commands.get_nowait()
+            command = self._commands.get(timeout=wait)
             while True:
                 changed, self._problem = True, ""
                 step |= command.do == "step"
@@ -182,9 +184,9 @@ class Show(threading.Thread):
             self._open(value)
 
     def _open(self, run: str) -> None:
+        scene = Scene(self.runs[run])  # raises where the run's episodes are damaged: the old scene then goes on
         self._close()
-        self._scene = Scene(self.runs[run])
-        self._run = run
+        self._scene, self._run = scene, run
         self._scenes += 1
         self._drawn: tuple[int, int] = (-1, -1)
         self._tell(fresh=True)

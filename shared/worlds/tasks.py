@@ -71,6 +71,11 @@ class Task(ABC):
         """Episodes that may be learned from: none of the fixed list, nothing that is kept for tests."""
         return self.cases(count, seed)
 
+    def of(self, world: World) -> Task:
+        """This task in one world: what it says of states is then for the dimensions that the world has in its present
+        episode. The task itself, where it reads none."""
+        return self
+
     def check(self, world: World) -> None:
         """Raise ``TinyJEPAError`` where this world cannot be acted in."""
         if action_dim(world.action_space) == 0:
@@ -129,8 +134,8 @@ REWARD = "reward"
 
 
 def tasks(world: World) -> dict[str, Task]:
-    """What can be asked in this world, by name; the first is its own default."""
-    own = dict(type(world).tasks)
+    """What can be asked in this world, by name, with its dimensions (``Task.of``); the first is its own default."""
+    own = {name: task.of(world) for name, task in type(world).tasks.items()}
     return own | {REWARD: Score("earn the world's own rewards", world.max_episode_steps, 20)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -159,6 +160,26 @@ def test_the_page(logo: Path, bare: Path) -> None:
         assert {"run", "play", "step", "restart", "teleport", "freeze", "reverse", "dream-go", "policy"} <= reached
 
     browse_runs({"0": logo, "1": bare}, logo.parent / "store", None, visit)
+
+
+def test_numbers_that_are_not_finite_are_dashes(logo: Path) -> None:
+    """A predictor that has run away: the page goes on, and says that nothing is known."""
+    loaded = replace(opened(logo, logo.parent / "store"), decoder=None)
+    list(loaded.model.dynamics.predictor.parameters())[-1].data.fill_(float("inf"))
+
+    async def visit(server: Server, browser: Chromium) -> None:
+        page = await browser.page()
+        await page.open(server.url)
+        await page.until("window.live && live.state && live.points.length > 10")
+        await page.do("document.querySelector('[data-intervention=freeze]').click()")
+        row = await page.until("live.state.events.length && document.querySelector('#events tr').innerText")
+        assert row.split("\t")[2] == "–"
+        await page.do("document.getElementById('dream-go').click()")
+        await page.until("/^step [1-9].* error –$/.test(document.getElementById('dream-text').textContent)")
+        assert await text(page, "now") == "–"
+        assert page.problems == [] and await page.do("live.stats.errors.length") == 0
+
+    browse({"0": loaded}, visit)
 
 
 def test_the_token(logo: Path) -> None:

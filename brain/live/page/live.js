@@ -8,7 +8,10 @@ const SIGNS = { left: "◀", right: "▶", up: "▲", down: "▼" };
 const FEW = new Intl.NumberFormat("en", { maximumSignificantDigits: 2, useGrouping: false });
 const SOME = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: false });
 const WHOLE = new Intl.NumberFormat("en");
-const figure = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : SOME.format(value));
+const figure = (value) => {
+  if (value === null) return "–"; // unknown, or not finite
+  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : SOME.format(value);
+};
 
 let socket = null;
 let state = null;
@@ -165,7 +168,7 @@ function events() {
   const labels = Object.fromEntries(state.interventions);
   const rows = [...state.events].reverse().map((event) => {
     const row = document.createElement("tr");
-    const times = state.threshold ? ` (${FEW.format(event.peak / state.threshold)}×)` : "";
+    const times = state.threshold && event.peak !== null ? ` (${FEW.format(event.peak / state.threshold)}×)` : "";
     row.append(element("td", labels[event.name]), element("td", event.start), element("td", figure(event.peak) + times));
     const none = event.open ? "…" : "–";
     if (event.seen !== null) row.append(element("td", after(event.seen - event.start), "yes"));
@@ -219,8 +222,8 @@ function draw() {
 
 function texts() {
   const [, energy, other, intervention] = points[points.length - 1];
-  at("now").textContent = energy === null ? "–" : figure(energy);
-  at("other").textContent = other === null ? "–" : figure(other);
+  at("now").textContent = figure(energy);
+  at("other").textContent = figure(other);
   const verdict = at("verdict");
   const alarm = state.threshold !== null && energy !== null && energy > state.threshold;
   verdict.className = `verdict ${alarm ? "alarm" : energy !== null && state.threshold !== null ? "fine" : ""}`;

@@ -49,11 +49,15 @@ State = tuple[Any, Any, Any, Any]
 """theta1, theta2 (rad, not wrapped), omega1, omega2 (rad/s): floats, or float64 arrays of one shape."""
 
 
-def energy(state: State) -> Any:
-    """Kinetic plus potential energy (J), the latter 0 at the pivot's height: -29.43 hanging at rest, 29.43 upright."""
+def energy(state: State, of: Bodies = PLAIN) -> Any:
+    """Kinetic plus potential energy (J), a float or float64 of the state's shape. The latter is 0 at the pivot:
+    the plain pendulum has -29.43 hanging at rest, 29.43 upright."""
     theta1, theta2, omega1, omega2 = state
-    kinetic = omega1**2 + omega2**2 / 2 + omega1 * omega2 * np.cos(theta1 - theta2)
-    return kinetic - GRAVITY * (2 * np.cos(theta1) + np.cos(theta2))
+    inertia1, inertia2, coupling, _, weight2 = of
+    first, second = inertia1 / 2 * omega1**2, inertia2 / 2 * omega2**2
+    kinetic = first + second + coupling * (omega1 * omega2) * np.cos(theta1 - theta2)
+    ratio = inertia1 / coupling  # of the weights, without gravity as well
+    return kinetic - weight2 * (ratio * np.cos(theta1) + np.cos(theta2))
 
 
 def accelerations(

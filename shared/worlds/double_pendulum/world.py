@@ -14,7 +14,7 @@ from gymnasium import spaces
 from shared.errors import TinyJEPAError
 from shared.worlds.axes import Axis, around, even
 from shared.worlds.base import World
-from shared.worlds.double_pendulum.physics import START, SUBSTEP, State, advance, bodies
+from shared.worlds.double_pendulum.physics import START, SUBSTEP, Bodies, State, advance, bodies
 from shared.worlds.double_pendulum.tasks import TASKS, earned
 from shared.worlds.double_pendulum.violations import VIOLATIONS
 from shared.worlds.factors import Factor, Value, number
@@ -86,8 +86,8 @@ class DoublePendulum(World):
       are not chaotic. ``reset(options={"state": (theta1, theta2, omega1, omega2)})`` starts there instead.
     * Option ``torque``: whether there are actions; ``factory drive`` then has keys, left and right for the pivot
       (right is counter-clockwise), up and down for the elbow.
-    * Options ``factors``, ``vary``: values of ``FACTORS`` by name, and those to sample per episode. Energies and
-      Lyapunov exponents of ``physics`` and ``lyapunov`` are of the plain pendulum.
+    * Options ``factors``, ``vary``: values of ``FACTORS`` by name, and those to sample per episode. Lyapunov
+      exponents of ``lyapunov`` are of the plain pendulum.
 
     Raises ``TinyJEPAError`` for a ``frame_size`` below 8, an unknown ``render_mode``, or a start whose numbers are not
     four or not finite. On its chaos: Shinbrot, Grebogi, Wisdom and Yorke, American Journal of Physics 60 (1992).
@@ -114,6 +114,8 @@ class DoublePendulum(World):
     """lengths of both, m"""
     gravity: float
     """m/s^2"""
+    bodies: Bodies
+    """of the episode's lengths, masses and gravity"""
     motion: State
     """theta1, theta2 (rad, not wrapped), omega1, omega2 (rad/s)"""
 
@@ -157,8 +159,8 @@ class DoublePendulum(World):
         if self.torque:
             pivot, elbow = (MAX_TORQUE * min(max(float(part), -1.0), 1.0) for part in action)
             torques = pivot, elbow
-        self.motion = advance(self.motion, SUBSTEPS, torques, of=self._bodies)
-        return self.frame(), earned(self.motion) if self.torque else 0.0, False, False, {}
+        self.motion = advance(self.motion, SUBSTEPS, torques, of=self.bodies)
+        return self.frame(), earned(self.motion, self.bodies) if self.torque else 0.0, False, False, {}
 
     def state(self) -> np.ndarray:
         theta1, theta2, omega1, omega2 = self.motion
@@ -167,7 +169,7 @@ class DoublePendulum(World):
 
     def next_states(self, states: np.ndarray, actions: np.ndarray) -> np.ndarray:
         torques = MAX_TORQUE * np.clip(actions, -1.0, 1.0) if self.torque else np.zeros((len(states), 2))
-        motion = advance((*states.T,), SUBSTEPS, (torques[:, 0], torques[:, 1]), np.sin, np.cos, self._bodies)
+        motion = advance((*states.T,), SUBSTEPS, (torques[:, 0], torques[:, 1]), np.sin, np.cos, self.bodies)
         return np.stack([*(np.remainder(angle + np.pi, 2 * np.pi) - np.pi for angle in motion[:2]), *motion[2:]], 1)
 
     def render(self) -> np.ndarray | None:
@@ -190,7 +192,7 @@ class DoublePendulum(World):
             number(self.factor_values[name]) for name in ("length1", "length2", "mass1", "mass2", "gravity")
         )
         self.rods, self.gravity = (rod1, rod2), gravity
-        self._bodies = bodies(rod1, rod2, mass1, mass2, gravity)
+        self.bodies = bodies(rod1, rod2, mass1, mass2, gravity)
         self._rod_colour, self._background = (
             _rgb(self.factor_values[name]) for name in ("rod_colour", "background_colour")
         )

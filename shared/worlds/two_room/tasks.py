@@ -5,21 +5,25 @@ Every list is fixed: start, goal and layout of episode k depend on k and the lis
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from shared.worlds.tasks import Case, MakeGuide, Reach, Task
 from shared.worlds.two_room import geometry
-from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP, SIZE
+from shared.worlds.two_room.geometry import HALF_DOOR, HALF_WALL, HIGH, LOW, MAX_STEP, SIZE, USUAL
+
+if TYPE_CHECKING:
+    from shared.worlds.two_room.world import TwoRoom
 
 CLEAR = 2.0
-"""Starts and goals keep this far from walls, pixels."""
+"""Starts and goals keep this far from walls of the usual thickness, pixels; the lists are the same for all others."""
 BESIDE = 3.0
-"""From the wall's middle to the points beside the door through which a way leads, pixels."""
+"""From the wall's middle to the points beside the door through which a way leads, pixels: off the thickest wall."""
 SLACK = 1.5
 """An imagined path is read off latents: it may miss the door by so much, pixels."""
 
@@ -31,6 +35,7 @@ class Walk(Reach):
         "straight": lambda start, goal, rng: Straight(goal),
         "expert": lambda start, goal, rng: ThroughDoor(goal),
     }
+    _world: TwoRoom | None = None
 
     def __init__(
         self,
@@ -45,6 +50,11 @@ class Walk(Reach):
         """``ahead``: the goal is where a wandering path of so many steps leads; None: anywhere in the other room."""
         super().__init__(summary, steps, episodes, radii=radii, unit="pixels")
         self._groups, self._ahead = groups, ahead
+
+    def of(self, world: Any) -> Walk:
+        bound = copy.copy(self)
+        bound._world = world
+        return bound
 
     def case(self, rng: np.random.Generator, number: int) -> Case:
         group = list(self._groups)[number % len(self._groups)]
@@ -75,7 +85,7 @@ class Walk(Reach):
         side = np.where(x < wall, -1.0, 1.0)
         other = (goal[0] - wall) * side < 0
         into = np.hypot(x - (wall + BESIDE * side), y - door)
-        within = (np.abs(x - wall) <= BESIDE) & (np.abs(y - door) <= HALF_DOOR)
+        within = (np.abs(x - wall) <= BESIDE) & (np.abs(y - door) <= self._half_door)
         out = np.hypot(wall - BESIDE * side - goal[0], door - goal[1])
         through = np.where(within, np.hypot(x - (wall - BESIDE * side), y - door), into + 2 * BESIDE) + out
         return np.where(other, through, self.distance(states, goal))
@@ -87,18 +97,22 @@ class Walk(Reach):
         crossed = np.flatnonzero(side[:-1] * side[1:] < 0)
         share = (wall - path[crossed, 0]) / (path[crossed + 1, 0] - path[crossed, 0])
         y = path[crossed, 1] + share * (path[crossed + 1, 1] - path[crossed, 1])
-        return bool(np.any(np.abs(y - door) > HALF_DOOR + SLACK))
+        return bool(np.any(np.abs(y - door) > self._half_door + SLACK))
 
     def pointed(self, state: np.ndarray, across: float, down: float) -> dict[str, Any] | None:
         """The place that is pointed at, or the nearest one that is ``CLEAR`` of the borders and off the middle wall."""
         wall, door = float(state[2]), float(state[3])
         x, y = (min(max(share * SIZE - 0.5, LOW + CLEAR), HIGH - CLEAR) for share in (across, down))
-        if abs(x - wall) < BESIDE and abs(y - door) > HALF_DOOR:
+        if abs(x - wall) < BESIDE and abs(y - door) > self._half_door:
             x = wall + math.copysign(BESIDE, x - wall)
         return {"start": (x, y), "wall": wall, "door": door}
 
     def places(self, states: np.ndarray) -> np.ndarray | None:
         return (states[:, :2] + 0.5) / SIZE
+
+    @property
+    def _half_door(self) -> float:
+        return (USUAL if self._world is None else self._world.half).door
 
 
 def wander(start: np.ndarray, wall: float, door: float, steps: int, rng: np.random.Generator) -> np.ndarray:

@@ -22,8 +22,9 @@ import pytest
 import torch
 
 from brain.cli import cli
+from brain.live.events import Event
 from brain.live.loaded import Loaded
-from brain.live.messages import Command, Packed, pack
+from brain.live.messages import Command, Packed, pack, scene_state
 from brain.live.rides import KEYS, Recordings, WorldRide, keyed_action
 from brain.live.scene import Scene
 from brain.live.server import bind
@@ -103,6 +104,29 @@ def test_the_bars_are_spread_over_a_latent_of_any_shape(loaded: Loaded, shape: t
     shown = json.loads(pack(moment).view)["z"]
     assert len(shown) == min(128, latent.size) and shown == sorted(shown)
     assert (shown[0], shown[-1]) == (0, latent.size - 1)
+
+
+def test_numbers_that_are_not_finite_are_valid_json(loaded: Loaded) -> None:
+    """Python writes Infinity and NaN, which no browser reads."""
+
+    def read(text: bytes | str) -> Any:
+        return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+    calibration = dataclasses.replace(loaded.calibration, threshold=float("inf"))
+    scene = Scene(dataclasses.replace(loaded, calibration=calibration), seed=1)
+    scene.events.append(Event("freeze", 1, 2, peak=float("inf")))
+    wild = np.full(8, np.nan, np.float32)
+    moment = dataclasses.replace(
+        scene.advance(), energy=float("nan"), z=wild, foreseen=wild, place=(float("inf"), 0.0),
+        dream=(1, 2, float("inf"), None),
+    )  # fmt: skip
+    packed = pack(moment)
+    assert read(json.dumps(packed.point))[1] is None
+    assert read(packed.view)["dream"]["error"] is None and set(read(packed.view)["z"]) == {None}
+    state = read(json.dumps(scene_state(scene)))
+    assert state["events"][-1]["peak"] is None and state["threshold"] is None
+    state = scene_state(Scene(loaded, seed=1))
+    assert state["threshold"] == loaded.calibration.threshold
 
 
 def test_a_scene_is_deterministic(loaded: Loaded) -> None:

@@ -27,7 +27,7 @@ from shared.store.reader import Store
 from shared.worlds import make_world
 from shared.worlds.tasks import Reach, tasks
 from tests.brain.live.test_live import refused
-from tests.support.living import ENDLESS, EXACT, opened, rooms
+from tests.support.living import ENDLESS, EXACT, TWO_ROOM, opened, rooms
 
 SMALL_TREE = Acting("tree", ("nodes=40", "branches=4"))
 
@@ -161,6 +161,27 @@ def test_after_a_violation_that_leads_elsewhere_it_sees_where_it_is(learned: Loa
     scene.close()
 
 
+def test_an_episode_that_a_violation_leads_up_to_is_not_planned_and_then_has_its_own_goals(tmp_path: Path) -> None:
+    """Rooms whose contrast differs from episode to episode: the picture of a goal shows which one it was drawn in."""
+    folder = tmp_path / "two-room"
+    shutil.copytree(TWO_ROOM, folder)
+    judged = json.loads((folder / "judge.json").read_text())
+    judged["store"]["world_options"]["vary"] = ["contrast"]
+    (folder / "judge.json").write_text(json.dumps(judged))
+    scene = Scene(load(folder, None, torch.device("cpu"), acting=SMALL_TREE), seed=3)
+    scene.choose_policy(PLANNER)
+    scene.advance(), scene.advance()
+    before = scene.world.frame()[:, :, 1].max()
+    assert scene.play("through-the-wall")
+    while scene.advance().intervention is None:
+        assert scene.ready(0) and scene.pilot.busy is None and scene.pilot._action is None
+    scene.point(0.2, 0.3)
+    scene.advance()
+    wall = scene.world.frame()[:, :, 1].max()
+    assert scene.pilot.goal.frame[:, :, 1].max() == wall != before
+    scene.close()
+
+
 def test_places_are_read_off_latents() -> None:
     """On true states, whose places are known."""
     world = make_world("two-room")
@@ -213,6 +234,19 @@ def test_paths_lead_on_from_the_car() -> None:
     scene.choose_policy("random")
     scene.advance()
     assert scene.imagined()["way"] == [] and scene.imagined()["paths"] == []
+    scene.close()
+
+
+def test_paths_end_where_what_was_imagined_ends() -> None:
+    """A planner that imagines one step after the other acts for longer than the first of these lasts."""
+    acting = Acting("policy", ("horizon=4", "receding=2"))
+    scene = Scene(load(pretrained.folder("car-racing"), None, torch.device("cpu"), acting=acting), seed=2)
+    stride, drawn = scene.loaded.timing.stride, []
+    for _ in range(2 + 2 * stride):
+        scene.advance()
+        drawn.append(scene.imagined())
+    assert [len(one["way"]) for one in drawn] == [0] + [5] * (1 + 2 * stride)
+    assert [len(one["paths"]) for one in drawn] == [0] + [1] * stride + [0] * stride + [1]
     scene.close()
 
 

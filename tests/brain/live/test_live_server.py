@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+import queue
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,13 @@ import pytest
 
 from brain.live.access import Access
 from brain.live.loaded import Loaded
+from brain.live.messages import Command, Packed
+from brain.live.rides import PLANNER
 from brain.live.server import Server
-from brain.live.show import SPEEDS
+from brain.live.show import SPEEDS, Show
 from shared.errors import TinyJEPAError
 from tests.brain.live.test_live import TOKEN, parse
-from tests.support.living import opened
+from tests.support.living import EXACT, opened, rooms
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +51,23 @@ def test_access() -> None:
     assert closed.refuses({"Host": "192.168.0.7:8765"}) is None and closed.refuses({"Host": "evil.example"})
     with pytest.raises(TinyJEPAError, match="16 characters"):
         Access.make("127.0.0.1", "short")
+
+
+def test_the_names_of_this_machine_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server may take seconds to answer."""
+    asked = []
+
+    def named() -> str:
+        asked.append(1)
+        return "Box.Example"
+
+    monkeypatch.setattr(socket, "getfqdn", named)
+    access = Access.make("0.0.0.0", None)
+    assert asked == [1]
+    for host in ("box.example:8765", f"{socket.gethostname()}:8765"):
+        assert access.refuses({"Host": host}) is None, host
+    assert access.refuses({"Host": "evil.example"}) and asked == [1]
+    assert Access.make("127.0.0.1", None).refuses({"Host": "box.example"}) and asked == [1]
 
 
 @contextlib.asynccontextmanager
@@ -85,6 +107,102 @@ def test_nothing_is_served_without_the_token(loaded: Loaded) -> None:
                 assert json.loads((await socket.receive(5)).data)["world"] == "bouncing-logo"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Host: \xff.example", b"403"),
+        (b"Host: [x", b"403"),
+        (b"Host: 127.0.0.1:1\r\nOrigin: http://[x", b"403"),
+        (b"Host: 127.0.0.1:1\r\nOrigin: \xff", b"403"),
+        (b"Host: 127.0.0.1:1\r\nCookie: COOKIE=\xff", b"401"),
+    ],
+)
+def test_malformed_headers_are_refused(
+    loaded: Loaded, header: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with served(loaded, TOKEN) as (server, _):
+            port = int(server.url.split(":")[2].split("/")[0])
+            for path in (b"/", b"/?token=%FF"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                sent = header.replace(b"COOKIE", server._cookie.encode())
+                writer.write(b"GET " + path + b" HTTP/1.1\r\n" + sent + b"\r\nConnection: close\r\n\r\n")
+                answer = (await reader.read()).split()
+                writer.close()
+                assert answer[1] == status, (path, answer)
+
+    asyncio.run(main())
+    assert not caplog.records
+
+
+class Listener:
+    """An audience that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def state(self, state: dict[str, Any], fresh: bool) -> None:
+        self.said.put(state)
+
+    def moment(self, packed: Packed) -> None:
+        self.said.put({"number": packed.point[0]})
+
+    def plan(self, plan: str) -> None: ...
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        for _ in range(1000):
+            if wanted(found := self.said.get(timeout=60)):
+                return found
+        raise AssertionError("never said")
+
+
+@contextlib.contextmanager
+def shown(runs: dict[str, Loaded]) -> Iterator[tuple[Show, Listener]]:
+    failures: list[BaseException] = []
+    listener = Listener()
+    show = Show(runs, listener, failures.append)
+    show.watched(1)
+    try:
+        yield show, listener
+    finally:
+        show.stop()
+        if show.is_alive():
+            show.join(60)
+    assert failures == []
+
+
+def test_commands_are_obeyed_between_two_frames(loaded: Loaded) -> None:
+    with shown({"0": loaded}) as (show, listener):
+        show._speed = 1e-5  # hours for a frame
+        show.start()
+        listener.until(lambda found: found.get("number") == 1)
+        show.ask(Command("dream", "x"))
+        assert "a dream has" in listener.until(lambda found: bool(found.get("problem")))["problem"]
+        show.ask(Command("speed", max(SPEEDS)))
+        listener.until(lambda found: found.get("number") == 3)
+        show.ask(Command("pause"))
+        listener.until(lambda found: found.get("playing") is False)
+        show.ask(Command("step"))
+        listener.until(lambda found: "number" in found)
+
+
+def test_a_run_that_cannot_be_opened_leaves_the_other_one_on(logo: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(logo.parent / "store", store)
+    damaged = opened(logo, store, replay=True)
+    for frames in store.rglob("frame/c.*"):
+        frames.write_bytes(b"x")
+    with shown({"0": rooms(EXACT), "1": damaged}) as (show, listener):
+        show.start()
+        listener.until(lambda found: "number" in found)
+        show.ask(Command("run", "1"))
+        assert listener.until(lambda found: bool(found.get("problem")))["run"] == "0"
+        show.ask(Command("policy", PLANNER))
+        listener.until(lambda found: found.get("policy") == PLANNER)
+        number = listener.until(lambda found: "number" in found)["number"]
+        listener.until(lambda found: found.get("number", 0) > number + 3)
 
 
 def test_viewers_command_and_one_that_stalls_costs_nothing(loaded: Loaded) -> None:

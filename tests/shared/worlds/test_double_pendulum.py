@@ -14,6 +14,7 @@ from scipy.integrate import solve_ivp
 from shared.errors import TinyJEPAError
 from shared.worlds import World, make_world
 from shared.worlds.double_pendulum import energy, lyapunov_exponents, lyapunov_time
+from shared.worlds.tasks import Reach, tasks
 
 G = 9.81
 NONE = np.zeros(0, np.float32)
@@ -146,6 +147,26 @@ def test_with_torque_the_reward_says_how_far_from_upright(start: tuple[float, ..
         world = make_world("double-pendulum", torque=torque, frame_size=8)
         world.reset(seed=0, options={"state": start})
         assert world.step(np.zeros(2 * torque, np.float32))[1] == pytest.approx(expected, abs=1e-3), "it stays at rest"
+
+
+HEAVY = {"length1": 0.6, "length2": 0.9, "mass1": 0.5, "mass2": 3.0, "gravity": 12.0}
+
+
+@pytest.mark.parametrize("factors", [HEAVY, HEAVY | {"gravity": 0.0}])
+def test_energy_and_reward_are_those_of_the_worlds_own_bodies(factors: dict[str, float]) -> None:
+    world = make_world("double-pendulum", torque=True, frame_size=8, factors=factors)
+    world.reset(seed=0, options={"state": (1.0, -2.0, 0.3, 0.9)})
+    before = energy(world.motion, world.bodies)
+    for _ in range(60):
+        world.step(np.zeros(2, np.float32))
+    assert energy(world.motion, world.bodies) == pytest.approx(before, abs=0.02)
+    world.reset(seed=0, options={"state": (0, 0, 0, 0)})
+    high = 2 * factors["gravity"] * (3.5 * 0.6 + 3.0 * 0.9)
+    away = 0.1 * high + 2 * math.pi**2
+    assert world.step(np.zeros(2, np.float32))[1] == pytest.approx(-math.log(1 + away))
+    task = tasks(world)["swing-up"]
+    upright = np.array([math.pi, math.pi, 0, 0])
+    assert isinstance(task, Reach) and task.remaining(np.zeros((1, 4)), upright) == pytest.approx(away)
 
 
 def test_the_reward_falls_with_the_speed_at_the_top() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -113,6 +115,46 @@ def test_paths_through_walls_are_found() -> None:
     assert not task.impossible(path((20, 40), (28, 40), (20, 50)))
     assert task.impossible(path((20, 40), (28, 40), (32, 40)))
     assert task.impossible(path((20, 20), (32, 20), (40, 40), (28, 40)))
+
+
+DOORS = {"set": {"factors": {"door_width": 15.0}}, "sampled": {"vary": ["door_width@outside"]}}
+
+
+@pytest.mark.parametrize("options", DOORS.values(), ids=DOORS)
+def test_two_rooms_tasks_know_how_wide_the_door_is(options: dict[str, Any]) -> None:
+    world = make_world("two-room", **options)
+    task = tasks(world)["ours"]
+    assert isinstance(task, Reach)
+    for seed in range(6):
+        world.reset(seed=seed, options={"wall": 30.0, "door": 30.0})
+        half = world.half.door
+
+        def states(*places: tuple[float, float]) -> np.ndarray:
+            return np.array([(*place, 30.0, 30.0) for place in places])
+
+        assert not task.impossible(states((26, 30 + half), (34, 30 + half))), "through the door"
+        assert task.impossible(states((26, 32 + half), (34, 32 + half)))
+        goal = states((34, 30))[0]
+        inside, beside = task.remaining(states((29.9, 29.9 + half), (27.5, 30.1 + half)), goal)
+        assert inside == pytest.approx(np.hypot(3.1, half - 0.1) + 1) and beside > 7, "into the door, and through it"
+
+
+@pytest.mark.parametrize("options", [{"factors": {"door_width": 5.0, "wall_thickness": 6.0}}, *DOORS.values()])
+def test_no_goal_that_is_pointed_at_is_in_a_wall(options: dict[str, Any]) -> None:
+    world = make_world("two-room", **options)
+    task = tasks(world)["ours"]
+    assert isinstance(task, Reach)
+    for seed in range(4):
+        world.reset(seed=seed, options={"wall": 30.0, "door": 30.0})
+        before, free = world.state(), 0
+        for down in np.linspace(0.3, 0.6, 60):
+            goal = task.pointed(before, 30.5 / 65, down)
+            assert goal is not None
+            x, y = goal["start"]
+            half = world.half
+            assert abs(x - 30) > half.wall or abs(y - 30) <= half.door
+            free += x == 30
+        assert free == pytest.approx(2 * half.door / (0.3 * 65 / 59), abs=2), "in the door any place is meant"
 
 
 POINTED = [
