@@ -23,6 +23,8 @@ from shared.cli.options import Quiet, local_path
 from shared.errors import TinyJEPAError
 
 PLANNING, LEARNED = "Planning", "Learned parts"
+MOST_SEED = 2**32 - 1
+"""scikit-learn takes no larger one."""
 DEFAULT_PLANNER = "tree for goals; else prior where the run has learned a policy, or cem; cem on the true state"
 
 
@@ -79,7 +81,12 @@ def command(
     episodes: Annotated[
         int | None, typer.Option(min=1, metavar="N", show_default="the task's list", help="Episodes to play.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="SEED", help="Of the planner's random numbers.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, max=MOST_SEED, metavar="SEED", help="Of the planner's random numbers, and of what is fitted."
+        ),
+    ] = 0,
     fit: Annotated[
         str | None,
         typer.Option(
@@ -135,6 +142,7 @@ def command(
     from brain.device import pick
     from brain.models.decoders.trained import load_decoder
     from brain.models.world_model import WorldModel
+    from brain.planning.baselines import BASELINES
     from brain.planning.dynamics import Imagined
     from brain.planning.job import Choices, Job
     from brain.planning.kept import Kept
@@ -146,6 +154,10 @@ def command(
     fitted = open_store(run, fit, own=False) if fit else opened
     if opened is None and (run.recipe().observation.mode == "state" or not run.judgement.exists()):
         opened = open_store(run, store)  # which says what is missing
+    if record and fitted and dynamics in BASELINES and str(record.resolve()) == fitted.address:
+        raise TinyJEPAError(
+            f"--dynamics {dynamics} is fitted to {record}, which --record would change: give another --record, or --fit"
+        )
     model = WorldModel.load(run_path, opened.spec if opened else spec_of(run, None), pick(device))
     say = (lambda line: None) if quiet else (lambda line: print(f"plan: {line}", file=sys.stderr, flush=True))
     choices = Choices(

@@ -61,7 +61,7 @@ def shift(values: Tensor, fresh: Tensor, steps: int, block: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Gaussian(Proposal):
-    """For a Box: independent normals, clipped to the bounds."""
+    """For a Box: independent normals, clipped to the bounds, and rounded where its actions are whole numbers."""
 
     mean: Tensor
     """float (K, A)"""
@@ -73,6 +73,8 @@ class Gaussian(Proposal):
     low: Tensor
     high: Tensor
     """float (A,)"""
+    whole: bool = False
+    """whether the actions are whole numbers"""
 
     def sample(self, count: int, generator: torch.Generator, colour: float = 0.0) -> Tensor:
         noise = torch.randn((count, *self.mean.shape), generator=generator).to(self.mean.device)
@@ -96,7 +98,8 @@ class Gaussian(Proposal):
         return replace(self, mean=shift(self.mean, self.first_mean, steps, block), std=self.first_std)
 
     def _clipped(self, plans: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(plans, self.low), self.high)
+        inside = torch.minimum(torch.maximum(plans, self.low), self.high)
+        return inside.round() if self.whole else inside
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ class ActionSpace:
             flat = torch.cat([torch.full((width,), 1 / width) for width in self.widths]).to(self._device)
             return Categorical(flat.repeat(length, 1), self.widths)
         mean, std = self.mean.repeat(length, 1), self.std.repeat(length, 1)
-        return Gaussian(mean, std, mean, std, self.low, self.high)
+        return Gaussian(mean, std, mean, std, self.low, self.high, self.whole)
 
     def wide(self, count: int, generator: torch.Generator) -> Tensor:
         """Actions (count, A) all over the space: twice as wide as typical ones, and at most ``LONGEST`` typical lengths
@@ -227,11 +230,13 @@ class ActionSpace:
         return torch.atanh(((plans - self.low - half) / half).clamp(-0.99, 0.99))
 
     def nearest(self, plans: Tensor) -> Tensor:
-        """Numbers (..., A) to actions that lie in the space."""
+        """Numbers (..., A) to actions that lie in the space. In a Box NaN, which a network gives for latents that have
+        exploded, becomes the mean."""
         if self.widths:
             groups = plans.split(self.widths, -1)
             return torch.cat([F.one_hot(group.argmax(-1), group.shape[-1]) for group in groups], -1).to(plans)
-        inside = torch.minimum(torch.maximum(plans, self.low), self.high)
+        known = torch.where(plans.isnan(), self.mean, plans)
+        inside = torch.minimum(torch.maximum(known, self.low), self.high)
         return inside.round() if self.whole else inside
 
     def action(self, row: np.ndarray, space: gym.Space[Any]) -> Any:

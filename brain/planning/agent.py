@@ -65,8 +65,8 @@ class Agent:
 
     def act(self, frame: np.ndarray, state: np.ndarray) -> Any:
         """A model of pictures reads the frames only; upper bounds, and models that see coordinates, read the state."""
-        self._frames.add(frame)
-        self._states.add(state)
+        self._frames.add(frame.copy())  # a world may draw the next one into the same array
+        self._states.add(state.copy())
         if not self._rows:
             self._decide()
         self._step += 1

@@ -94,22 +94,28 @@ class Evaluation:
                 policy = self.task.guides[name](state, state if goal is None else goal.state, rng)
             yield self._play(case, goal, Options(policy, case.start or None), [])
 
+    def again(self, case: Case, recording: Recording) -> Played:
+        """An episode that was recorded before; its decisions are not known."""
+        return self._played(case, self.goal(case, None), recording, [])
+
     def _play(self, case: Case, goal: Goal | None, policy: Policy, decisions: list[Decision]) -> Played:
         steps = play(self.world, case.seed, lambda: policy, self.task.steps)
-        recording = record(self.world, steps, self.task.steps)
+        return self._played(case, goal, record(self.world, steps, self.task.steps), decisions)
+
+    def _played(self, case: Case, goal: Goal | None, recording: Recording, decisions: list[Decision]) -> Played:
         distances = np.zeros(0)
         if goal is not None and isinstance(self.task, Reach):
             distances = self.task.distance(recording.state[1:].astype(np.float64), goal.state.astype(np.float64))
         return Played(case, recording, goal, distances, decisions)
 
     def figures(self, played: Sequence[Played]) -> dict[str, Any]:
-        """Success or score of these episodes, and the cost of decisions."""
+        """Success or score of these episodes, and the cost of decisions, of those whose decisions are known."""
         if isinstance(self.task, Reach):
             groups = [one.case.group for one in played]
             found = outcome.reach_figures(self.task, [one.distances for one in played], groups)
         else:
             found = outcome.score_figures(self.task, [one.score for one in played])  # type: ignore[arg-type]
-        return found | {"decision": outcome.decision_figures([one.decisions for one in played])}
+        return found | {"decision": outcome.decision_figures([one.decisions for one in played if one.decisions])}
 
 
 def impossible_plans(task: Task, played: Played, reader: PathReader) -> list[bool]:

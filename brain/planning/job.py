@@ -152,7 +152,10 @@ class Job:
         said = {
             "task": self.name,
             "planner": self.planner_options.model_dump(mode="json"),
-            "costs": [options.model_dump(mode="json") for options in self.cost_options],
+            "costs": [
+                cost.options.model_dump(mode="json") | ({"threshold": cost.threshold} if cost.threshold else {})
+                for cost in self.cost.costs
+            ],
             "dynamics": self.choices.dynamics,
             "fitted": fitted,
             "seed": self.choices.seed,
@@ -173,8 +176,8 @@ class Job:
         """The content of ``plan.json``, and the first episodes with their frames.
 
         With ``record``, other episodes than the fixed list's, which are written to the store there; those that it holds
-        already are not played again, and where it holds all, there are no figures. Without, those in ``kept`` are not
-        played again, but for the first ones, whose frames are shown.
+        already are not played again, but count: the cost of their decisions is not known. Where it holds all, there are
+        no figures. Without, those in ``kept`` are not played again, but for the first ones, whose frames are shown.
         """
         if record is None:
             cases = self.task.cases(self.count)
@@ -183,11 +186,14 @@ class Job:
         played: list[Played] = []
         shown: list[Played] = []
         impossible: list[bool] = []
+        new = False
         with ExitStack() as stack:
             keep = stack.enter_context(self.keeper(record)) if record else None
             for number, case in enumerate(cases):
-                if keep and keep.has(number):
+                if keep and (recorded := keep.read(number)):
+                    played.append(self.evaluation.again(case, recorded))
                     continue
+                new = True
                 wanted = len(shown) < self.choices.shown
                 if kept and not wanted and (before := kept.get(number, case)):
                     one, cannot_be = before
@@ -202,7 +208,7 @@ class Job:
                 shown += [one] * wanted
                 played.append(light(one))
                 say(progress_line(self.task, played, len(cases)))
-        if not played:
+        if not new:
             return {}, []
         return self._figures(cases, played, impossible, record, say), shown
 
@@ -229,6 +235,7 @@ class Job:
             "planner": self.planner_options.model_dump(),
             "costs": [options.model_dump() for options in self.cost_options],
             "fitted_to": self.setting.fitted_to,
+            "fitted_with": self.setting.fitted_with,
             **self.evaluation.figures(played),
         }
         if impossible:

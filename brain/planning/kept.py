@@ -101,7 +101,8 @@ class Keeper:
 
     def __enter__(self) -> Keeper:
         self._held.enter_context(self._claim)
-        self._there = {ref.index for ref in Store(self._path).episodes if ref.run == self._run}
+        self._store = Store(self._path)
+        self._there = {ref.index: ref for ref in self._store.episodes if ref.run == self._run}
         self._held.enter_context(sigterm_interrupts())
         return self
 
@@ -112,8 +113,13 @@ class Keeper:
         finally:
             self._held.close()
 
-    def has(self, number: int) -> bool:
-        return number in self._there
+    def read(self, number: int) -> Recording | None:
+        """An episode that was recorded before, without frames and factors; None where there is none of this number."""
+        if (ref := self._there.get(number)) is None:
+            return None
+        found = self._store.read_episode(ref, "action", "reward", "state")
+        nothing = np.zeros((0, *self._spec.frame_shape), np.uint8)
+        return Recording(nothing, found["action"], found["reward"], found["state"], ref.terminated, ref.truncated, {})
 
     def write(self, number: int, played: Played) -> None:
         self._writer = self._writer or StreamWriter(self._path, self._spec, self._run, 0)

@@ -183,6 +183,8 @@ Loss = Callable[[Head, Examples, torch.Generator], Tensor]
 
 STEPS = "fit_steps"
 """The option of every part that says for how many steps it is fitted."""
+NOT_CHOSEN = ("latent_shape", "states")
+"""Facts of a part that follow from the model and the world."""
 
 
 class Part:
@@ -212,27 +214,47 @@ class Part:
         wanted = self._facts | (self._source if self._setting.chosen or self._baseline else {})
         return all(kept.get(key) == value for key, value in wanted.items())
 
+    @property
+    def to_keep(self) -> bool:
+        """Whether one is kept that is not to be replaced: there is nothing to fit another to, or it was fitted to
+        another store than the present one, which nobody has chosen for the fit."""
+        if not self.path.exists() or self.store is None:
+            return self.path.exists()
+        foreign = checkpoint.read_facts(self.path).get("store") != str(self.store.address)
+        return foreign and not self._setting.chosen and not self._baseline
+
     def other(self, asked: Collection[str]) -> str:
-        """What the one that is kept was fitted with instead of what is ``asked`` for; empty where it is the same."""
+        """What the one that is kept was fitted with instead of what is ``asked`` for, and to which store; empty where
+        it is the same."""
         kept = checkpoint.read_facts(self.path)
         differ = {
             key: kept[key]
             for key in self._facts
             if key in asked and kept.get(key, self._facts[key]) != self._facts[key]
         }
-        return "; ".join(f"{key} {value}, not {self._facts[key]}" for key, value in differ.items())
+        if not differ:
+            return ""
+        how = "; ".join(f"{key} {value}, not {self._facts[key]}" for key, value in differ.items())
+        return f"{self.path} was fitted with {how}, to {kept['store']}"
 
     def restore(self, module: nn.Module) -> None:
         """Load the one that is kept."""
         tensors, kept = checkpoint.load(self.path)
         checkpoint.restore(self.path, module, tensors, "head")
-        self._setting.fitted_to[self._kind] = str(kept["store"])
+        self._in_use(kept)
 
     def save(self, module: nn.Module) -> None:
         """Keep one that was fitted to the store."""
         assert self.store is not None
-        self._setting.fitted_to[self._kind] = str(self.store.address)
-        checkpoint.save(self.path, checkpoint.state(head=module), self._facts | self._source)
+        facts = self._facts | self._source | {"seed": self._setting.seed}
+        self._in_use(facts)
+        checkpoint.save(self.path, checkpoint.state(head=module), facts)
+
+    def _in_use(self, facts: dict[str, Any]) -> None:
+        self._setting.fitted_to[self._kind] = str(facts["store"])
+        self._setting.fitted_with[self._kind] = {
+            key: value for key, value in facts.items() if key not in ("store", *NOT_CHOSEN)
+        }
 
     def say(self, line: str) -> None:
         if not self._setting.quiet:
@@ -246,19 +268,18 @@ def learned(
 
     One that was fitted to other latents, for another number of steps (``fit_steps``) or under other ``choices`` of its
     loss, names of ``options``, is fitted anew; so is one that was fitted to another store, or to fewer rows of it,
-    where the store was chosen for the fit. Without a store what is there is taken; ``TinyJEPAError`` where another was
-    asked for.
+    where the store was chosen for the fit. Without a store, and where what is there was fitted to another one than the
+    present, which was not chosen, it is taken as it is; ``TinyJEPAError`` where another was asked for.
     """
     steps: int = getattr(options, STEPS)
     imagined = imagined_of(setting, kind)
     part, head = Part(setting, kind, step=steps, **{name: getattr(options, name) for name in choices}), make(imagined)
     if part.suits:
         part.restore(head)
-    elif part.store is None and part.path.exists():
-        if other := part.other({"step" if name == STEPS else name for name in options.model_fields_set}):
-            raise TinyJEPAError(
-                f"{part.path} was fitted with {other}: leave that option out, or give --fit STORE to fit another"
-            )
+    elif part.to_keep:
+        asked = {"step" if name == STEPS else name for name in options.model_fields_set}
+        if other := part.other({"latent_shape", *asked}):
+            raise TinyJEPAError(f"{other}: leave that option out, or give --fit STORE to fit another")
         part.restore(head)
     elif part.store is None:
         raise TinyJEPAError(f"{part.path} is missing, and there is no store to fit it to: give --fit STORE")

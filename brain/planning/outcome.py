@@ -73,7 +73,7 @@ def score_figures(task: Score, scores: Sequence[float]) -> dict[str, Any]:
 
 
 def decision_figures(decisions: Sequence[Sequence[Decision]]) -> dict[str, Any]:
-    """Seconds and predictor steps per decision and per episode; None for agents that make none."""
+    """Seconds and predictor steps per decision and per episode, of ``episodes``; empty for agents that make none."""
     every = [decision for episode in decisions for decision in episode]
     if not every:
         return {}
@@ -88,6 +88,7 @@ def decision_figures(decisions: Sequence[Sequence[Decision]]) -> dict[str, Any]:
         }
 
     return {
+        "episodes": len(decisions),
         "decisions": len(every),
         "seconds": spent([one.seconds for one in every]),
         "core_seconds": spent([one.core_seconds for one in every]),

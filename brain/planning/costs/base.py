@@ -64,6 +64,8 @@ class Setting:
     """whether ``store`` was chosen for the fit: parts that were fitted to another are then fitted anew, else kept"""
     fitted_to: dict[str, str] = field(default_factory=dict)
     """the stores that the learned parts in use were fitted to, by kind of part"""
+    fitted_with: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """how they were fitted, by kind of part: optimiser steps, options of the loss, rows of the store, seed"""
     examples: dict[int, Any] = field(default_factory=dict)
     """embedded episodes (``brain.planning.learned.Examples``) by their thinning: heads that are fitted share them"""
 
@@ -86,6 +88,8 @@ class Cost:
     needs_goal: ClassVar[bool] = False
     vector_suffices: ClassVar[bool] = False
     """Whether the vector beside a grid tells it enough: then the cells need not be imagined."""
+    threshold: float | None = None
+    """What it reads from the run's ``judge.json``, where it does."""
 
     def __init__(self, options: Any, setting: Setting) -> None:
         """Raises ``TinyJEPAError`` if the setting lacks something it needs."""

@@ -23,6 +23,8 @@ class Surprise(Cost):
     nothing is paid. In models whose variance head passes no gradient on, such as grids, this cost's is 0.
     """
 
+    threshold: float
+
     def __init__(self, options: Any, setting: Setting) -> None:
         super().__init__(options, setting)
         self._model = model_of(setting, "cost surprise")

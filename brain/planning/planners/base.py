@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -29,8 +28,6 @@ class PlannerOptions(PartOptions):
     kind: str = Field("", description=f"registered planner: {', '.join(PLANNERS)}")
     horizon: int = Field(16, ge=1, le=512, description="model steps that are imagined")
     receding: int = Field(1, ge=1, description="model steps that are done before it plans again")
-    block: int = Field(1, ge=1, description="model steps for which a plan holds an action")
-    warm_start: bool = Field(True, description="begin at what the last plan has not done yet")
 
     @model_validator(mode="after")
     def _fits(self) -> PlannerOptions:
@@ -40,6 +37,8 @@ class PlannerOptions(PartOptions):
 
 
 class SampledOptions(PlannerOptions):
+    block: int = Field(1, ge=1, description="model steps for which a plan holds an action")
+    warm_start: bool = Field(True, description="begin at what the last plan has not done yet")
     samples: int = Field(128, ge=2, description="plans that are tried in an iteration")
     iterations: int = Field(4, ge=1, description="times that the search is refined")
 
@@ -68,12 +67,18 @@ class Plan:
     """what the next search may begin with"""
 
 
+def comparable(costs: Tensor) -> Tensor:
+    """Costs (N,) as float64. What is not finite is infinite, minus infinity too: a cost that overflows or is no number
+    is of a future that the model cannot tell, and is never the least."""
+    costs = costs.double()
+    return torch.where(costs.isfinite(), costs, torch.inf)
+
+
 class Planner:
     """Finds actions whose imagined future has a low cost.
 
-    ``plan`` draws all that is random from the generator it is given. Episodes that are planned together (``plan_all``)
-    are computed one after the other, in tensors whose shapes do not depend on how many there are: so no bit of a plan
-    depends on what else is planned.
+    ``plan`` draws all that is random from the generator it is given. Each moment is planned by itself, so that no bit
+    of a plan depends on what else is planned.
     """
 
     Options: ClassVar[type[PlannerOptions]] = PlannerOptions
@@ -88,18 +93,19 @@ class Planner:
         """Raises ``TinyJEPAError`` where the setting lacks what it needs."""
         self.options = options
         self.space = space
-        self.decisions = -(-options.horizon // options.block)
-        """Number of actions in a plan."""
 
     def plan(self, problem: Problem, generator: torch.Generator, before: Plan | None = None) -> Plan:
         """A plan for one moment. ``before``: the last plan of the same episode, ``receding`` model steps ago."""
         raise NotImplementedError
 
-    def plan_all(
-        self, problems: Sequence[Problem], generators: Sequence[torch.Generator], before: Sequence[Plan | None]
-    ) -> list[Plan]:
-        """Plans for moments of several episodes."""
-        return [self.plan(*each) for each in zip(problems, generators, before, strict=True)]
+
+class Search(Planner):
+    """Tries plans of actions, each held for ``block`` model steps, under the cost."""
+
+    def __init__(self, options: Any, space: ActionSpace, setting: Setting) -> None:
+        super().__init__(options, space, setting)
+        self.decisions = -(-options.horizon // options.block)
+        """Number of actions in a plan."""
 
     def held(self, plans: Tensor) -> Tensor:
         """Plans (N, decisions, A) to the actions of the model steps, (N, horizon, A)."""
@@ -114,10 +120,10 @@ class Planner:
 
     @torch.no_grad()
     def costs(self, problem: Problem, plans: Tensor) -> Tensor:
-        """Costs of plans (N, decisions, A): float64 (N,), infinite where they are no number."""
+        """Costs of plans (N, decisions, A): float64 (N,), infinite where they are not finite."""
         part = max(1, PART_NUMBERS // (self.options.horizon * problem.z[0].numel()))
         costs = [problem.cost(self.imagine(problem, some), problem.goal) for some in plans.split(part)]
-        return torch.cat(costs).double().nan_to_num(nan=float("inf"))
+        return comparable(torch.cat(costs))
 
     @torch.no_grad()
     def finish(self, problem: Problem, plan: Tensor, memory: dict[str, Any]) -> Plan:

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, model_validator
 
 from brain.planning.actions import Proposal
-from brain.planning.planners.base import Plan, Planner, Problem, SampledOptions
+from brain.planning.planners.base import Plan, Problem, SampledOptions, Search
 
 
 class CEMOptions(SampledOptions):
@@ -20,7 +20,7 @@ class CEMOptions(SampledOptions):
         return self
 
 
-class CEM(Planner):
+class CEM(Search):
     """Sample plans, fit a distribution to the best, and again; the plan is the cheapest that was seen.
 
     Rubinstein 1999; as in PlaNet (Hafner et al. 2019). Discrete actions: probabilities in place of Gaussians. The

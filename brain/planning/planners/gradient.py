@@ -9,7 +9,7 @@ from pydantic import Field
 
 from brain.planning.actions import ActionSpace
 from brain.planning.costs.base import Setting
-from brain.planning.planners.base import Plan, Planner, Problem, SampledOptions
+from brain.planning.planners.base import Plan, Problem, SampledOptions, Search
 from shared.errors import TinyJEPAError
 
 
@@ -19,7 +19,7 @@ class GradientOptions(SampledOptions):
     learning_rate: float = Field(0.1, gt=0, description="of unbounded numbers that tanh or a softmax makes actions of")
 
 
-class Gradient(Planner):
+class Gradient(Search):
     """Plans improved by the cost's gradient through the rollout.
 
     A Box is reached by tanh and never left; discrete actions are relaxed to probabilities and then rounded. The

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from brain.planning.costs.base import Imagination, needed
-from brain.planning.planners.base import Plan, Problem
+from brain.planning.planners.base import Plan, Problem, comparable
 from brain.planning.planners.inverse import Inverse, InverseOptions
 
 
@@ -53,7 +53,7 @@ class Guided(Inverse):
             chunks.append(chunk)
             path.append(problem.dynamics.rollout(path[-1], chunk[:, None])[:, 0])
         imagined = Imagination(z, torch.stack(path[1:], 1), torch.stack(chunks, 1))
-        costs = problem.cost(imagined, problem.goal).double().nan_to_num(nan=float("inf"))
+        costs = comparable(problem.cost(imagined, problem.goal))
         best = int(costs.argmin())
         actions = imagined.chunks[best, :, : self.space.dim]
         return Plan(actions, torch.cat([problem.z, imagined.future[best]]), float(costs[best]))

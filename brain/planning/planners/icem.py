@@ -6,17 +6,19 @@ import torch
 from pydantic import Field
 
 from brain.planning.actions import shift
-from brain.planning.planners.base import Plan, Planner, Problem
+from brain.planning.planners.base import Plan, Problem, Search
 from brain.planning.planners.cem import CEMOptions
 
 
 class ICEMOptions(CEMOptions):
     colour: float = Field(2.0, ge=0, description="of the noise over time: 0 is white, 2 red (Box actions)")
     shrink: float = Field(1.25, ge=1, description="an iteration has so many times fewer samples than the one before")
-    kept: float = Field(0.3, ge=0, le=1, description="share of the elites that the next iteration and plan try again")
+    kept: float = Field(
+        0.3, gt=0, le=1, description="share of the elites, one at least, that the next iteration and plan try again"
+    )
 
 
-class ICEM(Planner):
+class ICEM(Search):
     """CEM with coloured noise, shrinking samples and elites that are kept (Pinneri et al. 2020, "Sample-efficient
     Cross-Entropy Method for Real-time Planning"): as good with fewer samples."""
 

@@ -14,7 +14,7 @@ from brain.planning.planners.base import Plan, Planner, PlannerOptions, Problem
 
 
 class InverseOptions(PlannerOptions):
-    horizon: int = Field(1, ge=1, le=512, description="model steps that are imagined; only the first acts")
+    horizon: int = Field(1, ge=1, le=512, description="model steps that are imagined: receding at least")
     fit_steps: int = Field(6000, ge=1, description="optimiser steps of its fit")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from brain.planning.planners.base import Plan, Planner, Problem, SampledOptions
+from brain.planning.planners.base import Plan, Problem, SampledOptions, Search
 
 
 class MPPIOptions(SampledOptions):
@@ -15,7 +15,7 @@ class MPPIOptions(SampledOptions):
     momentum: float = Field(0.0, ge=0, lt=1, description="share of the old mean that an iteration keeps")
 
 
-class MPPI(Planner):
+class MPPI(Search):
     """Sample plans about a mean, move the mean to their average, weighted by exp(-cost / temperature); the width stays.
 
     Williams et al. 2017, "Information Theoretic MPC". Costs are divided by their spread before, so that one

@@ -22,7 +22,7 @@ TOGETHER = 4096
 
 
 class PolicyOptions(PlannerOptions):
-    horizon: int = Field(1, ge=1, le=512, description="model steps that are imagined; only the first acts")
+    horizon: int = Field(1, ge=1, le=512, description="model steps that are imagined: receding at least")
     fit_steps: int = Field(
         1200, ge=1, description="optimiser steps of its fit; more fit the data better, and drive worse"
     )

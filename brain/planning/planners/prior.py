@@ -10,19 +10,20 @@ from torch import Tensor
 
 from brain.planning.actions import ActionSpace
 from brain.planning.costs.base import Setting
-from brain.planning.planners.base import Plan, Planner, Problem
+from brain.planning.planners.base import Plan, Problem, Search
 from brain.planning.planners.policy import BehaviourPolicy, PolicyOptions
 
 
 class PriorOptions(PolicyOptions):
     horizon: int = Field(8, ge=1, le=512, description="model steps that are imagined")
+    block: int = Field(1, ge=1, description="model steps for which a course holds an action")
     samples: int = Field(48, ge=2, description="courses of the policy, the first without noise")
     noise: float = Field(0.15, ge=0, description="on the policy's actions, in typical deviations")
     persistence: float = Field(0.8, ge=0, lt=1, description="share of a step's noise that the next step keeps")
     temperature: float = Field(0.5, gt=0, description="of the weights, in standard deviations of the courses' costs")
 
 
-class Prior(Planner):
+class Prior(Search):
     """Courses of the planner ``policy`` in imagination, each with lasting noise of its own, averaged by their costs.
 
     The policy reads each imagined moment anew. Weights are exp(-cost / temperature), as in MPPI (Williams et al. 2017);

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from brain.planning.planners.base import Plan, Planner, Problem, SampledOptions
+from brain.planning.planners.base import Plan, Problem, SampledOptions, Search
 
 
-class Shooting(Planner):
+class Shooting(Search):
     """The cheapest of ``samples`` times ``iterations`` random plans; with a warm start, of the last plan's rest too."""
 
     Options = SampledOptions

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from brain.planning.actions import Proposal
-from brain.planning.costs.base import Imagination, needed
-from brain.planning.planners.base import Plan, Problem
+from brain.planning.actions import ActionSpace, Proposal
+from brain.planning.costs.base import Imagination, Setting, needed
+from brain.planning.dynamics import Copies, Counted
+from brain.planning.planners.base import Plan, Problem, comparable
 from brain.planning.planners.cem import CEM, CEMOptions
+from shared.errors import TinyJEPAError
 
 TOGETHER = 12
 """Moments from which the tree grows at a time."""
@@ -55,10 +58,14 @@ class Tree:
         return self.count == len(self.z)
 
     def nearest(self, z: Tensor, first: int = 0) -> Tensor:
-        """Mean squared distances of latents (N, *L) to the nearest moment from number ``first`` on, (N,)."""
+        """Mean squared distances of latents (N, *L) to the nearest moment from number ``first`` on, (N,).
+
+        0 for latents that are not finite: nothing new is reached there.
+        """
         own, others = z.flatten(1), self.z[first : self.count].flatten(1)
         squares = own.square().sum(1)[:, None] + others.square().sum(1) - 2 * own @ others.T
-        return squares.clamp_min(0).amin(1) / own.shape[1]
+        distances = squares.clamp_min(0).amin(1) / own.shape[1]
+        return torch.where(distances.isfinite(), distances, 0.0)
 
     def add(self, parent: int, actions: Tensor, z: Tensor) -> None:
         self.z[self.count] = z
@@ -116,6 +123,16 @@ class TreeSearch(CEM):
 
     Options = TreeOptions
     needs_goal = True
+
+    def __init__(self, options: Any, space: ActionSpace, setting: Setting) -> None:
+        """Raises ``TinyJEPAError`` for copies of a world, which foresee nothing from imagined moments."""
+        super().__init__(options, space, setting)
+        dynamics = setting.dynamics.inner if isinstance(setting.dynamics, Counted) else setting.dynamics
+        if isinstance(dynamics, Copies):
+            raise TinyJEPAError(
+                "planner tree goes on from imagined moments, and copies of this world start at the present only: "
+                "use --planner cem, or leave out --dynamics true"
+            )
 
     @torch.no_grad()
     def plan(self, problem: Problem, generator: torch.Generator, before: Plan | None = None) -> Plan:
@@ -195,8 +212,7 @@ class TreeSearch(CEM):
         """Costs (N, K) of the moments of paths (N, K + 1, *L) after the first, each by itself, by actions (N, K, A)."""
         chunks = actions.repeat(1, 1, problem.dynamics.stride).flatten(0, 1)[:, None]
         steps = Imagination(paths[:, :-1].flatten(0, 1), paths[:, 1:].flatten(0, 1)[:, None], chunks)
-        costs = problem.cost(steps, problem.goal).double().nan_to_num(nan=float("inf"))
-        return costs.unflatten(0, actions.shape[:2])
+        return comparable(problem.cost(steps, problem.goal)).unflatten(0, actions.shape[:2])
 
 
 def distance(z: Tensor, goal: Tensor) -> float:

@@ -131,6 +131,38 @@ def test_learned_parts_are_kept_unless_another_store_is_chosen(trained: Path, tm
     assert head.read_bytes() != weights
 
 
+def test_parts_of_a_chosen_store_are_not_replaced_by_those_of_the_runs_own(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was fitted is used as it is and plan.json says how; another fit needs --fit. Those of the own store are
+    fitted anew."""
+    shutil.copytree(trained, tmp_path / "at")
+    here, other = tmp_path / "at", tmp_path / "other"
+    edit = ["edit", str(here / "store"), "--keep", "0-15", "--into", str(other), "--quiet"]
+    assert run(factory, "factory", edit) == 0
+    head = here / "run" / "planning-policy.safetensors"
+    options = ["--task", "reward", "--episodes", "1", "--shown", "0", "--no-baselines", "--planner", "policy"]
+    three = ["--set", "fit_steps=3", "--set", "horizon=2", "--set", "receding=2"]
+    plan(here, tmp_path / "a", *options, *three, "--fit", str(other), "--seed", "7")
+    weights = head.read_bytes()
+    plain = plan(here, tmp_path / "b", *options)
+    assert head.read_bytes() == weights and plain["fitted_to"]["policy"] == str(other)
+    rows = Store(other).rows
+    assert plain["fitted_with"]["policy"] == {"step": 3, "advantage": 0.0, "rows": rows, "seed": 7}
+    assert plain["planner"]["fit_steps"] != 3, "the default, which is not in effect"
+    assert f"policy fitted to {other}, step 3, " in (tmp_path / "b" / "plan.html").read_text()
+    command = ["plan", "--run", str(here / "run"), "--out", str(tmp_path / "c"), "--quiet", *options]
+    capsys.readouterr()
+    assert run(brain, "brain", [*command, "--set", "advantage=4"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"with advantage 0.0, not 4.0, to {other}: " in said and "give --fit STORE" in said
+    assert head.read_bytes() == weights
+
+    plan(here, tmp_path / "d", *options, *three, "--fit", str(trained / "store"))
+    own = plan(here, tmp_path / "e", *options, "--set", "fit_steps=4")
+    assert own["fitted_with"]["policy"]["step"] == 4 and own["fitted_to"]["policy"] == str(trained / "store")
+
+
 def test_recorded_episodes_are_learned_from(trained: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(trained / "store", store)
@@ -167,6 +199,10 @@ def test_recorded_episodes_are_learned_from(trained: Path, tmp_path: Path) -> No
         (["--dynamics", "true", "--planner", "gradient"], "planner gradient needs a model"),
         (["--dynamics", "true", "--planner", "inverse"], "cannot be used with --dynamics true"),
         (["--task", "reward", "--cost", "goal-distance"], "needs a goal"),
+        (["--planner", "inverse", "--set", "block=4"], "unknown option of planner inverse 'block'"),
+        (["--planner", "guided", "--set", "warm_start=false"], "unknown option of planner guided 'warm_start'"),
+        (["--planner", "icem", "--set", "kept=0"], "planner icem, kept"),
+        (["--seed", str(2**64)], "--seed"),
     ],
 )
 def test_bad_choices_are_one_line(

@@ -135,6 +135,54 @@ def test_what_is_recorded_is_known_by_who_plays(
     assert "holds these 2 episodes already" in capsys.readouterr().out and len(Store(store).episodes) == 4
 
 
+def test_a_recording_that_goes_on_is_described_whole(trained: Path, tmp_path: Path) -> None:
+    """But for the cost of decisions, which the store does not hold."""
+    common = ["--record", str(tmp_path / "store"), "--shown", "0", *FEW]
+    plan(trained, tmp_path / "a", "--episodes", "2", *common)
+    extended = plan(trained, tmp_path / "a", "--episodes", "3", *common)
+    common[1] = str(tmp_path / "other")
+    at_once = plan(trained, tmp_path / "b", "--episodes", "3", *common)
+    assert extended["episodes"] == len(extended["each"]) == 3
+    assert extended["decision"]["episodes"] == 1 and at_once["decision"]["episodes"] == 3
+    assert extended["decision"]["predictor_steps"] == at_once["decision"]["predictor_steps"]
+    for figures in (extended, at_once):
+        del figures["imagined"]
+    assert without_times(extended) == without_times(at_once)
+    assert "decisions in the 1 episodes that" in (tmp_path / "a" / "plan.html").read_text()
+
+
+def test_a_baseline_does_not_record_into_the_store_that_it_is_fitted_to(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rerun, it would be fitted to other episodes, and be another agent."""
+    shutil.copytree(trained, tmp_path / "at")
+    store = tmp_path / "at" / "store"
+    before = len(Store(store).episodes)
+    command = ["plan", "--run", str(tmp_path / "at" / "run"), "--quiet", *FEW, "--fit", str(store), "--dynamics", "pca"]
+    assert run(brain, "brain", [*command, "--episodes", "1", "--record", str(store)]) == 2
+    assert "give another --record" in capsys.readouterr().err
+    assert len(Store(store).episodes) == before
+
+
+def test_a_new_threshold_makes_another_agent_where_a_cost_reads_it(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    origin, judgement = Store(trained / "store"), tmp_path / "run" / "judge.json"
+    model = WorldModel.load(tmp_path / "run", origin.spec, torch.device("cpu"))
+
+    def identities() -> list[str]:
+        options = ("samples=4", "horizon=4")
+        each = [Choices("lewm", "shooting", options, costs) for costs in ((), ("goal-distance", "surprise"))]
+        return [Job(choices, tmp_path / "run", model, origin).identity() for choices in each]
+
+    first = identities()
+    assert identities() == first
+    judged = json.loads(judgement.read_text())
+    judged["energy"]["validation"]["scaled"]["thresholds"]["1"] *= 2
+    judgement.write_text(json.dumps(judged))
+    second = identities()
+    assert first[0] == second[0] and first[1] != second[1]
+
+
 def test_what_is_not_the_model_on_the_list_does_not_replace_its_result(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "at")
     folder = tmp_path / "at" / "run"

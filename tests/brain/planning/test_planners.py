@@ -73,9 +73,9 @@ def test_a_planner_on_a_world(kind: str, world: str, stores: dict[str, Path], tm
     part = planner(kind, space, given)
     problems = [model_problem(made, dynamics, total, number) for number in range(7)]
 
-    drawn, plans = generators([*range(7)]), [None] * 7
-    first = part.plan_all(problems, drawn, plans)
-    second = part.plan_all(problems, drawn, first)
+    drawn = generators([*range(7)])
+    first = [part.plan(*each) for each in zip(problems, drawn)]
+    second = [part.plan(*each) for each in zip(problems, drawn, first)]
     (generator,) = generators([3])
     alone = part.plan(problems[3], generator)
     then = part.plan(problems[3], generator, alone)
@@ -98,13 +98,13 @@ def test_a_planner_on_a_world(kind: str, world: str, stores: dict[str, Path], tm
 def test_whatever_is_proposed_lies_in_the_space(name: str) -> None:
     space = ActionSpace(SPACES[name])
     proposal = space.proposal(5)
-    plans = space.nearest(proposal.sample(50, torch.Generator().manual_seed(0), 2.0))
+    plans = proposal.sample(50, torch.Generator().manual_seed(0), 2.0)
     fitted = proposal.fit(plans[:6], torch.full((6,), 1 / 6), 0.1)
     later = fitted.shifted(3, 2)
     relaxed = space.nearest(
         space.relaxed(10 * torch.randn(50, 5, space.dim, generator=torch.Generator().manual_seed(1)))
     )
-    for rows in (plans, relaxed, space.nearest(later.sample(50, torch.Generator())), space.nearest(later.best())[None]):
+    for rows in (plans, relaxed, later.sample(50, torch.Generator()), later.best()[None]):
         for row in rows.flatten(0, 1).numpy():
             assert inside(SPACES[name], row)
             action = space.action(row, SPACES[name])
